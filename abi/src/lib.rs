@@ -1,0 +1,2 @@
+//! The bytes on the wire of AIO2.
+#![no_std]

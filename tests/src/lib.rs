@@ -1,0 +1,1 @@
+//! The conformance suite: one function for each requirement of SPEC.md.

@@ -1,0 +1,3 @@
+//! The `aio2` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! AIO2: asynchronous system calls with attributes.

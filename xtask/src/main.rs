@@ -1,0 +1,27 @@
+//! The front door of the project: `cargo xtask test | bench | fuzz | kernel`.
+//!
+//! Each subcommand is a file of its own. What a subcommand needs from the
+//! system it installs (as root, from Debian), or says what is missing.
+
+mod kernel;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "AIO2: test, measure, fuzz, and the kernel series")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Fetch, patch, build and boot the kernel, and test it
+    Kernel(kernel::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Kernel(args) => kernel::run(args),
+    }
+}
