@@ -1,0 +1,127 @@
+//! What a context needs of an implementation: the calls of SPEC section 4.
+//!
+//! Two implement it: the in-process engine and the kernel. Nothing here reaps
+//! from the mapped ring; that is [`crate::ring::Consumer`], the same for both.
+
+use crate::error::Errno;
+use crate::ring::Consumer;
+use aio2_abi::setup::Setup;
+use aio2_abi::wait::Cancel;
+use std::fmt::Debug;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+/// How long to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// Without end.
+    Forever,
+    /// For this long; zero looks once.
+    After(Duration),
+    /// Until this time of CLOCK_MONOTONIC, in nanoseconds.
+    Until(u64),
+}
+
+/// What [`Backend::wait`] waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait<'a> {
+    /// This many events; 0 does not wait.
+    pub min_events: u32,
+    /// At most this long.
+    pub timeout: Timeout,
+    /// After this long one event is enough; zero: `min_events` always counts.
+    pub gather: Duration,
+    /// Instead of `min_events`: until this request has its terminal event.
+    /// Consumes no event.
+    pub id: Option<u64>,
+    /// Signal mask during the wait.
+    pub sigmask: Option<&'a libc::sigset_t>,
+}
+
+impl Wait<'_> {
+    /// Waits for `min_events` events without end.
+    #[must_use]
+    pub const fn events(min_events: u32) -> Self {
+        Wait {
+            min_events,
+            timeout: Timeout::Forever,
+            gather: Duration::ZERO,
+            id: None,
+            sigmask: None,
+        }
+    }
+
+    /// The same wait, for at most `timeout`.
+    #[must_use]
+    pub const fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = Timeout::After(timeout);
+        self
+    }
+}
+
+/// What a wait brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Got {
+    /// Bytes of iocbs that were accepted first.
+    pub submitted: usize,
+    /// Bytes of events that were copied out.
+    pub bytes: usize,
+    /// Number of those events.
+    pub events: u32,
+}
+
+/// An implementation of the ABI, with one context in it.
+pub trait Backend: Send + Sync + Debug {
+    /// What the context is, and what the implementation can do.
+    fn setup(&self) -> &Setup;
+
+    /// `io_submit2`: accepts iocbs in order; returns the bytes accepted.
+    ///
+    /// # Errors
+    /// If the first iocb is malformed (EINVAL, E2BIG) or cannot be accepted
+    /// now (EAGAIN); EXDEV in a child after fork.
+    ///
+    /// # Safety
+    /// Every address in the arguments of an accepted iocb must be valid for
+    /// what the operation does with it, and not be used otherwise, until the
+    /// request's terminal event is published.
+    unsafe fn submit(&self, iocbs: &mut [u8]) -> Result<usize, Errno>;
+
+    /// `io_getevents2`: submits `iocbs` first if there are any, waits, and
+    /// copies events to `events` if there is such a buffer.
+    ///
+    /// # Errors
+    /// ETIME, EINTR, ENOBUFS, ENOENT (unknown id), and those of [`Backend::submit`].
+    ///
+    /// # Safety
+    /// As [`Backend::submit`] for the iocbs.
+    unsafe fn wait(
+        &self,
+        wait: &Wait<'_>,
+        iocbs: &mut [u8],
+        events: Option<&mut [u8]>,
+    ) -> Result<Got, Errno>;
+
+    /// `io_cancel2`: cancels what matches; returns how many matched and fills
+    /// in the outcomes.
+    ///
+    /// # Errors
+    /// ENOENT if nothing matches, EINVAL for bad flags, ETIME if the wait for
+    /// them is over, EINTR.
+    fn cancel(&self, request: &mut Cancel) -> Result<u32, Errno>;
+
+    /// `io_exec2`: runs one iocb now; returns the bytes of its event in `event`.
+    ///
+    /// # Errors
+    /// Malformed iocb: EINVAL, E2BIG; ENOBUFS if `event` cannot hold the event.
+    ///
+    /// # Safety
+    /// Every address in the arguments must be valid for what the operation does.
+    unsafe fn exec(&self, iocb: &mut [u8], event: &mut [u8]) -> Result<usize, Errno>;
+
+    /// One more consumer of the mapped ring.
+    fn consumer(&self) -> Consumer;
+
+    /// A file descriptor that polls readable when events are there.
+    fn as_fd(&self) -> BorrowedFd<'_>;
+}
