@@ -2,4 +2,6 @@
 #![deny(unsafe_code)]
 
 pub mod error;
+pub mod ring;
+mod sync;
 pub mod syscall;

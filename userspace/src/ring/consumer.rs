@@ -1,0 +1,345 @@
+//! The multi-consumer reaper: copies events out, then claims them.
+//!
+//! A consumer copies first and compare-and-swaps `head` after, so that a copy
+//! that was torn by the producer is one whose swap fails. What it believed
+//! before the swap, errors included, is worth nothing: a consumer that lost
+//! reads recycled bytes. Waiting is not its business; [`Consumer::pending`] and
+//! [`Consumer::notify_on`] tell whether there is anything to wait for.
+//!
+//! SPEC: sections 5.3 (reaping), 5.5 (overflow), 5.6 (notification), 5.8
+//! (hostile peer).
+
+use core::fmt;
+use std::sync::{Arc, OnceLock};
+
+use super::event::{Events, valid_len};
+use super::{
+    ExclusiveConsumer, Flags, Memory, NOTIFY_OFF, NOTIFY_ON, View, Word, acquire, distance,
+};
+use crate::sync::{Ordering, fence};
+
+/// A reaper of a ring, which may be cloned and used by any number of threads.
+pub struct Consumer<M> {
+    shared: Arc<Shared<M>>,
+}
+
+struct Shared<M> {
+    memory: M,
+    broken: OnceLock<Corruption>,
+}
+
+impl<M> Clone for Consumer<M> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<M: Memory> Consumer<M> {
+    /// A consumer of the ring in `memory`, beside any others there.
+    pub fn new(memory: M) -> Self {
+        Self { shared: Arc::new(Shared { memory, broken: OnceLock::new() }) }
+    }
+
+    /// Turns the only handle into one that reads in place.
+    ///
+    /// Consumers over other mappings of the same ring cannot be seen from
+    /// here; there must be none. If there are, events are lost or repeated,
+    /// but nothing worse.
+    ///
+    /// # Errors
+    ///
+    /// Gives the handle back if it has clones.
+    pub fn into_exclusive(self) -> Result<ExclusiveConsumer<M>, Self> {
+        match Arc::try_unwrap(self.shared) {
+            Ok(shared) => Ok(ExclusiveConsumer::new(shared.memory, shared.broken.into_inner())),
+            Err(shared) => Err(Self { shared }),
+        }
+    }
+
+    /// The memory of the ring.
+    pub fn memory(&self) -> &M {
+        &self.shared.memory
+    }
+
+    /// Longest event, in bytes; a buffer of this size is never too small.
+    pub fn event_max(&self) -> u32 {
+        self.shared.memory.view().event_max
+    }
+
+    /// Takes the oldest events, at most `max_events` and as many as fit into
+    /// `buffer`, with a single swap. None if the ring is empty.
+    ///
+    /// Lock-free: it tries again only if another consumer took something. The
+    /// contents of `buffer` behind the events are unspecified.
+    ///
+    /// # Errors
+    ///
+    /// [`ReapError::BufferTooSmall`] if not even the oldest event fits; it
+    /// stays in the ring. [`ReapError::Corrupt`] if a peer broke the ring; all
+    /// clones fail with the same error from then on.
+    pub fn reap<'b>(
+        &self,
+        buffer: &'b mut [u64],
+        max_events: usize,
+    ) -> Result<Events<'b>, ReapError> {
+        if let Some(broken) = self.shared.broken.get() {
+            return Err(ReapError::Corrupt(*broken));
+        }
+        let view = self.shared.memory.view();
+        // Acquire: whoever set this head had seen a tail not behind it, so the
+        // tail loaded next is not behind it either. Pairs with the release
+        // below, and with that of `Drain::drop`.
+        let mut head = view.head.load(Ordering::Acquire);
+        loop {
+            let copied = copy::<M>(&view, head, buffer, max_events);
+            let bytes = match copied {
+                Ok(Copied { words: 0, .. }) => {
+                    // If it has not moved, `tail` was loaded meanwhile, and is
+                    // no stranger to it. Acquire: as above.
+                    let now = view.head.load(Ordering::Acquire);
+                    if now == head {
+                        return Ok(Events::new(&[], 0));
+                    }
+                    head = now;
+                    continue;
+                }
+                Ok(Copied { words, .. }) => words as u64 * 8,
+                // A swap with its own value: only if it succeeds was the error
+                // seen in the ring, and not in recycled bytes.
+                Err(_) => 0,
+            };
+            let next = head.wrapping_add(bytes) & M::HEAD_MASK;
+            // Release: the bytes are read before the producer may write them
+            // again. Pairs with the acquire of `head` in the producer
+            // (kernel: aio2_ring_head()) and, as the acquire on failure, with
+            // the load above.
+            let claim =
+                view.head.compare_exchange(head, next, Ordering::Release, Ordering::Acquire);
+            match (claim, copied) {
+                (Err(other), _) => head = other,
+                (Ok(_), Ok(Copied { words, events })) => {
+                    return Ok(Events::new(&buffer[..words], events));
+                }
+                (Ok(_), Err(error)) => {
+                    if let ReapError::Corrupt(broken) = error {
+                        // Whoever was first is right.
+                        let _ = self.shared.broken.set(broken);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// What there is, for a consumer that found the ring empty.
+    ///
+    /// If this says [`Pending::Nothing`], then whatever comes later comes
+    /// through the ring, or sets the OVERFLOW flag after this: nothing is left
+    /// behind on the overflow list. Costs a full barrier.
+    pub fn pending(&self) -> Pending {
+        pending::<M>(&self.shared.memory.view())
+    }
+
+    /// Whether nothing will come any more.
+    ///
+    /// What was published before can still be reaped.
+    pub fn is_dead(&self) -> bool {
+        is_dead::<M>(&self.shared.memory.view())
+    }
+
+    /// Asks the producer not to tell of events.
+    ///
+    /// It may still do so once, for an event that it was publishing.
+    pub fn notify_off(&self) {
+        notify_off::<M>(&self.shared.memory.view());
+    }
+
+    /// Asks the producer to tell of events; true if there is something already,
+    /// of which it will not tell.
+    ///
+    /// If false, the next event or overflow is told, so that the caller may go
+    /// to sleep.
+    #[must_use = "true: do not sleep"]
+    pub fn notify_on(&self) -> bool {
+        notify_on::<M>(&self.shared.memory.view())
+    }
+}
+
+/// What waits to be reaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// Nothing.
+    Nothing,
+    /// Events in the ring.
+    Events,
+    /// The ring is empty, and events wait on the overflow list: whoever owns
+    /// it must be asked to move them.
+    Overflow,
+}
+
+pub(super) fn pending<M: Memory>(view: &View<'_, M::Word>) -> Pending {
+    // SeqCst fence: between this thread's store of `notify` or update of
+    // `head`, and the loads of `flags` and `tail`. Pairs with the fences of
+    // `Producer::should_notify` and `Producer::has_room_after_flag` (kernel:
+    // aio2_ring_notify(), aio2_ring_spill()).
+    fence(Ordering::SeqCst);
+    // Flags before tail: the producer publishes what it flushed, then clears
+    // OVERFLOW. The other way round, both could be missed.
+    let flags = Flags::from_bits_retain(acquire(view.flags));
+    let tail = acquire(view.tail) & M::TAIL_MASK;
+    // Relaxed: a head that is stale makes an empty ring look non-empty, and
+    // only reaping can tell.
+    let head = view.head.load(Ordering::Relaxed) as u32 & M::TAIL_MASK;
+    if head != tail {
+        Pending::Events
+    } else if flags.contains(Flags::OVERFLOW) {
+        Pending::Overflow
+    } else {
+        Pending::Nothing
+    }
+}
+
+pub(super) fn is_dead<M: Memory>(view: &View<'_, M::Word>) -> bool {
+    Flags::from_bits_retain(acquire(view.flags)).contains(Flags::DEAD)
+}
+
+pub(super) fn notify_off<M: Memory>(view: &View<'_, M::Word>) {
+    // Relaxed: seen late, it costs a needless notification.
+    view.notify.store(NOTIFY_OFF, Ordering::Relaxed);
+}
+
+pub(super) fn notify_on<M: Memory>(view: &View<'_, M::Word>) -> bool {
+    // Relaxed: ordered before the looks at the ring by the fence in `pending`.
+    view.notify.store(NOTIFY_ON, Ordering::Relaxed);
+    pending::<M>(view) != Pending::Nothing
+}
+
+#[derive(Clone, Copy)]
+struct Copied {
+    words: usize,
+    events: usize,
+}
+
+/// Copies whole events from `head` on. Nothing of it is true unless `head`
+/// turns out not to have moved.
+fn copy<M: Memory>(
+    view: &View<'_, M::Word>,
+    head: u64,
+    buffer: &mut [u64],
+    max_events: usize,
+) -> Result<Copied, ReapError> {
+    let tail = acquire(view.tail);
+    let mut left = used::<M>(head, tail, view.ring_bytes)?;
+    let mut position = head as u32;
+    let mut copied = Copied { words: 0, events: 0 };
+    while left > 0 && copied.events < max_events {
+        // Loaded once: what is checked is what goes into the buffer.
+        let first = view.word(position).load();
+        let error = match valid_len(first, left.min(view.event_max)) {
+            None => {
+                let at = head.wrapping_add(copied.words as u64 * 8);
+                ReapError::Corrupt(Corruption::BadLength { position: at, header: first })
+            }
+            Some(len) => match buffer.get_mut(copied.words..copied.words + len as usize / 8) {
+                None => ReapError::BufferTooSmall { event_bytes: len },
+                Some(event) => {
+                    let (whole, rest) = view.pieces(position, event.len());
+                    for (to, from) in event.iter_mut().zip(whole.iter().chain(rest)) {
+                        *to = from.load();
+                    }
+                    event[0] = first;
+                    position = position.wrapping_add(len);
+                    left -= len;
+                    copied.words += event.len();
+                    copied.events += 1;
+                    continue;
+                }
+            },
+        };
+        // Those before it are good; it will be met again.
+        if copied.events > 0 {
+            break;
+        }
+        return Err(error);
+    }
+    Ok(copied)
+}
+
+/// Bytes between `head` and `tail`, if that is possible at all.
+#[inline]
+pub(super) fn used<M: Memory>(head: u64, tail: u32, ring_bytes: u32) -> Result<u32, Corruption> {
+    let used = distance::<M>(head as u32, tail);
+    if used <= ring_bytes && used.is_multiple_of(8) && head.is_multiple_of(8) {
+        Ok(used)
+    } else {
+        Err(Corruption::BadPosition { head, tail })
+    }
+}
+
+/// How a ring was found to be broken, by a peer or a stray write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Corruption {
+    /// `head` and `tail` are further apart than the ring is large, or not
+    /// aligned.
+    BadPosition {
+        /// The head, in bytes.
+        head: u64,
+        /// The tail, in bytes.
+        tail: u32,
+    },
+    /// What should be an event has an impossible length.
+    BadLength {
+        /// Where, in bytes.
+        position: u64,
+        /// The first word.
+        header: u64,
+    },
+}
+
+impl fmt::Display for Corruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadPosition { head, tail } => {
+                write!(f, "the ring is corrupt: head {head:#x} and tail {tail:#x}")
+            }
+            Self::BadLength { position, header } => {
+                write!(f, "the ring is corrupt: event at {position:#x} begins with {header:#x}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Corruption {}
+
+/// Why nothing could be reaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReapError {
+    /// The ring is broken.
+    Corrupt(Corruption),
+    /// The oldest event is longer than the buffer.
+    BufferTooSmall {
+        /// Length of the event, in bytes.
+        event_bytes: u32,
+    },
+}
+
+impl From<Corruption> for ReapError {
+    fn from(corruption: Corruption) -> Self {
+        Self::Corrupt(corruption)
+    }
+}
+
+impl fmt::Display for ReapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Corrupt(corruption) => corruption.fmt(f),
+            Self::BufferTooSmall { event_bytes } => {
+                write!(f, "the oldest event has {event_bytes} bytes: give a larger buffer")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ReapError {}

@@ -1,0 +1,196 @@
+//! The only consumer of a ring: reads in place, without swaps.
+//!
+//! Its head is private; what a peer writes over the shared one is neither read
+//! nor kept. Events are read through word loads, never as a slice, since the
+//! producer may be another process that does not keep the rules.
+//!
+//! SPEC: section 5.4 (reaping by one consumer).
+
+use core::cell::Cell;
+use core::marker::PhantomData;
+
+use super::consumer::{self, used};
+use super::event::{len_of, valid_len};
+use super::{Corruption, Memory, Pending, View, Word, acquire};
+use crate::sync::Ordering;
+
+/// The one reaper of a ring, which cannot be shared among threads.
+pub struct ExclusiveConsumer<M: Memory> {
+    memory: M,
+    head: u64,
+    broken: Option<Corruption>,
+    /// Not `Sync`: there is one reader at a time.
+    one_thread: PhantomData<Cell<()>>,
+}
+
+impl<M: Memory> ExclusiveConsumer<M> {
+    pub(super) fn new(memory: M, broken: Option<Corruption>) -> Self {
+        // Acquire: as in `Consumer::reap`, from which this one takes over.
+        let head = memory.view().head.load(Ordering::Acquire);
+        Self { memory, head, broken, one_thread: PhantomData }
+    }
+
+    /// Longest event, in bytes.
+    pub fn event_max(&self) -> u32 {
+        self.memory.view().event_max
+    }
+
+    /// The memory of the ring.
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Begins a batch of what is in the ring now. The room of the events taken
+    /// from it goes back to the producer when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If a peer broke the ring; every call fails so from then on.
+    #[inline]
+    pub fn drain(&mut self) -> Result<Drain<'_, M>, Corruption> {
+        if let Some(broken) = self.broken {
+            return Err(broken);
+        }
+        let view = self.memory.view();
+        let tail = acquire(view.tail);
+        match used::<M>(self.head, tail, view.ring_bytes) {
+            Ok(left) => Ok(Drain { next: self.head, left, consumer: self }),
+            Err(corruption) => {
+                self.broken = Some(corruption);
+                Err(corruption)
+            }
+        }
+    }
+
+    /// As [`super::Consumer::pending`].
+    pub fn pending(&self) -> Pending {
+        consumer::pending::<M>(&self.memory.view())
+    }
+
+    /// As [`super::Consumer::is_dead`].
+    pub fn is_dead(&self) -> bool {
+        consumer::is_dead::<M>(&self.memory.view())
+    }
+
+    /// As [`super::Consumer::notify_off`].
+    pub fn notify_off(&self) {
+        consumer::notify_off::<M>(&self.memory.view());
+    }
+
+    /// As [`super::Consumer::notify_on`].
+    #[must_use = "true: do not sleep"]
+    pub fn notify_on(&self) -> bool {
+        consumer::notify_on::<M>(&self.memory.view())
+    }
+}
+
+/// Events being read in place; dropping it gives their room back.
+#[must_use = "dropping it gives back the room of the events that were read"]
+pub struct Drain<'c, M: Memory> {
+    consumer: &'c mut ExclusiveConsumer<M>,
+    next: u64,
+    left: u32,
+}
+
+impl<M: Memory> Drain<'_, M> {
+    /// The next event of the batch; none at its end.
+    ///
+    /// # Errors
+    ///
+    /// If a peer broke the ring; the events before it are taken nevertheless.
+    #[inline]
+    #[allow(clippy::should_implement_trait)] // an Iterator's items could outlive the batch
+    pub fn next(&mut self) -> Result<Option<Event<'_, M::Word>>, Corruption> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let position = self.next as u32;
+        let header = self.consumer.memory.view().word(position).load();
+        let Some(len) = valid_len(header, self.left.min(self.consumer.event_max())) else {
+            return Err(self.fail(header));
+        };
+        let (first, rest) = self.consumer.memory.view().pieces(position, len as usize / 8);
+        self.next = self.next.wrapping_add(len.into()) & M::HEAD_MASK;
+        self.left -= len;
+        Ok(Some(Event { header, first, rest }))
+    }
+
+    /// Bytes of the events that are left.
+    pub fn bytes_left(&self) -> u32 {
+        self.left
+    }
+
+    #[cold]
+    fn fail(&mut self, header: u64) -> Corruption {
+        let corruption = Corruption::BadLength { position: self.next, header };
+        self.consumer.broken = Some(corruption);
+        self.left = 0;
+        corruption
+    }
+}
+
+impl<M: Memory> Drop for Drain<'_, M> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.next == self.consumer.head {
+            return;
+        }
+        self.consumer.head = self.next;
+        let View { head, .. } = self.consumer.memory.view();
+        // Release: the events are read before the producer may write over
+        // them. Pairs with the acquire of `head` in the producer (kernel:
+        // aio2_ring_head()).
+        head.store(self.next, Ordering::Release);
+    }
+}
+
+/// An event in the ring.
+///
+/// Its length was checked once and is kept here. The words are read anew each
+/// time; a hostile producer can change them between two reads.
+#[derive(Clone, Copy)]
+pub struct Event<'a, W> {
+    header: u64,
+    first: &'a [W],
+    rest: &'a [W],
+}
+
+impl<W: Word> Event<'_, W> {
+    /// Length in words of 8 bytes, the first word included.
+    #[inline]
+    #[allow(clippy::len_without_is_empty)] // an event has at least its first word
+    pub fn len(&self) -> usize {
+        len_of(self.header) as usize / 8
+    }
+
+    /// The first word, as it was when its length was checked.
+    #[inline]
+    pub fn header(&self) -> u64 {
+        self.header
+    }
+
+    /// Word `index` of the event; 0 is the first word.
+    ///
+    /// # Panics
+    ///
+    /// If the event has no such word.
+    #[inline]
+    pub fn word(&self, index: usize) -> u64 {
+        match self.first.get(index) {
+            _ if index == 0 => self.header,
+            Some(word) => word.load(),
+            None => self.rest[index - self.first.len()].load(),
+        }
+    }
+
+    /// Copies the event to the front of `buffer`, and returns that part of it;
+    /// none if it does not fit.
+    pub fn copy_to<'b>(&self, buffer: &'b mut [u64]) -> Option<&'b [u64]> {
+        let copy = buffer.get_mut(..self.len())?;
+        for (to, from) in copy.iter_mut().zip(self.first.iter().chain(self.rest)) {
+            *to = from.load();
+        }
+        copy[0] = self.header;
+        Some(copy)
+    }
+}

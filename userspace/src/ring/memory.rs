@@ -1,0 +1,180 @@
+//! Where a ring lies: the shared words that producer and consumers meet in.
+//!
+//! The algorithms see a ring as a [`View`] of references to atomics and never
+//! learn whether those are mapped, on the heap, or in the model checker. This
+//! module builds the heap kind; [`crate::shm`] maps the other one. It knows
+//! nothing of events.
+//!
+//! SPEC: section 5.1 (layout).
+
+use std::sync::Arc;
+
+use super::Geometry;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// A word of event data.
+///
+/// A consumer that lost a race reads words that the producer is writing, so a
+/// word is accessed whole, by relaxed atomic loads and stores. Order between
+/// words comes from `head` and `tail`, never from the words.
+pub trait Word {
+    /// Reads the word.
+    fn load(&self) -> u64;
+
+    /// Writes the word; only the producer does.
+    fn store(&self, value: u64);
+}
+
+impl Word for AtomicU64 {
+    #[inline]
+    fn load(&self) -> u64 {
+        // Relaxed: ordered by the acquire of `tail` before it and the release
+        // of `head` after it.
+        self.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn store(&self, value: u64) {
+        // Relaxed: ordered by the acquire of `head` before it and the release
+        // of `tail` after it.
+        self.store(value, Ordering::Relaxed);
+    }
+}
+
+/// The shared words of one ring.
+///
+/// The references do not say who may write: on mapped memory the producer
+/// cannot store to the consumer page, nor a consumer to anything else.
+pub struct View<'a, W> {
+    /// Free-running byte position of the oldest unreaped event.
+    pub head: &'a AtomicU64,
+    /// Notification control.
+    pub notify: &'a AtomicU32,
+    /// Free-running byte position behind the newest event.
+    pub tail: &'a AtomicU32,
+    /// Producer's flags.
+    pub flags: &'a AtomicU32,
+    /// Events that went by the overflow list.
+    pub overflowed: &'a AtomicU64,
+    /// How often the producer found `head` out of range.
+    pub bad_heads: &'a AtomicU64,
+    /// The data: the ring once, or twice if it is mapped back to back.
+    pub words: &'a [W],
+    /// Size of the ring, in bytes: a power of two that never changes.
+    pub ring_bytes: u32,
+    /// Longest event, in bytes; never changes.
+    pub event_max: u32,
+}
+
+impl<'a, W> View<'a, W> {
+    /// The data from byte `position` on, `words` words of it, in two pieces.
+    ///
+    /// The second piece is empty if the memory is contiguous there, which on
+    /// mirrored memory it always is. `words` must not exceed the ring.
+    #[inline]
+    pub(super) fn pieces(&self, position: u32, words: usize) -> (&'a [W], &'a [W]) {
+        let start = (position & (self.ring_bytes - 1)) as usize / 8;
+        let all = self.words;
+        match all.get(start..start + words) {
+            Some(whole) => (whole, &[]),
+            None => {
+                let first = &all[start..];
+                (first, &all[..words - first.len()])
+            }
+        }
+    }
+
+    /// The word at byte `position`.
+    #[inline]
+    pub(super) fn word(&self, position: u32) -> &'a W {
+        &self.words[(position & (self.ring_bytes - 1)) as usize / 8]
+    }
+}
+
+/// Memory that holds a ring.
+///
+/// `view` must return the same words and the same sizes each time, and
+/// `words` must hold `ring_bytes` or twice as much. A wrong implementation
+/// loses events or panics; it cannot cause undefined behaviour.
+pub trait Memory {
+    /// How event data is accessed.
+    type Word: Word;
+
+    /// Bits of `head` in use. Narrower than 64 only in a model that shows why
+    /// it has to be 64.
+    const HEAD_MASK: u64 = u64::MAX;
+
+    /// Bits of `tail` in use, for the same models; within `HEAD_MASK`.
+    const TAIL_MASK: u32 = u32::MAX;
+
+    /// The words.
+    fn view(&self) -> View<'_, Self::Word>;
+}
+
+impl<M: Memory + ?Sized> Memory for Arc<M> {
+    type Word = M::Word;
+    const HEAD_MASK: u64 = M::HEAD_MASK;
+    const TAIL_MASK: u32 = M::TAIL_MASK;
+
+    #[inline]
+    fn view(&self) -> View<'_, M::Word> {
+        (**self).view()
+    }
+}
+
+/// A ring in plain memory of this process.
+///
+/// Nothing keeps a consumer from writing to it: it is for threads that trust
+/// each other, for tests, and for the model checker.
+pub struct Heap<W = AtomicU64> {
+    head: AtomicU64,
+    notify: AtomicU32,
+    tail: AtomicU32,
+    flags: AtomicU32,
+    overflowed: AtomicU64,
+    bad_heads: AtomicU64,
+    words: Box<[W]>,
+    geometry: Geometry,
+}
+
+impl Heap {
+    /// An empty ring whose words are atomics.
+    pub fn new(geometry: Geometry) -> Self {
+        Self::with_words(geometry, AtomicU64::new)
+    }
+}
+
+impl<W: Word> Heap<W> {
+    /// An empty ring whose words are made by `word` from their first value.
+    pub fn with_words(geometry: Geometry, word: impl Fn(u64) -> W) -> Self {
+        Self {
+            head: AtomicU64::new(geometry.start()),
+            notify: AtomicU32::new(0),
+            tail: AtomicU32::new(geometry.start() as u32),
+            flags: AtomicU32::new(0),
+            overflowed: AtomicU64::new(0),
+            bad_heads: AtomicU64::new(0),
+            words: (0..geometry.ring_bytes() / 8).map(|_| word(0)).collect(),
+            geometry,
+        }
+    }
+}
+
+impl<W: Word> Memory for Heap<W> {
+    type Word = W;
+
+    #[inline]
+    fn view(&self) -> View<'_, W> {
+        View {
+            head: &self.head,
+            notify: &self.notify,
+            tail: &self.tail,
+            flags: &self.flags,
+            overflowed: &self.overflowed,
+            bad_heads: &self.bad_heads,
+            words: &self.words,
+            ring_bytes: self.geometry.ring_bytes(),
+            event_max: self.geometry.event_max(),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A ring of events of any length, in memory that two sides share.
+//!
+//! One [`Producer`] writes; any number of [`Consumer`]s reap without locks, or
+//! one [`ExclusiveConsumer`] reads in place. A [`Sink`] is a producer that
+//! never loses an event. The ring moves words and knows nothing of AIO2 beyond
+//! the first word of an event, its length and flags.
+//!
+//! # Positions
+//!
+//! `head` and `tail` are free-running byte positions: a position's place in
+//! the data is itself modulo the ring's size. Empty is `head == tail`; full is
+//! a distance of the ring's size. `tail` has 32 bits. `head` has 64, of which
+//! the producer computes with the low 32: a consumer that stalls before its
+//! compare-and-swap would otherwise be fooled once 2^32 bytes have gone by.
+//!
+//! # Barriers
+//!
+//! | written | read | what it orders |
+//! |---|---|---|
+//! | `tail`, release (`Producer`) | acquire (both consumers) | events are written before they are seen |
+//! | `head`, release (both consumers) | acquire (`Producer`) | events are read before they are overwritten |
+//! | `head`, release (`Consumer`) | acquire (`Consumer`) | who sees a head sees a tail not behind it |
+//! | `flags`, release (`Producer`) | acquire (both consumers) | who sees OVERFLOW clear sees what was flushed |
+//! | `tail` or `flags`, full barrier, `notify` | `notify`, full barrier, `flags`, `tail` | a sleeper is told, or sees for itself |
+//! | `flags`, full barrier, `head` | `head`, full barrier, `flags` | who empties the ring sees the flag, or the producer sees the room |
+//!
+//! Full barriers are `fence(SeqCst)`; no access is SeqCst.
+//!
+//! SPEC: section 5.
+
+mod consumer;
+mod event;
+mod exclusive;
+mod geometry;
+mod memory;
+mod overflow;
+mod producer;
+mod sink;
+
+use std::sync::Arc;
+
+use aio2_abi::ring::{Flags, NOTIFY_OFF, NOTIFY_ON};
+pub use consumer::{Consumer, Corruption, Pending, ReapError};
+pub use event::{Events, header, len_of};
+pub use exclusive::{Drain, Event, ExclusiveConsumer};
+pub use geometry::{Geometry, GeometryError};
+pub use memory::{Heap, Memory, View, Word};
+pub use overflow::Overflow;
+pub use producer::{Batch, Producer};
+pub use sink::{Sink, SinkBatch};
+
+use crate::sync::{AtomicU32, Ordering, fence};
+
+/// Both ends of a ring in memory that is shared within the process.
+pub fn split<M: Memory>(memory: M) -> (Producer<Arc<M>>, Consumer<Arc<M>>) {
+    let memory = Arc::new(memory);
+    (Producer::new(memory.clone()), Consumer::new(memory))
+}
+
+/// Bytes from one position on to another.
+#[inline]
+fn distance<M: Memory>(from: u32, to: u32) -> u32 {
+    to.wrapping_sub(from) & M::TAIL_MASK
+}
+
+/// Loads a word of the producer page, for a consumer.
+///
+/// Acquire, as load and fence, since the page is mapped read-only: with `tail`,
+/// events are read after it; with `flags`, `tail` is. Pairs with the releases
+/// of `Producer::publish` and `Producer::set_flags`; in the kernel:
+/// smp_store_release() in aio2_ring_publish().
+#[inline]
+fn acquire(word: &AtomicU32) -> u32 {
+    let value = word.load(Ordering::Relaxed);
+    fence(Ordering::Acquire);
+    value
+}

@@ -1,0 +1,171 @@
+//! The sink: takes every event, into the ring or onto the overflow list.
+//!
+//! It keeps order (while the list holds anything, new events join it) and
+//! loses nothing (room on the list is reserved beforehand). It wakes nobody:
+//! it says when a consumer wants to be told. It has no lock; whoever shares it
+//! among threads puts it under one.
+//!
+//! SPEC: section 5.5 (overflow).
+
+use std::collections::TryReserveError;
+
+use super::{Memory, Overflow, Producer};
+
+/// A producer with an overflow list behind it.
+pub struct Sink<M: Memory> {
+    producer: Producer<M>,
+    overflow: Overflow,
+}
+
+impl<M: Memory> Sink<M> {
+    /// A sink into the ring of `producer`, with nothing reserved.
+    pub fn new(producer: Producer<M>) -> Self {
+        Self { producer, overflow: Overflow::new() }
+    }
+
+    /// Reserves room for an event of at most `bytes`, a multiple of 8. To be
+    /// done when a request is accepted; [`SinkBatch::push`] uses it up.
+    ///
+    /// # Errors
+    ///
+    /// If the memory cannot be had: the request must be refused.
+    pub fn reserve(&mut self, bytes: usize) -> Result<(), TryReserveError> {
+        self.overflow.reserve(bytes)
+    }
+
+    /// Gives back the room of a request that will have no event.
+    ///
+    /// # Panics
+    ///
+    /// If less is reserved.
+    pub fn release(&mut self, bytes: usize) {
+        self.overflow.release(bytes);
+    }
+
+    /// Begins a batch: events pushed to it are published together, when it is
+    /// dropped.
+    pub fn batch(&mut self) -> SinkBatch<'_, M> {
+        SinkBatch { sink: self }
+    }
+
+    /// Takes one event, using up `reserved` bytes of what was reserved.
+    ///
+    /// # Panics
+    ///
+    /// As [`SinkBatch::push`].
+    pub fn push(&mut self, event: &[u64], reserved: usize) {
+        self.batch().push(event, reserved);
+    }
+
+    /// Moves events from the overflow list to the ring, as far as there is
+    /// room; true if none is left on the list.
+    pub fn flush(&mut self) -> bool {
+        if self.overflow.is_empty() {
+            return true;
+        }
+        self.move_fitting();
+        // Published before the flag is cleared: who sees it clear sees them.
+        self.producer.publish();
+        if self.overflow.is_empty() {
+            self.producer.set_overflow(false);
+        }
+        self.overflow.is_empty()
+    }
+
+    /// Bytes of the events that wait on the overflow list.
+    pub fn overflow_bytes(&self) -> usize {
+        self.overflow.bytes()
+    }
+
+    /// Bytes that are reserved for events to come.
+    pub fn reserved_bytes(&self) -> usize {
+        self.overflow.reserved_bytes()
+    }
+
+    /// How many events have gone by the overflow list.
+    pub fn overflowed(&self) -> u64 {
+        self.producer.overflowed()
+    }
+
+    /// As [`Producer::available_events`]; what waits on the list does not
+    /// count.
+    pub fn available_events(&mut self, limit: usize) -> usize {
+        self.producer.available_events(limit)
+    }
+
+    /// As [`Producer::should_notify`].
+    #[must_use = "true: a consumer waits to be told"]
+    pub fn should_notify(&self) -> bool {
+        self.producer.should_notify()
+    }
+
+    /// As [`Producer::set_dead`].
+    pub fn set_dead(&mut self) {
+        self.producer.set_dead();
+    }
+
+    /// The producer.
+    pub fn producer(&self) -> &Producer<M> {
+        &self.producer
+    }
+
+    /// Moves events, oldest first, until one does not fit.
+    fn move_fitting(&mut self) {
+        while let Some(len) = self.overflow.front_len()
+            && self.producer.has_room(len)
+        {
+            self.producer.place(self.overflow.pop(len), len);
+        }
+    }
+
+    /// Puts an event on the list, behind the others.
+    #[cold]
+    fn spill(&mut self, event: &[u64], len: u32) {
+        let first = self.overflow.is_empty();
+        self.overflow.push(event);
+        self.producer.count_overflowed();
+        if first {
+            // A consumer may empty the ring just before it could see the flag,
+            // and then would not know that anything waits. So look again.
+            self.producer.publish();
+            self.producer.set_overflow(true);
+            if self.producer.has_room_after_flag(len) {
+                self.flush();
+            }
+        }
+    }
+}
+
+/// Events that are being taken; dropping it publishes them together.
+#[must_use = "dropping it publishes what was pushed"]
+pub struct SinkBatch<'s, M: Memory> {
+    sink: &'s mut Sink<M>,
+}
+
+impl<M: Memory> SinkBatch<'_, M> {
+    /// Takes one event, using up `reserved` bytes of what was reserved. Never
+    /// allocates, never fails.
+    ///
+    /// # Panics
+    ///
+    /// If the first word does not tell the length of `event`, the event is
+    /// longer than `reserved` or than the longest one, or less is reserved.
+    #[inline]
+    pub fn push(&mut self, event: &[u64], reserved: usize) {
+        assert!(size_of_val(event) <= reserved, "an event longer than its reserved room");
+        let sink = &mut *self.sink;
+        let len = sink.producer.checked_len(event);
+        sink.overflow.release(reserved);
+        if sink.flush() && sink.producer.write(event, len) {
+            return;
+        }
+        sink.spill(event, len);
+    }
+}
+
+impl<M: Memory> Drop for SinkBatch<'_, M> {
+    #[inline]
+    fn drop(&mut self) {
+        self.sink.producer.publish();
+    }
+}
