@@ -3,5 +3,8 @@
 
 pub mod error;
 pub mod ring;
+#[cfg(not(loom))]
+#[allow(unsafe_code)]
+pub mod shm;
 mod sync;
 pub mod syscall;
