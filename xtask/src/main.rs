@@ -3,7 +3,9 @@
 //! Each subcommand is a file of its own. What a subcommand needs from the
 //! system it installs (as root, from Debian), or says what is missing.
 
+mod bench;
 mod kernel;
+mod test;
 
 use clap::{Parser, Subcommand};
 
@@ -16,12 +18,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Run every check: format, lints, tests, models; print counts
+    Test(test::Args),
+    /// Measure ring and engine beside their peers, as ratios
+    Bench(bench::Args),
     /// Fetch, patch, build and boot the kernel, and test it
     Kernel(kernel::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
+        Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::Kernel(args) => kernel::run(args),
     }
 }

@@ -1,0 +1,36 @@
+//! `cargo xtask bench`: what it costs, beside what users have, as ratios.
+//!
+//! Each benchmark measures its baselines in the same run, in turns. They are
+//! not tests: nothing passes or fails by speed.
+
+use anyhow::{Result, bail};
+use std::process::Command;
+
+/// Which benchmarks to run.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The ring against other queues, the engine against the kernel's interfaces; both if none is named
+    #[arg(value_parser = ["ring", "engine"])]
+    which: Vec<String>,
+    /// Print one JSON object a line instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let mut benches: Vec<&str> = args.which.iter().map(String::as_str).collect();
+    if benches.is_empty() {
+        benches = vec!["ring", "engine"];
+    }
+    for bench in benches {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["bench", "--quiet", "-p", "aio2", "--bench", bench]);
+        if args.json {
+            cargo.args(["--", "--json"]);
+        }
+        if !cargo.status()?.success() {
+            bail!("benchmark {bench} failed; what it said stands above");
+        }
+    }
+    Ok(())
+}
