@@ -93,7 +93,7 @@ struct Counts {
 impl Counts {
     /// Counts a line of a runner: libtest's closing line, or a suite's SKIP.
     fn take(&mut self, line: &str) {
-        if line.starts_with("SKIP") {
+        if line.contains("SKIP ") || line.contains("SKIP:") {
             self.skipped += 1;
         }
         let Some(rest) = line.trim_start().strip_prefix("test result: ") else { return };
