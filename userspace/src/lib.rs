@@ -6,5 +6,8 @@ pub mod ring;
 #[cfg(not(loom))]
 #[allow(unsafe_code)]
 pub mod shm;
+pub mod submit;
 mod sync;
 pub mod syscall;
+
+pub use submit::{Buffer, CacheHint, Dir, DirectBuf, Iocbs, Op, Priority, SharedFd};

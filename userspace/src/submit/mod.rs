@@ -1,0 +1,22 @@
+//! Requests: what is to be done, with everything that it needs, as iocbs.
+//!
+//! Duty: own what an operation works on ([`Op`]: descriptors, paths, buffers),
+//! carry its attributes, and turn it into the bytes of an iocb stream
+//! ([`Iocbs`]). Not here: submitting, which takes a [`crate::Context`] or a
+//! [`crate::Queue`], and anything about events ([`crate::reap`]).
+//!
+//! SPEC: sections 6 (requests) and 8 (attributes, as asked for).
+
+mod attributes;
+#[allow(unsafe_code)]
+mod buffer;
+mod fd;
+mod iocbs;
+#[allow(unsafe_code)]
+mod op;
+
+pub use attributes::{CacheHint, Priority};
+pub use buffer::{Buffer, DirectBuf};
+pub use fd::{Dir, SharedFd};
+pub use iocbs::{IocbMut, Iocbs};
+pub use op::Op;

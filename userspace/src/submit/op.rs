@@ -1,0 +1,549 @@
+//! Operations that own what they work on.
+//!
+//! An [`Op`] is a syscall with its descriptors, paths and buffers. It knows how
+//! to name them by address once it lies where it will stay; it does not submit
+//! itself. SPEC: section 6.3 and appendix A (numbers of arguments).
+
+use super::attributes::{Attributes, CacheHint, Priority};
+use super::{Buffer, Dir, IocbMut, SharedFd};
+use crate::syscall;
+use aio2_abi::attr::Flags as AttrFlags;
+use aio2_abi::iocb::{Flags, NoRoom};
+use aio2_abi::op::{self, MAX_ARGS};
+use std::ffi::CString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::time::Duration;
+
+mod address;
+
+use address::SocketAddress;
+
+/// One operation, with everything that it needs, and the attributes asked for.
+///
+/// While the operation is in flight all this belongs to the queue; it comes
+/// back with the completion.
+///
+/// ```
+/// use aio2::{CacheHint, Op};
+/// use std::fs::File;
+///
+/// let file = File::open("/etc/passwd")?;
+/// let op = Op::read_at(file, vec![0; 4096], 0).timing().cache(CacheHint::Keep);
+/// assert_eq!(op.name(), "pread64");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Op<B> {
+    nr: u32,
+    flags: Flags,
+    shape: Shape<B>,
+    attributes: Attributes,
+}
+
+/// What an operation owns, by the shape of its arguments.
+enum Shape<B> {
+    /// Numbers; whatever they mean, the caller vouches for it.
+    Plain { args: [u64; MAX_ARGS], nr_args: usize },
+    /// A descriptor, then numbers.
+    Fd { fd: SharedFd, args: [u64; 3], nr_args: usize },
+    /// A descriptor, bytes with their length, a number, then zeros.
+    Bytes { fd: SharedFd, buf: B, range: Range<usize>, arg: u64, nr_args: usize },
+    /// A path, then numbers.
+    Path { dir: Dir, path: CString, args: [u64; 2], nr_args: usize },
+    /// A path, bytes with their length.
+    PathBytes { dir: Dir, path: CString, buf: B },
+    /// Two paths and flags.
+    Paths { from: (Dir, CString), to: (Dir, CString), flags: u64 },
+    /// What a link says, and its path.
+    Symlink { target: CString, dir: Dir, path: CString },
+    /// A descriptor's times of access and of modification.
+    Times { fd: SharedFd, times: [libc::timespec; 2] },
+    /// A path, and room for what is found.
+    Statx { dir: Dir, path: CString, flags: i32, mask: u32, found: Box<libc::statx> },
+    /// A socket and where to connect it.
+    Connect { fd: SharedFd, address: Box<SocketAddress> },
+    /// A descriptor that is to be closed; none once it was.
+    Close { fd: Option<OwnedFd> },
+}
+
+/// A system call's number and arguments.
+pub(crate) struct Call {
+    pub(crate) nr: u32,
+    pub(crate) flags: Flags,
+    pub(crate) args: [u64; MAX_ARGS],
+    pub(crate) nr_args: usize,
+}
+
+/// A signed argument, as a register holds it.
+const fn signed(value: i32) -> u64 {
+    value as i64 as u64
+}
+
+fn raw_fd(fd: &impl AsFd) -> u64 {
+    signed(fd.as_fd().as_raw_fd())
+}
+
+fn address<T>(pointer: *const T) -> u64 {
+    pointer.expose_provenance() as u64
+}
+
+impl<B> Op<B> {
+    fn new(nr: libc::c_long, shape: Shape<B>) -> Self {
+        let nr = u32::try_from(nr).expect("syscall numbers are small");
+        Op { nr, flags: Flags::empty(), shape, attributes: Attributes::default() }
+    }
+
+    fn on_fd<const N: usize>(nr: libc::c_long, fd: impl Into<SharedFd>, rest: [u64; N]) -> Self {
+        let mut args = [0; 3];
+        args[..N].copy_from_slice(&rest);
+        Op::new(nr, Shape::Fd { fd: fd.into(), args, nr_args: 1 + N })
+    }
+
+    fn on_path<const N: usize>(
+        nr: libc::c_long,
+        dir: impl Into<Dir>,
+        path: impl Into<CString>,
+        rest: [u64; N],
+    ) -> Self {
+        let mut args = [0; 2];
+        args[..N].copy_from_slice(&rest);
+        Op::new(nr, Shape::Path { dir: dir.into(), path: path.into(), args, nr_args: 2 + N })
+    }
+
+    /// Does nothing; result 0.
+    #[must_use]
+    pub fn nop() -> Self {
+        let shape = Shape::Plain { args: [0; MAX_ARGS], nr_args: 0 };
+        Op { nr: op::NOP, flags: Flags::empty(), shape, attributes: Attributes::default() }
+    }
+
+    /// Any syscall or operation by its number, with its arguments as registers.
+    ///
+    /// # Panics
+    /// If there are more than 6 arguments.
+    ///
+    /// # Safety
+    /// Every address among the arguments must be valid for what the operation
+    /// does with it until its completion is there, also if the queue that it is
+    /// pushed to is leaked. A descriptor that it closes must be the caller's to
+    /// close.
+    #[must_use]
+    pub unsafe fn syscall(nr: u32, args: &[u64]) -> Self {
+        let mut all = [0; MAX_ARGS];
+        all[..args.len()].copy_from_slice(args);
+        let shape = Shape::Plain { args: all, nr_args: args.len() };
+        Op { nr, flags: Flags::empty(), shape, attributes: Attributes::default() }
+    }
+
+    /// Makes the file's data and metadata durable: fsync(2).
+    pub fn fsync(fd: impl Into<SharedFd>) -> Self {
+        Op::on_fd(libc::SYS_fsync, fd, [])
+    }
+
+    /// Makes the file's data durable: fdatasync(2).
+    pub fn fdatasync(fd: impl Into<SharedFd>) -> Self {
+        Op::on_fd(libc::SYS_fdatasync, fd, [])
+    }
+
+    /// Reserves or gives back room, in bytes: fallocate(2).
+    pub fn fallocate(fd: impl Into<SharedFd>, mode: i32, offset: u64, len: u64) -> Self {
+        Op::on_fd(libc::SYS_fallocate, fd, [signed(mode), offset, len])
+    }
+
+    /// Sets the file's length in bytes: ftruncate(2).
+    pub fn ftruncate(fd: impl Into<SharedFd>, len: u64) -> Self {
+        Op::on_fd(libc::SYS_ftruncate, fd, [len])
+    }
+
+    /// Moves the file's position, or finds data and holes: lseek(2).
+    pub fn lseek(fd: impl Into<SharedFd>, offset: i64, whence: i32) -> Self {
+        Op::on_fd(libc::SYS_lseek, fd, [offset as u64, signed(whence)])
+    }
+
+    /// Sets the file's permissions: fchmod(2).
+    pub fn fchmod(fd: impl Into<SharedFd>, mode: u32) -> Self {
+        Op::on_fd(libc::SYS_fchmod, fd, [mode.into()])
+    }
+
+    /// Sets the file's owner and group; `None` leaves it: fchown(2).
+    pub fn fchown(fd: impl Into<SharedFd>, uid: Option<u32>, gid: Option<u32>) -> Self {
+        let id = |id: Option<u32>| u64::from(id.unwrap_or(u32::MAX));
+        Op::on_fd(libc::SYS_fchown, fd, [id(uid), id(gid)])
+    }
+
+    /// Sets the file's times of access and of modification: futimens(3).
+    pub fn utimens(fd: impl Into<SharedFd>, times: [libc::timespec; 2]) -> Self {
+        Op::new(libc::SYS_utimensat, Shape::Times { fd: fd.into(), times })
+    }
+
+    /// Accepts a connection: accept4(2). The completion holds the new socket,
+    /// which is close-on-exec.
+    pub fn accept(fd: impl Into<SharedFd>) -> Self {
+        Op::on_fd(libc::SYS_accept4, fd, [0, 0, signed(libc::SOCK_CLOEXEC)])
+    }
+
+    /// Connects a socket: connect(2).
+    pub fn connect(fd: impl Into<SharedFd>, to: SocketAddr) -> Self {
+        let address = Box::new(SocketAddress::from(to));
+        Op::new(libc::SYS_connect, Shape::Connect { fd: fd.into(), address })
+    }
+
+    /// Closes a descriptor: close(2).
+    ///
+    /// Once it is accepted the descriptor is gone, whatever the result: as with
+    /// the plain call it is released even if an error is reported. If the
+    /// operation is cancelled before it started, the descriptor stays open
+    /// without an owner, since a file system can report the same error.
+    pub fn close(fd: impl Into<OwnedFd>) -> Self {
+        Op::new(libc::SYS_close, Shape::Close { fd: Some(fd.into()) })
+    }
+
+    /// Opens a file, close-on-exec: openat(2). The completion holds the
+    /// descriptor.
+    pub fn openat(dir: impl Into<Dir>, path: impl Into<CString>, flags: i32, mode: u32) -> Self {
+        let flags = signed(flags | libc::O_CLOEXEC);
+        Op::on_path(libc::SYS_openat, dir, path, [flags, mode.into()])
+    }
+
+    /// Removes a name: unlinkat(2).
+    pub fn unlinkat(dir: impl Into<Dir>, path: impl Into<CString>, flags: i32) -> Self {
+        Op::on_path(libc::SYS_unlinkat, dir, path, [signed(flags)])
+    }
+
+    /// Makes a directory: mkdirat(2).
+    pub fn mkdirat(dir: impl Into<Dir>, path: impl Into<CString>, mode: u32) -> Self {
+        Op::on_path(libc::SYS_mkdirat, dir, path, [mode.into()])
+    }
+
+    /// Renames a file: renameat2(2).
+    pub fn renameat2(
+        from: (impl Into<Dir>, impl Into<CString>),
+        to: (impl Into<Dir>, impl Into<CString>),
+        flags: u32,
+    ) -> Self {
+        let from = (from.0.into(), from.1.into());
+        let to = (to.0.into(), to.1.into());
+        Op::new(libc::SYS_renameat2, Shape::Paths { from, to, flags: flags.into() })
+    }
+
+    /// Gives a file another name: linkat(2).
+    pub fn linkat(
+        from: (impl Into<Dir>, impl Into<CString>),
+        to: (impl Into<Dir>, impl Into<CString>),
+        flags: i32,
+    ) -> Self {
+        let from = (from.0.into(), from.1.into());
+        let to = (to.0.into(), to.1.into());
+        Op::new(libc::SYS_linkat, Shape::Paths { from, to, flags: signed(flags) })
+    }
+
+    /// Makes a symbolic link at `path` that says `target`: symlinkat(2).
+    pub fn symlinkat(
+        target: impl Into<CString>,
+        dir: impl Into<Dir>,
+        path: impl Into<CString>,
+    ) -> Self {
+        let shape = Shape::Symlink { target: target.into(), dir: dir.into(), path: path.into() };
+        Op::new(libc::SYS_symlinkat, shape)
+    }
+
+    /// Asks what is known of a file: statx(2). [`Op::found`] has the answer.
+    pub fn statx(dir: impl Into<Dir>, path: impl Into<CString>, flags: i32, mask: u32) -> Self {
+        // SAFETY: a structure of integers, which may all be zero.
+        let found = Box::new(unsafe { std::mem::zeroed() });
+        let shape = Shape::Statx { dir: dir.into(), path: path.into(), flags, mask, found };
+        Op::new(libc::SYS_statx, shape)
+    }
+
+    /// What a completed [`Op::statx`] has found; all zero before and on error.
+    #[must_use]
+    pub fn found(&self) -> Option<&libc::statx> {
+        match &self.shape {
+            Shape::Statx { found, .. } => Some(found),
+            _ => None,
+        }
+    }
+
+    /// The buffer, if the operation has one.
+    #[must_use]
+    pub fn buffer(&self) -> Option<&B> {
+        match &self.shape {
+            Shape::Bytes { buf, .. } | Shape::PathBytes { buf, .. } => Some(buf),
+            _ => None,
+        }
+    }
+
+    /// Takes the operation apart and keeps the buffer, if it has one.
+    #[must_use]
+    pub fn into_buffer(self) -> Option<B> {
+        match self.shape {
+            Shape::Bytes { buf, .. } | Shape::PathBytes { buf, .. } => Some(buf),
+            _ => None,
+        }
+    }
+
+    /// Name of the syscall or operation, as in syscalls(2).
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        syscall::lookup(self.nr)
+            .map(|row| row.name)
+            .or_else(|| op::describe(self.nr).map(|(name, _)| name))
+            .unwrap_or("syscall")
+    }
+}
+
+impl<B: Buffer> Op<B> {
+    fn on_bytes(
+        nr: libc::c_long,
+        fd: impl Into<SharedFd>,
+        mut buf: B,
+        arg: u64,
+        nr_args: usize,
+    ) -> Self {
+        let range = 0..buf.bytes_mut().len();
+        Op::new(nr, Shape::Bytes { fd: fd.into(), buf, range, arg, nr_args })
+    }
+
+    /// Reads at `offset` bytes: pread(2).
+    pub fn read_at(fd: impl Into<SharedFd>, buf: B, offset: u64) -> Self {
+        Op::on_bytes(libc::SYS_pread64, fd, buf, offset, 4)
+    }
+
+    /// Writes at `offset` bytes: pwrite(2).
+    pub fn write_at(fd: impl Into<SharedFd>, buf: B, offset: u64) -> Self {
+        Op::on_bytes(libc::SYS_pwrite64, fd, buf, offset, 4)
+    }
+
+    /// Reads at the file's position, or from a pipe: read(2).
+    pub fn read(fd: impl Into<SharedFd>, buf: B) -> Self {
+        Op::on_bytes(libc::SYS_read, fd, buf, 0, 3)
+    }
+
+    /// Writes at the file's position, or to a pipe: write(2).
+    pub fn write(fd: impl Into<SharedFd>, buf: B) -> Self {
+        Op::on_bytes(libc::SYS_write, fd, buf, 0, 3)
+    }
+
+    /// Receives from a socket: recv(2).
+    pub fn recv(fd: impl Into<SharedFd>, buf: B, flags: i32) -> Self {
+        Op::on_bytes(libc::SYS_recvfrom, fd, buf, signed(flags), 6)
+    }
+
+    /// Sends to a socket: send(2).
+    pub fn send(fd: impl Into<SharedFd>, buf: B, flags: i32) -> Self {
+        Op::on_bytes(libc::SYS_sendto, fd, buf, signed(flags), 6)
+    }
+
+    /// Reads entries of a directory: getdents64(2).
+    pub fn getdents(fd: impl Into<SharedFd>, buf: B) -> Self {
+        Op::on_bytes(libc::SYS_getdents64, fd, buf, 0, 3)
+    }
+
+    /// Reads what a symbolic link says: readlinkat(2).
+    pub fn readlinkat(dir: impl Into<Dir>, path: impl Into<CString>, buf: B) -> Self {
+        let shape = Shape::PathBytes { dir: dir.into(), path: path.into(), buf };
+        Op::new(libc::SYS_readlinkat, shape)
+    }
+
+    /// Uses only this part of the buffer, in bytes; otherwise all is used.
+    /// Without meaning for an operation that has no descriptor and buffer.
+    ///
+    /// # Panics
+    /// If the range goes beyond the buffer.
+    #[must_use]
+    pub fn range(mut self, part: Range<usize>) -> Self {
+        if let Shape::Bytes { buf, range, .. } = &mut self.shape {
+            let len = buf.bytes_mut().len();
+            assert!(
+                part.start <= part.end && part.end <= len,
+                "range {part:?} of a buffer of {len} bytes"
+            );
+            *range = part;
+        }
+        self
+    }
+
+    /// The call, with addresses of what the operation owns. They hold until
+    /// `self` is moved or borrowed again.
+    #[inline]
+    pub(crate) fn call(&mut self) -> Call {
+        let mut args = [0; MAX_ARGS];
+        let nr_args = match &mut self.shape {
+            Shape::Plain { args: plain, nr_args } => {
+                args = *plain;
+                *nr_args
+            }
+            Shape::Fd { fd, args: [a, b, c], nr_args } => {
+                args[..4].copy_from_slice(&[raw_fd(fd), *a, *b, *c]);
+                *nr_args
+            }
+            Shape::Bytes { fd, buf, range, arg, nr_args } => {
+                let bytes = buf.bytes_mut().get_mut(range.clone()).unwrap_or_default();
+                let (start, len) = (address(bytes.as_mut_ptr()), bytes.len() as u64);
+                args[..4].copy_from_slice(&[raw_fd(fd), start, len, *arg]);
+                *nr_args
+            }
+            Shape::Path { dir, path, args: [a, b], nr_args } => {
+                args[..4].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr()), *a, *b]);
+                *nr_args
+            }
+            Shape::PathBytes { dir, path, buf } => {
+                let bytes = buf.bytes_mut();
+                let (start, len) = (address(bytes.as_mut_ptr()), bytes.len() as u64);
+                args[..4].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr()), start, len]);
+                4
+            }
+            Shape::Paths { from, to, flags } => {
+                args[..2].copy_from_slice(&[signed(from.0.raw()), address(from.1.as_ptr())]);
+                args[2..4].copy_from_slice(&[signed(to.0.raw()), address(to.1.as_ptr())]);
+                args[4] = *flags;
+                5
+            }
+            Shape::Symlink { target, dir, path } => {
+                args[..2].copy_from_slice(&[address(target.as_ptr()), signed(dir.raw())]);
+                args[2] = address(path.as_ptr());
+                3
+            }
+            Shape::Times { fd, times } => {
+                args[..3].copy_from_slice(&[raw_fd(fd), 0, address(times.as_ptr())]);
+                4
+            }
+            Shape::Statx { dir, path, flags, mask, found } => {
+                args[..2].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr())]);
+                args[2..4].copy_from_slice(&[signed(*flags), (*mask).into()]);
+                args[4] = address(&raw mut **found);
+                5
+            }
+            Shape::Connect { fd, address: to } => {
+                args[..3].copy_from_slice(&[raw_fd(fd), address(to.as_ptr()), to.len()]);
+                3
+            }
+            Shape::Close { fd } => {
+                args[0] = fd.as_ref().map_or(signed(-1), raw_fd);
+                1
+            }
+        };
+        Call { nr: self.nr, flags: self.flags, args, nr_args }
+    }
+}
+
+/// Attributes. Each asks for a return in the event, so that the completion can
+/// say whether the attribute was handled; asking twice replaces.
+impl<B> Op<B> {
+    /// Asks when it was submitted, started and completed.
+    #[must_use]
+    pub fn timing(mut self) -> Self {
+        self.attributes.timing();
+        self
+    }
+
+    /// Asks where it ran.
+    #[must_use]
+    pub fn path_taken(mut self) -> Self {
+        self.attributes.path();
+        self
+    }
+
+    /// Gives a hint to the page cache, and asks how many of the bytes were there.
+    #[must_use]
+    pub fn cache(mut self, hint: CacheHint) -> Self {
+        self.attributes.cache(hint);
+        self
+    }
+
+    /// Asks for the CRC-32C of the bytes moved.
+    #[must_use]
+    pub fn checksum(mut self) -> Self {
+        self.attributes.checksum();
+        self
+    }
+
+    /// Gives it a tag that tracepoints show.
+    #[must_use]
+    pub fn tag(mut self, tag: u64) -> Self {
+        self.attributes.tag(tag);
+        self
+    }
+
+    /// Gives it an I/O priority.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.attributes.priority(priority);
+        self
+    }
+
+    /// Cancels it after this time, counted from its acceptance, with ETIMEDOUT.
+    /// Spans beyond 584 years are cut.
+    #[must_use]
+    pub fn deadline(mut self, after: Duration) -> Self {
+        self.attributes.deadline(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Makes the attribute that was added last a condition: the operation ends
+    /// with EOPNOTSUPP (EINVAL for a bad payload) before it starts, if the
+    /// attribute cannot be handled.
+    #[must_use]
+    pub fn required(mut self) -> Self {
+        self.attributes.require_last();
+        self
+    }
+
+    /// Adds any attribute by its id, 1 to 63.
+    ///
+    /// # Safety
+    /// If an implementation knows the attribute, its payload must be right for
+    /// it: an address in it valid for what is done with it until the completion
+    /// is there. One that the ABI does not know now it may know tomorrow.
+    #[must_use]
+    pub unsafe fn attr_raw(mut self, id: u16, flags: AttrFlags, payload: &[u8]) -> Self {
+        self.attributes.raw(id, flags, payload);
+        self
+    }
+
+    /// Transfers all bytes or fails (feature FULL).
+    #[must_use]
+    pub fn full(mut self) -> Self {
+        self.flags |= Flags::FULL;
+        self
+    }
+
+    /// Does not try it within the submission.
+    #[must_use]
+    pub fn not_inline(mut self) -> Self {
+        self.flags |= Flags::ASYNC;
+        self
+    }
+
+    /// Appends the attributes to the operation's iocb.
+    #[inline]
+    pub(crate) fn encode_attributes(&self, iocb: &mut IocbMut<'_>) -> Result<(), NoRoom> {
+        self.attributes.encode(iocb)
+    }
+
+    /// True if a successful result is a new descriptor that nobody owns yet.
+    #[inline]
+    pub(crate) fn opens(&self) -> bool {
+        matches!(self.shape, Shape::Path { .. } | Shape::Fd { .. })
+            && matches!(libc::c_long::from(self.nr), libc::SYS_openat | libc::SYS_accept4)
+    }
+
+    /// Lets go of a descriptor that the accepted operation has closed.
+    #[inline]
+    pub(crate) fn let_go(&mut self) {
+        if let Shape::Close { fd } = &mut self.shape
+            && let Some(fd) = fd.take()
+        {
+            // Released by the operation: see `Op::close`.
+            let _number = fd.into_raw_fd();
+        }
+    }
+}
+
+impl<B> fmt::Debug for Op<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Op({})", self.name())
+    }
+}
