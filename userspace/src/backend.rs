@@ -5,6 +5,7 @@
 
 use crate::error::Errno;
 use crate::ring::Consumer;
+use crate::shm::ConsumerMap;
 use aio2_abi::setup::Setup;
 use aio2_abi::wait::Cancel;
 use std::fmt::Debug;
@@ -120,7 +121,7 @@ pub trait Backend: Send + Sync + Debug {
     unsafe fn exec(&self, iocb: &mut [u8], event: &mut [u8]) -> Result<usize, Errno>;
 
     /// One more consumer of the mapped ring.
-    fn consumer(&self) -> Consumer;
+    fn consumer(&self) -> Consumer<ConsumerMap>;
 
     /// A file descriptor that polls readable when events are there.
     fn as_fd(&self) -> BorrowedFd<'_>;

@@ -1,7 +1,18 @@
 //! AIO2: asynchronous system calls with attributes.
 #![deny(unsafe_code)]
 
+#[cfg(not(loom))]
+#[allow(unsafe_code)]
+pub mod backend;
+#[cfg(not(loom))]
+#[allow(unsafe_code)]
+mod context;
 pub mod error;
+#[allow(unsafe_code)]
+pub mod kernel;
+#[cfg(not(loom))]
+#[allow(unsafe_code)]
+pub mod reap;
 pub mod ring;
 #[cfg(not(loom))]
 #[allow(unsafe_code)]
@@ -10,4 +21,8 @@ pub mod submit;
 mod sync;
 pub mod syscall;
 
+pub use backend::Timeout;
+pub use context::{Builder, Context, Implementation, Prefer, SetupError};
+pub use error::Errno;
+pub use reap::{Attribute, Event, Reaper};
 pub use submit::{Buffer, CacheHint, Dir, DirectBuf, Iocbs, Op, Priority, SharedFd};

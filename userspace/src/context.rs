@@ -1,0 +1,356 @@
+//! A context: an implementation of the ABI, chosen and set up.
+//!
+//! Duty: pick the kernel or the engine, say which, and give access to it: raw
+//! bytes for experts, consumers and reapers of its ring. Not here: requests
+//! that own their buffers ([`crate::Queue`]).
+//!
+//! SPEC: section 4.
+
+use crate::backend::{Backend, Got, Wait};
+use crate::error::{CancelError, Errno, ExecError, SubmitError, WaitError};
+use crate::kernel::Probe;
+use crate::reap::Reaper;
+use crate::ring::Consumer;
+use crate::shm::ConsumerMap;
+use aio2_abi::VERSION;
+use aio2_abi::setup::{Flags, Setup};
+use aio2_abi::wait::Cancel;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+/// Who implements a context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Implementation {
+    /// This library, within the process.
+    Engine,
+    /// The running kernel.
+    Kernel,
+}
+
+impl fmt::Display for Implementation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Implementation::Engine => "engine",
+            Implementation::Kernel => "kernel",
+        })
+    }
+}
+
+/// Which implementation to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prefer {
+    /// The kernel if it has AIO2 and this build can use it, otherwise the engine.
+    #[default]
+    Auto,
+    /// The kernel or none.
+    Kernel,
+    /// The engine.
+    Engine,
+}
+
+/// Parameters of a context; what is not given has a default.
+#[derive(Debug, Default)]
+pub struct Builder {
+    setup: Setup,
+    eventfd: Option<OwnedFd>,
+    prefer: Prefer,
+}
+
+impl Builder {
+    /// At least so many bytes of events in the ring: rounded up to a power of
+    /// two from 4096 to 2^30; the default is 65536.
+    #[must_use]
+    pub fn ring_bytes(mut self, bytes: u32) -> Self {
+        self.setup.ring_bytes = bytes;
+        self
+    }
+
+    /// At most so many requests whose event is not in the ring yet, up to
+    /// 2^20; the default is 4096.
+    #[must_use]
+    pub fn max_requests(mut self, requests: u32) -> Self {
+        self.setup.max_requests = requests;
+        self
+    }
+
+    /// At most so many workers, up to 1024.
+    #[must_use]
+    pub fn concurrency(mut self, workers: u32) -> Self {
+        self.setup.concurrency = workers;
+        self
+    }
+
+    /// The eventfd to signal when events are there.
+    #[must_use]
+    pub fn eventfd(mut self, eventfd: OwnedFd) -> Self {
+        self.eventfd = Some(eventfd);
+        self
+    }
+
+    /// Which implementation to use.
+    #[must_use]
+    pub fn prefer(mut self, prefer: Prefer) -> Self {
+        self.prefer = prefer;
+        self
+    }
+
+    /// Makes the context.
+    ///
+    /// # Errors
+    /// [`SetupError`]: the implementation is not there, or refuses.
+    pub fn build(mut self) -> Result<Context, SetupError> {
+        self.setup.version = VERSION;
+        if let Some(eventfd) = &self.eventfd {
+            self.setup.flags |= Flags::EVENTFD.bits();
+            self.setup.eventfd = eventfd.as_raw_fd();
+        }
+        if self.prefer != Prefer::Kernel {
+            return self.engine();
+        }
+        match Probe::run() {
+            Probe::NotImplemented => Err(SetupError::NoKernel),
+            Probe::Refused(errno) => Err(SetupError::KernelRefused(errno)),
+            Probe::Available(_) => Err(SetupError::NoKernelBackend),
+        }
+    }
+
+    fn engine(self) -> Result<Context, SetupError> {
+        let implementation = Implementation::Engine;
+        Err(SetupError::Refused { implementation, errno: Errno(libc::ENOSYS) })
+    }
+}
+
+/// Why a context could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The kernel was asked for, and has no AIO2.
+    NoKernel,
+    /// The kernel was asked for, and does not let this process use its AIO2.
+    KernelRefused(Errno),
+    /// The kernel was asked for and has AIO2, but this build cannot drive it.
+    NoKernelBackend,
+    /// The implementation refused the parameters, or has no room.
+    Refused {
+        /// Which one.
+        implementation: Implementation,
+        /// What it said.
+        errno: Errno,
+    },
+}
+
+impl SetupError {
+    /// The error number.
+    #[must_use]
+    pub fn errno(&self) -> Errno {
+        match *self {
+            SetupError::NoKernel | SetupError::NoKernelBackend => Errno(libc::ENOSYS),
+            SetupError::KernelRefused(errno) | SetupError::Refused { errno, .. } => errno,
+        }
+    }
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            SetupError::NoKernel => f.write_str(
+                "this kernel has no AIO2: boot one with the series in kernel-patch/, \
+                 or use Prefer::Auto or Prefer::Engine",
+            ),
+            SetupError::KernelRefused(errno) => write!(
+                f,
+                "the kernel has AIO2 and refuses it to this process ({errno}): \
+                 let its seccomp filter allow io_setup2, or use Prefer::Engine"
+            ),
+            SetupError::NoKernelBackend => f.write_str(
+                "the kernel has AIO2, which this build cannot use yet: \
+                 use Prefer::Auto or Prefer::Engine",
+            ),
+            SetupError::Refused { implementation, errno } => {
+                write!(f, "the {implementation} made no context ({errno}): ")?;
+                f.write_str(match errno.0 {
+                    libc::EINVAL => {
+                        "ring_bytes is at most 1 GiB, max_requests 1048576, concurrency 1024, \
+                         and eventfd must be one"
+                    }
+                    libc::EAGAIN => "drop contexts, or raise the user's limit of them",
+                    libc::EMFILE | libc::ENFILE => "close files, or raise RLIMIT_NOFILE",
+                    libc::ENOMEM => "lower ring_bytes, max_requests or concurrency",
+                    _ => "try a smaller context",
+                })
+            }
+        }
+    }
+}
+
+impl std::error::Error for SetupError {}
+
+impl From<SetupError> for io::Error {
+    /// Keeps the error number, and with it the kind; the text is lost.
+    fn from(error: SetupError) -> Self {
+        error.errno().into()
+    }
+}
+
+/// A ring, the requests whose events go to it, and their implementation.
+///
+/// It can be shared among threads by reference. When it is dropped, all its
+/// requests are cancelled; see [`crate::Queue`] for when their buffers are free.
+#[derive(Debug)]
+pub struct Context {
+    backend: Arc<dyn Backend>,
+    implementation: Implementation,
+    /// Open as long as the implementation may signal it.
+    _eventfd: Option<OwnedFd>,
+}
+
+impl Context {
+    /// A context with default parameters.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn new() -> Result<Self, SetupError> {
+        Builder::default().build()
+    }
+
+    /// Parameters for a context, all at their defaults.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A context over an implementation that was made elsewhere.
+    ///
+    /// # Safety
+    /// The implementation must keep SPEC.md: above all, it must not publish the
+    /// terminal event of a request before it is done with its memory. No other
+    /// context may be made over it.
+    #[must_use]
+    pub unsafe fn over(backend: Arc<dyn Backend>, implementation: Implementation) -> Self {
+        Context { backend, implementation, _eventfd: None }
+    }
+
+    /// Who implements it.
+    #[must_use]
+    pub fn implementation(&self) -> Implementation {
+        self.implementation
+    }
+
+    /// Its actual parameters, and what the implementation can do.
+    #[must_use]
+    pub fn setup(&self) -> &Setup {
+        self.backend.setup()
+    }
+
+    /// One more consumer of its ring, which sees the words of events.
+    #[must_use]
+    pub fn consumer(&self) -> Consumer<ConsumerMap> {
+        self.backend.consumer()
+    }
+
+    /// One more reaper of its ring, which sees events. Each event goes to one
+    /// reaper only.
+    #[must_use]
+    pub fn reaper(&self) -> Reaper {
+        Reaper::new(self.backend.clone())
+    }
+
+    /// Cancels what matches, and fills in what became of it; returns how many
+    /// requests matched.
+    ///
+    /// # Errors
+    /// [`CancelError`].
+    pub fn cancel(&self, request: &mut Cancel) -> Result<u32, CancelError> {
+        Ok(self.backend.cancel(request)?)
+    }
+
+    /// Waits for events to be there, and takes none. Moves events from the
+    /// overflow list to the ring, also if it does not wait at all.
+    ///
+    /// # Errors
+    /// [`WaitError`].
+    pub fn wait(&self, wait: &Wait<'_>) -> Result<(), WaitError> {
+        // SAFETY: there are no iocbs.
+        let got = unsafe { self.wait_raw(wait, &mut [], None) };
+        got.map(|_| ())
+    }
+
+    /// Submits a stream of iocbs, which is aligned to 8 bytes ([`crate::Iocbs`]
+    /// is); returns the bytes that were accepted. They end before the first one
+    /// that is malformed, or for which a limit is reached.
+    ///
+    /// # Errors
+    /// [`SubmitError`], if none was accepted.
+    ///
+    /// # Safety
+    /// Every address in the arguments of an iocb must be valid for what the
+    /// operation does with it, and not be used otherwise, until its terminal
+    /// event is there. If the context belongs to a [`crate::Queue`] or a
+    /// [`crate::Driver`], user_data must not be below 2^63, which are theirs.
+    pub unsafe fn submit_raw(&self, iocbs: &mut [u8]) -> Result<usize, SubmitError> {
+        // SAFETY: the caller's promise is the one that is asked for.
+        let accepted = unsafe { self.backend.submit(iocbs) };
+        accepted
+            .map_err(|errno| SubmitError::explain(errno, iocbs, (0, 0), self.setup().max_requests))
+    }
+
+    /// Submits iocbs first if there are any, waits, and copies events to
+    /// `events` if there is such a buffer.
+    ///
+    /// # Errors
+    /// [`WaitError`]. How many of the iocbs were accepted before a wait that
+    /// timed out or was interrupted is not told: do not combine the two.
+    ///
+    /// # Safety
+    /// As [`Context::submit_raw`].
+    pub unsafe fn wait_raw(
+        &self,
+        wait: &Wait<'_>,
+        iocbs: &mut [u8],
+        events: Option<&mut [u8]>,
+    ) -> Result<Got, WaitError> {
+        // SAFETY: the caller's promise is the one that is asked for.
+        let got = unsafe { self.backend.wait(wait, iocbs, events) };
+        got.map_err(|errno| self.explain_wait(errno, iocbs))
+    }
+
+    #[cold]
+    fn explain_wait(&self, errno: Errno, iocbs: &[u8]) -> WaitError {
+        match errno.0 {
+            libc::ETIME => WaitError::TimedOut,
+            libc::EINTR => WaitError::Interrupted,
+            libc::ENOENT => WaitError::UnknownId,
+            libc::ENOBUFS => WaitError::BufferTooSmall { event_max: self.setup().event_max },
+            libc::EAGAIN | libc::E2BIG | libc::EXDEV => {
+                SubmitError::explain(errno, iocbs, (0, 0), self.setup().max_requests).into()
+            }
+            libc::EINVAL if !iocbs.is_empty() => {
+                SubmitError::explain(errno, iocbs, (0, 0), self.setup().max_requests).into()
+            }
+            _ => WaitError::Refused(errno),
+        }
+    }
+
+    /// Runs one iocb now, in this thread; returns the bytes of its event, which
+    /// goes to `event`.
+    ///
+    /// # Errors
+    /// [`ExecError`].
+    ///
+    /// # Safety
+    /// Every address in its arguments must be valid for what the operation does.
+    pub unsafe fn exec_raw(&self, iocb: &mut [u8], event: &mut [u8]) -> Result<usize, ExecError> {
+        // SAFETY: the caller's promise is the one that is asked for.
+        let bytes = unsafe { self.backend.exec(iocb, event) };
+        bytes.map_err(|errno| ExecError::explain(errno, iocb, self.setup().event_max))
+    }
+}
+
+impl AsFd for Context {
+    /// Polls readable when events came; see SPEC section 4.6 for the engine.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.backend.as_fd()
+    }
+}

@@ -1,0 +1,96 @@
+//! The kernel's implementation: whether it is there.
+//!
+//! Duty: ask the running kernel, by the real syscall, what AIO2 it has. Not
+//! here yet: the backend over its syscalls, which comes with the kernel series.
+//!
+//! SPEC: sections 4 (numbers) and 4.1 (probe).
+
+use crate::error::Errno;
+use aio2_abi::setup::{Features, Flags, RING_BYTES_MIN, Setup};
+use aio2_abi::{VERSION, event, iocb};
+
+/// Number of `io_setup2`, on all architectures of the kernel series.
+const SYS_IO_SETUP2: libc::c_long = 480;
+
+/// What the running kernel says about AIO2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// It has none. This is said too when something answers that is not AIO2.
+    NotImplemented,
+    /// It has, and does not let this process use it.
+    Refused(Errno),
+    /// It has: this is what a context with default parameters would be.
+    Available(Setup),
+}
+
+impl Probe {
+    /// Asks the running kernel. Creates nothing.
+    #[must_use]
+    pub fn run() -> Self {
+        let mut setup = Setup { version: VERSION, flags: Flags::PROBE.bits(), ..Setup::default() };
+        // SAFETY: io_setup2 reads and writes a structure of the given size,
+        // which is alive; a kernel without it answers ENOSYS.
+        let result = unsafe { libc::syscall(SYS_IO_SETUP2, &raw mut setup, size_of::<Setup>()) };
+        let errno = (result < 0).then(Errno::last);
+        Probe::judge(result, errno, setup)
+    }
+
+    /// What an answer means.
+    fn judge(result: libc::c_long, errno: Option<Errno>, setup: Setup) -> Self {
+        match errno {
+            Some(errno @ Errno(libc::EPERM | libc::EACCES | libc::EAGAIN | libc::ENOMEM)) => {
+                Probe::Refused(errno)
+            }
+            None if result == 0 && plausible(&setup) => Probe::Available(setup),
+            _ => Probe::NotImplemented,
+        }
+    }
+}
+
+/// Whether this can be what a kernel with AIO2 fills in.
+fn plausible(setup: &Setup) -> bool {
+    (1..=VERSION).contains(&setup.version)
+        && !setup.features().contains(Features::IN_PROCESS)
+        && setup.ring_bytes.is_power_of_two()
+        && setup.ring_bytes >= RING_BYTES_MIN
+        && setup.max_requests > 0
+        && setup.concurrency > 0
+        && setup.iocb_max as usize >= iocb::HEADER_BYTES
+        && setup.event_max as usize >= event::HEADER_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer() -> Setup {
+        Setup {
+            version: 1,
+            ring_bytes: 65536,
+            max_requests: 4096,
+            concurrency: 4,
+            iocb_max: 1024,
+            event_max: 1024,
+            ..Setup::default()
+        }
+    }
+
+    #[test]
+    fn only_a_plausible_answer_is_aio2() {
+        assert_eq!(Probe::judge(0, None, answer()), Probe::Available(answer()));
+        // Success without a word: another syscall has this number.
+        let untouched = Setup { version: 1, flags: 1, ..Setup::default() };
+        assert_eq!(Probe::judge(0, None, untouched), Probe::NotImplemented);
+        assert_eq!(Probe::judge(7, None, answer()), Probe::NotImplemented);
+        let engine = Setup { features: Features::IN_PROCESS.bits(), ..answer() };
+        assert_eq!(Probe::judge(0, None, engine), Probe::NotImplemented);
+    }
+
+    #[test]
+    fn refusal_is_told_from_absence() {
+        let judge = |errno| Probe::judge(-1, Some(Errno(errno)), answer());
+        assert_eq!(judge(libc::ENOSYS), Probe::NotImplemented);
+        assert_eq!(judge(libc::EINVAL), Probe::NotImplemented);
+        assert_eq!(judge(libc::EPERM), Probe::Refused(Errno(libc::EPERM)));
+    }
+}
