@@ -12,6 +12,9 @@ pub mod error;
 pub mod kernel;
 #[cfg(not(loom))]
 #[allow(unsafe_code)]
+mod queue;
+#[cfg(not(loom))]
+#[allow(unsafe_code)]
 pub mod reap;
 pub mod ring;
 #[cfg(not(loom))]
@@ -24,5 +27,6 @@ pub mod syscall;
 pub use backend::Timeout;
 pub use context::{Builder, Context, Implementation, Prefer, SetupError};
 pub use error::Errno;
+pub use queue::{Cancelled, Completion, Completions, Key, Queue};
 pub use reap::{Attribute, Event, Reaper};
 pub use submit::{Buffer, CacheHint, Dir, DirectBuf, Iocbs, Op, Priority, SharedFd};

@@ -1,0 +1,390 @@
+//! A queue: requests go in, completions come out, and what a request owns
+//! belongs to the queue meanwhile.
+//!
+//! Duty: keep every buffer, path and descriptor alive and in its place until
+//! the implementation is done with it, whatever the application does. Each
+//! request that is pushed ends with exactly one [`Completion`]. Not here: what
+//! an operation is ([`crate::Op`]), and how events are taken ([`crate::reap`]).
+//!
+//! SPEC: sections 4.2 (R-SUBMIT-1, 2), 4.4 (cancel), 7 (R-EVENT-1), 11
+//! (R-LIFE-2).
+
+mod completion;
+mod slab;
+
+pub use completion::Completion;
+pub(crate) use slab::Slab;
+
+use crate::backend::Timeout;
+use crate::context::Context;
+use crate::error::{CancelError, Errno, ReapError, SubmitError, WaitError};
+use crate::reap::Reaper;
+use crate::submit::{Buffer, Iocbs, Op};
+use aio2_abi::iocb::Stream;
+use aio2_abi::wait::{Cancel, CancelFlags};
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Names a request of a queue, from its push to its completion. It is the
+/// request's user_data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key(u64);
+
+/// What a cancel met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It had not started, and never will.
+    NotStarted,
+    /// It ran and was told to stop.
+    Interrupted,
+    /// It runs on to its end.
+    TooLate,
+}
+
+struct Entry<B, T> {
+    op: Op<B>,
+    token: T,
+}
+
+/// Requests with their buffers `B`, each with a token `T` of the caller's, over
+/// a context of its own.
+///
+/// Nothing is allocated for a request once the queue has been as full as it
+/// gets. When the queue is dropped, it cancels what is in flight and waits for
+/// it. If it is leaked instead, so are the buffers: that is safe.
+///
+/// ```no_run
+/// use aio2::{Context, Op, Queue, Timeout};
+/// use std::fs::File;
+///
+/// let mut queue = Queue::new(Context::new()?);
+/// queue.push(Op::read_at(File::open("/etc/passwd")?, vec![0; 64], 0), "a token");
+/// for done in queue.wait(1, Timeout::Forever)? {
+///     println!("{}: {} bytes", done.token, done.result?);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Queue<B: Buffer, T> {
+    /// Queued and in flight. An entry never moves (see [`Slab`]).
+    entries: Slab<Entry<B, T>>,
+    /// The requests that are queued, in order.
+    iocbs: Iocbs,
+    in_flight: usize,
+    /// Requests that were never accepted, and why.
+    refused: VecDeque<(Key, Errno)>,
+    reaper: Reaper,
+    context: Context,
+}
+
+impl<B: Buffer, T> Queue<B, T> {
+    /// A queue over `context`, whose events it reaps.
+    ///
+    /// An event that another consumer of the context takes is one that the
+    /// queue waits for in vain.
+    #[must_use]
+    pub fn new(context: Context) -> Self {
+        Queue {
+            entries: Slab::new(),
+            iocbs: Iocbs::new(),
+            in_flight: 0,
+            refused: VecDeque::new(),
+            reaper: context.reaper(),
+            context,
+        }
+    }
+
+    /// The context.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// How many requests are pushed and not accepted yet.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.iocbs.count()
+    }
+
+    /// How many requests are accepted, and their completions not handed out.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// How many completions are still to come: for all that was pushed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.iocbs.count() + self.in_flight + self.refused.len()
+    }
+
+    /// True if no completion is to come.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Queues an operation; [`Queue::submit`] or [`Queue::wait`] submits it.
+    ///
+    /// If its attributes are too long for an iocb, its completion says E2BIG.
+    pub fn push(&mut self, op: Op<B>, token: T) -> Key {
+        let (key, entry) = self.entries.insert(Entry { op, token });
+        let key = Key(key);
+        // Named by address only now that it lies where it stays.
+        let call = entry.op.call();
+        let args = call.args.get(..call.nr_args).unwrap_or(&call.args);
+        let encoded = self
+            .iocbs
+            .push(call.nr, args, call.flags, key.0)
+            .and_then(|mut iocb| entry.op.encode_attributes(&mut iocb));
+        if encoded.is_err() {
+            self.iocbs.remove(key.0);
+            self.refused.push_back((key, Errno(libc::E2BIG)));
+        }
+        key
+    }
+
+    /// Submits what is queued; returns how many requests were accepted. The
+    /// others stay queued.
+    ///
+    /// # Errors
+    /// [`SubmitError::LimitReached`] if none was accepted: all stay queued.
+    /// [`SubmitError::Malformed`] names the first request that is malformed;
+    /// those before it are accepted, those behind it stay queued, and its own
+    /// completion has the error too. It takes `unsafe` attributes to make one.
+    pub fn submit(&mut self) -> Result<usize, SubmitError> {
+        if self.iocbs.is_empty() {
+            return Ok(0);
+        }
+        let bytes = match self.submit_raw() {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                if let SubmitError::Malformed { errno, .. } = error {
+                    self.refuse_first(errno);
+                }
+                return Err(error);
+            }
+        };
+        let accepted = self.iocbs.consume(bytes);
+        self.in_flight += accepted;
+        // What is left is one too many, or malformed; the latter is told now.
+        let rest = Stream::new(self.iocbs.bytes()).map(|rest| rest.peek());
+        if let Ok(Some(Err(reason))) = rest {
+            let errno = Errno(reason.errno());
+            self.refuse_first(errno);
+            let reason = Some(reason);
+            return Err(SubmitError::Malformed { index: accepted, offset: bytes, reason, errno });
+        }
+        Ok(accepted)
+    }
+
+    fn submit_raw(&mut self) -> Result<usize, SubmitError> {
+        // SAFETY: what the iocbs name is owned by `entries`, where an entry
+        // neither moves nor is touched until its terminal event was seen or
+        // the implementation has said that it is quiet; see also `Op::syscall`
+        // and `Op::attr_raw`. The user_data are this queue's.
+        unsafe { self.context.submit_raw(self.iocbs.bytes_mut()) }
+    }
+
+    /// Takes the first queued request out; its completion will say why.
+    #[cold]
+    fn refuse_first(&mut self, errno: Errno) {
+        if let Some(user_data) = self.iocbs.user_datas().next() {
+            self.refused.push_back((Key(user_data), errno));
+        }
+        self.iocbs.remove_front();
+    }
+
+    /// Submits what is queued and waits until at least `min` completions are
+    /// there, at most as long as `timeout` says; returns an iterator over all
+    /// that are there then. What it does not take stays.
+    ///
+    /// `min` counts as at most what is in flight, so that it does not wait for
+    /// requests that a limit keeps in the queue. When the time is over there
+    /// are fewer completions, or none.
+    ///
+    /// To push while completions are being handled, do not hold the iterator:
+    ///
+    /// ```no_run
+    /// # use aio2::{Context, Op, Queue, Timeout};
+    /// # let mut queue: Queue<Vec<u8>, u64> = Queue::new(Context::new()?);
+    /// while !queue.is_empty() {
+    ///     queue.wait(1, Timeout::Forever)?;
+    ///     while let Some(done) = queue.pop()? {
+    ///         queue.push(Op::nop(), done.token + 1);
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`WaitError::Interrupted`] by a signal; [`WaitError::Submit`] as
+    /// [`Queue::submit`], but a limit only if nothing is in flight that could
+    /// make room; [`WaitError::Reap`] if the ring is broken.
+    pub fn wait(
+        &mut self,
+        min: usize,
+        timeout: Timeout,
+    ) -> Result<Completions<'_, B, T>, WaitError> {
+        match self.submit() {
+            Err(SubmitError::LimitReached { .. }) if self.len() > self.queued() => {}
+            other => {
+                other?;
+            }
+        }
+        let ready = self.refused.len() + self.reaper.ready()?;
+        let want = min.min(self.refused.len() + self.in_flight);
+        if ready < want {
+            let missing = u32::try_from(want - ready).unwrap_or(u32::MAX);
+            self.reaper.sleep(missing, timeout)?;
+        }
+        Ok(Completions { queue: self })
+    }
+
+    /// An iterator over the completions that are there. What it does not take
+    /// stays.
+    ///
+    /// # Errors
+    /// [`ReapError`] if the ring is broken.
+    pub fn reap(&mut self) -> Result<Completions<'_, B, T>, ReapError> {
+        self.reaper.ready()?;
+        Ok(Completions { queue: self })
+    }
+
+    /// The next completion that is there, or none.
+    ///
+    /// # Errors
+    /// [`ReapError`] if the ring is broken.
+    pub fn pop(&mut self) -> Result<Option<Completion<B, T>>, ReapError> {
+        while let Some((key, errno)) = self.refused.pop_front() {
+            if let Some(Entry { op, token }) = self.entries.remove(key.0) {
+                return Ok(Some(Completion::refused(op, token, errno)));
+            }
+        }
+        while let Some(event) = self.reaper.next_event()? {
+            // An event of nobody's here is a stranger's, who submitted raw.
+            if event.is_last()
+                && let Some(Entry { op, token }) = self.entries.remove(event.user_data())
+            {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                return Ok(Some(Completion::ended(op, token, event)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Cancels a request; its completion comes nevertheless. Does not wait.
+    ///
+    /// # Errors
+    /// [`CancelError::NotFound`] if it has ended.
+    pub fn cancel(&mut self, key: Key) -> Result<Cancelled, CancelError> {
+        if self.iocbs.remove(key.0) {
+            self.refused.push_back((key, Errno(libc::ECANCELED)));
+            return Ok(Cancelled::NotStarted);
+        }
+        let mut cancel =
+            Cancel { flags: CancelFlags::USER_DATA.bits(), user_data: key.0, ..Cancel::default() };
+        self.context.cancel(&mut cancel)?;
+        Ok(match cancel {
+            Cancel { cancelled: 1.., .. } => Cancelled::NotStarted,
+            Cancel { interrupted: 1.., .. } => Cancelled::Interrupted,
+            _ => Cancelled::TooLate,
+        })
+    }
+
+    /// Cancels every request; the completions come nevertheless. Does not wait.
+    ///
+    /// # Errors
+    /// [`CancelError::Refused`].
+    pub fn cancel_all(&mut self) -> Result<(), CancelError> {
+        for user_data in self.iocbs.user_datas() {
+            self.refused.push_back((Key(user_data), Errno(libc::ECANCELED)));
+        }
+        self.iocbs.clear();
+        let mut cancel = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };
+        match self.context.cancel(&mut cancel) {
+            Ok(_) | Err(CancelError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Has every request end, and waits for that. False if it cannot be known.
+    fn quiesce(&self) -> Quiet {
+        let flags = CancelFlags::ALL | CancelFlags::WAIT;
+        loop {
+            let mut cancel = Cancel { flags: flags.bits(), ..Cancel::default() };
+            match self.context.cancel(&mut cancel) {
+                Ok(_) | Err(CancelError::NotFound) => return Quiet::Yes,
+                Err(CancelError::Interrupted) => {}
+                Err(CancelError::Refused(Errno(libc::EXDEV))) => return Quiet::Elsewhere,
+                Err(_) => return Quiet::Unknown,
+            }
+        }
+    }
+}
+
+/// Whether buffers can be freed.
+enum Quiet {
+    /// Nothing runs any more.
+    Yes,
+    /// This is a child after fork: the requests use the parent's memory.
+    Elsewhere,
+    /// Something may still run.
+    Unknown,
+}
+
+impl<B: Buffer, T> Drop for Queue<B, T> {
+    /// Cancels what is in flight and waits until it has ended.
+    fn drop(&mut self) {
+        for user_data in self.iocbs.user_datas() {
+            self.entries.remove(user_data);
+        }
+        if self.in_flight > 0 {
+            match self.quiesce() {
+                // Their completions own what they opened, and close it.
+                Quiet::Yes => while let Ok(Some(_)) = self.pop() {},
+                Quiet::Elsewhere => {}
+                Quiet::Unknown => {
+                    mem::forget(mem::take(&mut self.entries));
+                    return;
+                }
+            }
+        }
+        // Left are those whose events another consumer took.
+        for entry in self.entries.iter_mut() {
+            entry.op.let_go();
+        }
+    }
+}
+
+impl<B: Buffer, T> AsFd for Queue<B, T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.context.as_fd()
+    }
+}
+
+impl<B: Buffer, T> fmt::Debug for Queue<B, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("queued", &self.queued())
+            .field("in_flight", &self.in_flight)
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An iterator over the completions that are there.
+///
+/// It ends early if the ring is broken, which the queue's next call reports.
+pub struct Completions<'q, B: Buffer, T> {
+    queue: &'q mut Queue<B, T>,
+}
+
+impl<B: Buffer, T> Iterator for Completions<'_, B, T> {
+    type Item = Completion<B, T>;
+
+    fn next(&mut self) -> Option<Completion<B, T>> {
+        self.queue.pop().ok().flatten()
+    }
+}

@@ -1,0 +1,125 @@
+//! Where requests lie while they are under way: entries that never move.
+//!
+//! An entry is found by a key of index and generation, so that a key that is
+//! out of date finds nothing. Entries lie in blocks that are not reallocated:
+//! what names an entry by address stays right until it is removed.
+
+/// Entries of a block.
+const BLOCK: usize = 64;
+/// No slot.
+const NONE: u32 = u32::MAX;
+/// A generation has 31 bits: keys from 2^63 on are never given out.
+const GENERATION_MASK: u32 = u32::MAX >> 1;
+
+/// Entries at addresses that do not change.
+pub(crate) struct Slab<E> {
+    blocks: Vec<Box<[Slot<E>; BLOCK]>>,
+    /// First of the list of vacant slots.
+    vacant: u32,
+}
+
+struct Slot<E> {
+    entry: Option<E>,
+    generation: u32,
+    next_vacant: u32,
+}
+
+impl<E> Default for Slab<E> {
+    fn default() -> Self {
+        Slab::new()
+    }
+}
+
+impl<E> Slab<E> {
+    /// No entries, and no memory yet.
+    pub(crate) const fn new() -> Self {
+        Slab { blocks: Vec::new(), vacant: NONE }
+    }
+
+    /// Puts an entry somewhere; returns its key, and where it lies until it is
+    /// removed.
+    #[inline]
+    pub(crate) fn insert(&mut self, entry: E) -> (u64, &mut E) {
+        if self.vacant == NONE {
+            self.grow();
+        }
+        let index = self.vacant;
+        let slot = &mut self.blocks[index as usize / BLOCK][index as usize % BLOCK];
+        self.vacant = slot.next_vacant;
+        let key = u64::from(slot.generation) << 32 | u64::from(index);
+        (key, slot.entry.insert(entry))
+    }
+
+    /// The entry of this key, if it is there.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, key: u64) -> Option<&mut E> {
+        self.slot(key)?.entry.as_mut()
+    }
+
+    /// Takes the entry of this key out, if it is there.
+    #[inline]
+    pub(crate) fn remove(&mut self, key: u64) -> Option<E> {
+        let vacant = self.vacant;
+        let slot = self.slot(key)?;
+        let entry = slot.entry.take()?;
+        slot.generation = (slot.generation + 1) & GENERATION_MASK;
+        slot.next_vacant = vacant;
+        self.vacant = key as u32;
+        Some(entry)
+    }
+
+    /// All entries.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut E> {
+        self.blocks.iter_mut().flat_map(|b| b.iter_mut()).filter_map(|slot| slot.entry.as_mut())
+    }
+
+    #[inline]
+    fn slot(&mut self, key: u64) -> Option<&mut Slot<E>> {
+        let index = key as u32 as usize;
+        let slot = &mut self.blocks.get_mut(index / BLOCK)?[index % BLOCK];
+        (u64::from(slot.generation) == key >> 32).then_some(slot)
+    }
+
+    /// Adds a block of vacant slots.
+    #[cold]
+    fn grow(&mut self) {
+        let first = self.blocks.len() * BLOCK;
+        assert!(first + BLOCK < NONE as usize, "2^32 requests under way");
+        let block = std::array::from_fn(|i| Slot {
+            entry: None,
+            generation: 0,
+            next_vacant: if i + 1 < BLOCK { (first + i + 1) as u32 } else { NONE },
+        });
+        self.blocks.push(Box::new(block));
+        self.vacant = first as u32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_stays_where_it_is() {
+        let mut slab = Slab::new();
+        let (key, entry) = slab.insert(7_u64);
+        let address = std::ptr::from_mut(entry).addr();
+        for n in 0..10_000 {
+            slab.insert(n);
+        }
+        let entry = slab.get_mut(key).unwrap();
+        assert_eq!((*entry, std::ptr::from_mut(entry).addr()), (7, address));
+    }
+
+    #[test]
+    fn a_key_that_is_out_of_date_finds_nothing() {
+        let mut slab = Slab::new();
+        let (old, _) = slab.insert('a');
+        assert_eq!(slab.remove(old), Some('a'));
+        let (new, _) = slab.insert('b');
+        assert_eq!(old as u32, new as u32, "the slot is used again");
+        assert_eq!((slab.remove(old), slab.get_mut(old)), (None, None));
+        assert_eq!(slab.get_mut(u64::MAX), None);
+        assert_eq!(slab.iter_mut().count(), 1);
+    }
+}
