@@ -11,7 +11,7 @@
 //! This is where raw pointers become references; the ring's algorithm is in
 //! [`crate::ring`]. Passing the files to another process is up to the caller.
 //!
-//! SPEC: section 5.1 (layout).
+//! SPEC: section 5.1 (mapping): R-RING-1, R-RING-2, R-RING-3.
 
 use std::fmt;
 use std::fs::File;

@@ -6,8 +6,7 @@
 //! reads recycled bytes. Waiting is not its business; [`Consumer::pending`] and
 //! [`Consumer::notify_on`] tell whether there is anything to wait for.
 //!
-//! SPEC: sections 5.3 (reaping), 5.5 (overflow), 5.6 (notification), 5.8
-//! (hostile peer).
+//! SPEC: sections 5.5 (reaping), 5.6 (overflow), 5.7 (notification).
 
 use core::fmt;
 use std::sync::{Arc, OnceLock};
@@ -105,14 +104,14 @@ impl<M: Memory> Consumer<M> {
                 }
                 Ok(Copied { words, .. }) => words as u64 * 8,
                 // A swap with its own value: only if it succeeds was the error
-                // seen in the ring, and not in recycled bytes.
+                // seen in the ring, and not in recycled bytes. SPEC: R-RING-13.
                 Err(_) => 0,
             };
             let next = head.wrapping_add(bytes) & M::HEAD_MASK;
             // Release: the bytes are read before the producer may write them
             // again. Pairs with the acquire of `head` in the producer
             // (kernel: aio2_ring_head()) and, as the acquire on failure, with
-            // the load above.
+            // the load above. SPEC: R-RING-10, R-RING-11, R-RING-12.
             let claim =
                 view.head.compare_exchange(head, next, Ordering::Release, Ordering::Acquire);
             match (claim, copied) {
@@ -184,7 +183,7 @@ pub(super) fn pending<M: Memory>(view: &View<'_, M::Word>) -> Pending {
     // aio2_ring_notify(), aio2_ring_spill()).
     fence(Ordering::SeqCst);
     // Flags before tail: the producer publishes what it flushed, then clears
-    // OVERFLOW. The other way round, both could be missed.
+    // OVERFLOW. The other way round, both could be missed. SPEC: R-OVF-5.
     let flags = Flags::from_bits_retain(acquire(view.flags));
     let tail = acquire(view.tail) & M::TAIL_MASK;
     // Relaxed: a head that is stale makes an empty ring look non-empty, and
@@ -210,6 +209,7 @@ pub(super) fn notify_off<M: Memory>(view: &View<'_, M::Word>) {
 
 pub(super) fn notify_on<M: Memory>(view: &View<'_, M::Word>) -> bool {
     // Relaxed: ordered before the looks at the ring by the fence in `pending`.
+    // SPEC: R-NOTIFY-3.
     view.notify.store(NOTIFY_ON, Ordering::Relaxed);
     pending::<M>(view) != Pending::Nothing
 }
@@ -221,7 +221,7 @@ struct Copied {
 }
 
 /// Copies whole events from `head` on. Nothing of it is true unless `head`
-/// turns out not to have moved.
+/// turns out not to have moved. SPEC: R-RING-12, R-RING-15.
 fn copy<M: Memory>(
     view: &View<'_, M::Word>,
     head: u64,
@@ -234,6 +234,7 @@ fn copy<M: Memory>(
     let mut copied = Copied { words: 0, events: 0 };
     while left > 0 && copied.events < max_events {
         // Loaded once: what is checked is what goes into the buffer.
+        // SPEC: R-RING-14.
         let first = view.word(position).load();
         let error = match valid_len(first, left.min(view.event_max)) {
             None => {
@@ -243,10 +244,7 @@ fn copy<M: Memory>(
             Some(len) => match buffer.get_mut(copied.words..copied.words + len as usize / 8) {
                 None => ReapError::BufferTooSmall { event_bytes: len },
                 Some(event) => {
-                    let (whole, rest) = view.pieces(position, event.len());
-                    for (to, from) in event.iter_mut().zip(whole.iter().chain(rest)) {
-                        *to = from.load();
-                    }
+                    view.read(position, event);
                     event[0] = first;
                     position = position.wrapping_add(len);
                     left -= len;

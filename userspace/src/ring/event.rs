@@ -2,7 +2,7 @@
 //!
 //! The rest of an event belongs to whoever sends it.
 //!
-//! SPEC: section 7 (events), the first word only.
+//! SPEC: section 5.5 (reaping), step 3; section 7 has the rest of an event.
 
 /// The first word of an event: its length in bytes, header included, and its
 /// flags, laid out in memory as two native 32-bit fields.

@@ -4,7 +4,7 @@
 //! nor kept. Events are read through word loads, never as a slice, since the
 //! producer may be another process that does not keep the rules.
 //!
-//! SPEC: section 5.4 (reaping by one consumer).
+//! SPEC: section 5.5 (reaping), by a consumer that is alone.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -139,14 +139,14 @@ impl<M: Memory> Drop for Drain<'_, M> {
         let View { head, .. } = self.consumer.memory.view();
         // Release: the events are read before the producer may write over
         // them. Pairs with the acquire of `head` in the producer (kernel:
-        // aio2_ring_head()).
+        // aio2_ring_head()). SPEC: R-RING-10, R-RING-15.
         head.store(self.next, Ordering::Release);
     }
 }
 
 /// An event in the ring.
 ///
-/// Its length was checked once and is kept here. The words are read anew each
+/// Its length was checked once and is kept here (SPEC: R-RING-14). The words are read anew each
 /// time; a hostile producer can change them between two reads.
 #[derive(Clone, Copy)]
 pub struct Event<'a, W> {

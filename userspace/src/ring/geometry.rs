@@ -1,6 +1,6 @@
 //! The sizes of a ring, checked once.
 //!
-//! SPEC: section 5.1 (layout).
+//! SPEC: section 5.3 (producer page); R-RING-16 for the start.
 
 use core::fmt;
 

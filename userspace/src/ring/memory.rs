@@ -5,7 +5,7 @@
 //! module builds the heap kind; [`crate::shm`] maps the other one. It knows
 //! nothing of events.
 //!
-//! SPEC: section 5.1 (layout).
+//! SPEC: sections 5.2 and 5.3 (pages).
 
 use std::sync::Arc;
 
@@ -80,6 +80,22 @@ impl<'a, W> View<'a, W> {
             None => {
                 let first = &all[start..];
                 (first, &all[..words - first.len()])
+            }
+        }
+    }
+
+    /// Copies the words from byte `position` on into `copy`, which must not be
+    /// longer than the ring.
+    #[inline]
+    pub(super) fn read(&self, position: u32, copy: &mut [u64])
+    where
+        W: Word,
+    {
+        let (first, second) = self.pieces(position, copy.len());
+        let (copy_of_first, copy_of_second) = copy.split_at_mut(first.len());
+        for (piece, copy) in [(first, copy_of_first), (second, copy_of_second)] {
+            for (word, copy) in piece.iter().zip(copy) {
+                *copy = word.load();
             }
         }
     }

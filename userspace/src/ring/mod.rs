@@ -11,7 +11,8 @@
 //! the data is itself modulo the ring's size. Empty is `head == tail`; full is
 //! a distance of the ring's size. `tail` has 32 bits. `head` has 64, of which
 //! the producer computes with the low 32: a consumer that stalls before its
-//! compare-and-swap would otherwise be fooled once 2^32 bytes have gone by.
+//! compare-and-swap would otherwise be fooled once 2^32 bytes have gone by
+//! (SPEC: R-RING-11, R-RING-16).
 //!
 //! # Barriers
 //!
@@ -26,7 +27,7 @@
 //!
 //! Full barriers are `fence(SeqCst)`; no access is SeqCst.
 //!
-//! SPEC: section 5.
+//! SPEC: section 5 (ring), but for growing.
 
 mod consumer;
 mod event;
@@ -68,7 +69,7 @@ fn distance<M: Memory>(from: u32, to: u32) -> u32 {
 /// Acquire, as load and fence, since the page is mapped read-only: with `tail`,
 /// events are read after it; with `flags`, `tail` is. Pairs with the releases
 /// of `Producer::publish` and `Producer::set_flags`; in the kernel:
-/// smp_store_release() in aio2_ring_publish().
+/// smp_store_release() in aio2_ring_publish(). SPEC: R-RING-9.
 #[inline]
 fn acquire(word: &AtomicU32) -> u32 {
     let value = word.load(Ordering::Relaxed);

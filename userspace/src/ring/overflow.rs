@@ -3,7 +3,7 @@
 //! Its memory is reserved when a request is accepted, so that storing an event
 //! can never fail. It has no shared words and no lock; [`super::Sink`] owns it.
 //!
-//! SPEC: section 5.5 (overflow).
+//! SPEC: section 5.6 (overflow).
 
 use std::collections::{TryReserveError, VecDeque};
 

@@ -5,13 +5,15 @@
 //! (tail, flags, counters) it keeps in private copies and never reads back.
 //! What does not fit is not its business: see [`super::Sink`].
 //!
-//! SPEC: sections 5.2 (producing), 5.6 (notification), 5.8 (hostile peer).
+//! SPEC: sections 5.4 (publishing), 5.7 (notification).
 
 use super::event::{len_of, valid_len};
 use super::{Flags, Memory, NOTIFY_OFF, View, Word, distance};
 use crate::sync::{Ordering, fence};
 
 /// The one writer of a ring.
+///
+/// SPEC: R-RING-8: its copies of what only it writes.
 pub struct Producer<M: Memory> {
     memory: M,
     /// Behind the newest event written.
@@ -106,6 +108,7 @@ impl<M: Memory> Producer<M> {
         // `notify`. Pairs with the fence of `Consumer::pending`, which stands
         // between the store of `notify` and the loads of those: one side sees
         // the other. In the kernel: smp_mb() in aio2_ring_notify().
+        // SPEC: R-NOTIFY-2, R-NOTIFY-5.
         fence(Ordering::SeqCst);
         // Relaxed: the fence orders it.
         self.memory.view().notify.load(Ordering::Relaxed) != NOTIFY_OFF
@@ -150,10 +153,13 @@ impl<M: Memory> Producer<M> {
 
     /// Writes an event of `len` bytes, which there is room for.
     #[inline]
-    pub(super) fn place(&mut self, words: impl Iterator<Item = u64>, len: u32) {
+    pub(super) fn place(&mut self, mut words: impl Iterator<Item = u64>, len: u32) {
         let (first, second) = self.memory.view().pieces(self.next, len as usize / 8);
-        for (slot, word) in first.iter().chain(second).zip(words) {
-            slot.store(word);
+        for piece in [first, second] {
+            // In this order, for the iterator that ends first is asked first.
+            for (slot, word) in piece.iter().zip(words.by_ref()) {
+                slot.store(word);
+            }
         }
         self.next = self.next.wrapping_add(len) & M::TAIL_MASK;
     }
@@ -167,7 +173,7 @@ impl<M: Memory> Producer<M> {
         self.tail = self.next;
         // Release: the events are written before they are seen. Pairs with the
         // acquire of `tail` in `super::acquire_tail`; in the kernel:
-        // smp_store_release() in aio2_ring_publish().
+        // smp_store_release() in aio2_ring_publish(). SPEC: R-RING-4.
         self.memory.view().tail.store(self.tail, Ordering::Release);
     }
 
@@ -195,13 +201,14 @@ impl<M: Memory> Producer<M> {
         // Acquire, as load and fence, since the page is mapped read-only here:
         // consumers have read the bytes before they are written again. Pairs
         // with the release of `head` in `Consumer::reap` and `Drain::drop`.
+        // SPEC: R-RING-5.
         let head = head.load(Ordering::Relaxed) as u32 & M::TAIL_MASK;
         fence(Ordering::Acquire);
-        // SPEC: a head cannot be beyond the newest published event, nor a
-        // ring's size behind the newest written one.
+        // A head is not beyond the newest published event, nor further than a
+        // ring behind the newest written one. SPEC: R-RING-6, R-RING-7.
         let used = distance::<M>(head, self.tail);
         let unpublished = distance::<M>(self.tail, self.next);
-        if used <= ring_bytes - unpublished {
+        if used <= ring_bytes - unpublished && used.is_multiple_of(8) {
             self.head = head;
             return true;
         }

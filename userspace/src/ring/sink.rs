@@ -5,7 +5,7 @@
 //! it says when a consumer wants to be told. It has no lock; whoever shares it
 //! among threads puts it under one.
 //!
-//! SPEC: section 5.5 (overflow).
+//! SPEC: section 5.6 (overflow).
 
 use std::collections::TryReserveError;
 
@@ -29,6 +29,8 @@ impl<M: Memory> Sink<M> {
     /// # Errors
     ///
     /// If the memory cannot be had: the request must be refused.
+    ///
+    /// SPEC: R-OVF-1.
     pub fn reserve(&mut self, bytes: usize) -> Result<(), TryReserveError> {
         self.overflow.reserve(bytes)
     }
@@ -59,12 +61,15 @@ impl<M: Memory> Sink<M> {
 
     /// Moves events from the overflow list to the ring, as far as there is
     /// room; true if none is left on the list.
+    ///
+    /// SPEC: R-OVF-4.
     pub fn flush(&mut self) -> bool {
         if self.overflow.is_empty() {
             return true;
         }
         self.move_fitting();
         // Published before the flag is cleared: who sees it clear sees them.
+        // SPEC: R-OVF-3.
         self.producer.publish();
         if self.overflow.is_empty() {
             self.producer.set_overflow(false);
@@ -118,7 +123,7 @@ impl<M: Memory> Sink<M> {
         }
     }
 
-    /// Puts an event on the list, behind the others.
+    /// Puts an event on the list, behind the others. SPEC: R-OVF-3, R-OVF-6.
     #[cold]
     fn spill(&mut self, event: &[u64], len: u32) {
         let first = self.overflow.is_empty();
@@ -156,6 +161,7 @@ impl<M: Memory> SinkBatch<'_, M> {
         let sink = &mut *self.sink;
         let len = sink.producer.checked_len(event);
         sink.overflow.release(reserved);
+        // SPEC: R-OVF-2, R-OVF-4, R-OVF-7.
         if sink.flush() && sink.producer.write(event, len) {
             return;
         }
