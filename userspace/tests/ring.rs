@@ -27,6 +27,7 @@ fn exclusive<M: Memory>(consumer: Consumer<M>) -> ExclusiveConsumer<M> {
     consumer.into_exclusive().unwrap_or_else(|_| panic!("the handle has clones"))
 }
 
+// SPEC: R-RING-16
 #[test]
 fn events_come_out_as_they_went_in_from_any_start() {
     for start in STARTS {
@@ -43,6 +44,7 @@ fn events_come_out_as_they_went_in_from_any_start() {
     }
 }
 
+// SPEC: R-RING-7
 #[test]
 fn a_full_ring_takes_nothing_more() {
     for start in STARTS {
@@ -143,6 +145,7 @@ fn a_handle_with_clones_does_not_become_exclusive() {
     assert!(consumer.into_exclusive().is_ok());
 }
 
+// SPEC: R-OVF-2, R-OVF-4, R-OVF-6
 #[test]
 fn full_ring_sends_events_to_the_overflow_list_in_order() {
     for start in STARTS {
@@ -175,6 +178,7 @@ fn full_ring_sends_events_to_the_overflow_list_in_order() {
     }
 }
 
+// SPEC: R-OVF-2, R-OVF-3
 #[test]
 fn a_short_event_does_not_overtake_a_long_one_that_waits() {
     let (producer, consumer) = split(Heap::new(geometry(64, 0)));
@@ -192,6 +196,7 @@ fn a_short_event_does_not_overtake_a_long_one_that_waits() {
     assert_eq!(consumer.pending(), Pending::Nothing);
 }
 
+// SPEC: R-OVF-1
 #[test]
 fn a_reservation_that_cannot_be_had_changes_nothing() {
     let (producer, _consumer) = split(Heap::new(geometry(64, 0)));
@@ -205,6 +210,7 @@ fn a_reservation_that_cannot_be_had_changes_nothing() {
     assert_eq!(sink.reserved_bytes(), 0);
 }
 
+// SPEC: R-NOTIFY-5
 #[test]
 fn a_consumer_that_switched_notification_off_is_not_told() {
     let (mut producer, consumer) = split(Heap::new(geometry(64, 0)));
@@ -245,6 +251,7 @@ fn an_event_must_tell_its_own_length() {
     let _ = producer.push(&[header(24, 0), 0]);
 }
 
+// SPEC: R-RING-13, R-RING-14
 #[test]
 fn a_corrupt_length_is_an_error_for_all_clones_for_ever() {
     for bad in [0, 4, 20, 72, !7] {

@@ -23,6 +23,7 @@ fn event(words: usize, id: u64) -> Vec<u64> {
     event
 }
 
+// SPEC: R-RING-2, R-RING-16
 #[test]
 fn events_pass_through_shared_memory_across_every_wrap() {
     let (mut producer, files) = ring();
@@ -39,6 +40,7 @@ fn events_pass_through_shared_memory_across_every_wrap() {
     assert_eq!(in_place, 2000 * 2 * 4096 / 8, "the data is there twice");
 }
 
+// SPEC: R-RING-2
 #[test]
 fn both_halves_of_the_data_are_the_same_memory() {
     let (mut producer, files) = ring();
@@ -91,6 +93,7 @@ fn child_writes_where_it_is_told() {
     }
 }
 
+// SPEC: R-RING-1
 #[test]
 fn writing_what_belongs_to_the_other_side_faults() {
     let write_to = |target: &str| {
@@ -109,6 +112,7 @@ fn writing_what_belongs_to_the_other_side_faults() {
     }
 }
 
+// SPEC: R-RING-1
 #[test]
 fn a_peer_cannot_get_at_the_data_by_any_other_way() {
     let (_producer, files) = ring();
@@ -199,6 +203,7 @@ fn sizes_that_cannot_be_mapped_are_refused() {
     }
 }
 
+// SPEC: R-RING-3
 #[test]
 fn children_do_not_inherit_the_mapping() {
     let Ok(smaps) = std::fs::read_to_string("/proc/self/smaps") else {
