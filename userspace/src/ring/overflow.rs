@@ -13,6 +13,7 @@ use super::event::len_of;
 #[derive(Debug, Default)]
 pub struct Overflow {
     words: VecDeque<u64>,
+    events: usize,
     reserved: usize,
 }
 
@@ -31,6 +32,12 @@ impl Overflow {
     /// Bytes of the events that wait.
     pub fn bytes(&self) -> usize {
         self.words.len() * 8
+    }
+
+    /// Number of events that wait.
+    #[inline]
+    pub fn events(&self) -> usize {
+        self.events
     }
 
     /// Bytes that are reserved for events to come.
@@ -67,6 +74,7 @@ impl Overflow {
     /// been released.
     pub fn push(&mut self, event: &[u64]) {
         self.words.extend(event);
+        self.events += 1;
     }
 
     /// Length in bytes of the oldest event.
@@ -76,6 +84,7 @@ impl Overflow {
 
     /// The words of the oldest event, of `len` bytes, which leaves the list.
     pub(super) fn pop(&mut self, len: u32) -> impl Iterator<Item = u64> {
+        self.events -= 1;
         self.words.drain(..len as usize / 8)
     }
 }

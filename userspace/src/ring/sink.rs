@@ -9,7 +9,7 @@
 
 use std::collections::TryReserveError;
 
-use super::{Memory, Overflow, Producer};
+use super::{Memory, Overflow, Producer, len_of};
 
 /// A producer with an overflow list behind it.
 pub struct Sink<M: Memory> {
@@ -59,6 +59,31 @@ impl<M: Memory> Sink<M> {
         self.batch().push(event, reserved);
     }
 
+    /// Takes events that stand back to back in `events`, each telling its own
+    /// length, using up `reserved` bytes of what was reserved. If the ring has
+    /// room for all of them they are written as one.
+    ///
+    /// # Panics
+    ///
+    /// As [`SinkBatch::push`].
+    pub fn push_all(&mut self, mut events: &[u64], reserved: usize) {
+        assert!(size_of_val(events) <= reserved, "events longer than their reserved room");
+        self.overflow.release(reserved);
+        if self.flush() && self.producer.write(events, size_of_val(events) as u32) {
+            self.producer.publish();
+            return;
+        }
+        while let Some(first) = events.first() {
+            let (event, rest) = events.split_at(len_of(*first) as usize / 8);
+            let len = self.producer.checked_len(event);
+            if !(self.flush() && self.producer.write(event, len)) {
+                self.spill(event, len);
+            }
+            events = rest;
+        }
+        self.producer.publish();
+    }
+
     /// Moves events from the overflow list to the ring, as far as there is
     /// room; true if none is left on the list.
     ///
@@ -80,6 +105,11 @@ impl<M: Memory> Sink<M> {
     /// Bytes of the events that wait on the overflow list.
     pub fn overflow_bytes(&self) -> usize {
         self.overflow.bytes()
+    }
+
+    /// Number of events that wait on the overflow list.
+    pub fn overflow_events(&self) -> usize {
+        self.overflow.events()
     }
 
     /// Bytes that are reserved for events to come.
