@@ -69,6 +69,9 @@ pub struct Got {
     pub bytes: usize,
     /// Number of those events.
     pub events: u32,
+    /// Why the wait ended early, where that is no error because iocbs had been
+    /// accepted.
+    pub ended: Option<Errno>,
 }
 
 /// An implementation of the ABI, with one context in it.
@@ -93,6 +96,8 @@ pub trait Backend: Send + Sync + Debug {
     ///
     /// # Errors
     /// ETIME, EINTR, ENOBUFS, ENOENT (unknown id), and those of [`Backend::submit`].
+    /// Once iocbs were accepted they go to [`Got::ended`] instead, so that what
+    /// was accepted is known (R-GET-1).
     ///
     /// # Safety
     /// As [`Backend::submit`] for the iocbs.

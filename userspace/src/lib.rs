@@ -7,6 +7,8 @@ pub mod backend;
 #[cfg(not(loom))]
 #[allow(unsafe_code)]
 mod context;
+#[cfg(not(loom))]
+pub mod engine;
 pub mod error;
 #[allow(unsafe_code)]
 pub mod kernel;

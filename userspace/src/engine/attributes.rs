@@ -1,0 +1,222 @@
+//! The attributes of one request: what they ask for, and what to return.
+//!
+//! A [`Plan`] is made once, when the request is accepted, and goes with it. It
+//! measures nothing itself: [`super::run`] does, and only what is asked for.
+//! GROUP, AFTER, DEADLINE and SIGNAL are not supported yet; a new attribute is
+//! a bit of [`TAKEN`] and an arm in [`Plan::take`] and [`Plan::answer`].
+//!
+//! SPEC: section 8.
+
+use super::request::Operation;
+use super::run::Outcome;
+use crate::syscall::Class;
+use aio2_abi::attr::{self, BadPayload, Flags};
+use aio2_abi::event::Encoder;
+use aio2_abi::iocb::{Attr, Attrs};
+use libc::{EINVAL, ENODATA, EOPNOTSUPP};
+use zerocopy::IntoBytes;
+
+/// Attributes that the engine takes in a request.
+pub(super) const TAKEN: u64 = bit(attr::PRIORITY) | bit(attr::TAG) | RETURNED;
+/// Attributes that the engine can return with a payload.
+pub(super) const RETURNED: u64 =
+    bit(attr::CACHE) | bit(attr::TIMING) | bit(attr::PATH) | bit(attr::CHECKSUM);
+/// Attributes without which a request would run at the wrong time.
+const ALWAYS_REQUIRED: u64 = bit(attr::GROUP) | bit(attr::AFTER);
+
+const fn bit(id: u16) -> u64 {
+    1 << id
+}
+
+/// What the attributes of a request ask for.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// Ids of the returns, in order.
+    returns: [u8; attr::ID_MAX as usize],
+    nr_returns: u8,
+    /// Those of all attributes that are handled.
+    handled: u64,
+    /// Those whose payload is bad.
+    bad: u64,
+    /// Those that have to be measured for a return.
+    measured: u64,
+    /// The hint of CACHE.
+    hint: u32,
+    /// The value of PRIORITY.
+    ioprio: u32,
+}
+
+impl Plan {
+    /// Reads the attributes of a request for `operation`.
+    ///
+    /// # Errors
+    /// The errno (positive) that the request ends with before it starts,
+    /// beside the plan, by which its event is written nevertheless.
+    pub(super) fn new(attrs: Attrs<'_>, operation: Operation) -> (Self, Result<(), i32>) {
+        let mut plan = Plan {
+            returns: [0; attr::ID_MAX as usize],
+            nr_returns: 0,
+            handled: 0,
+            bad: 0,
+            measured: 0,
+            hint: attr::CACHE_NORMAL,
+            ioprio: 0,
+        };
+        let mut verdict = Ok(());
+        for a in attrs {
+            let refused = plan.add(&a, operation);
+            // SPEC: R-ATTR-3, R-ATTR-4, R-AFTER-6
+            let required = a.flags.contains(Flags::REQUIRED) || ALWAYS_REQUIRED & bit(a.id) != 0;
+            if let Err(errno) = refused
+                && required
+                && verdict.is_ok()
+            {
+                verdict = Err(errno);
+            }
+        }
+        (plan, verdict)
+    }
+
+    /// Notes one attribute; the errno if it is not handled.
+    fn add(&mut self, a: &Attr<'_>, operation: Operation) -> Result<(), i32> {
+        let returned = a.flags.contains(Flags::RETURN);
+        if returned && let Some(slot) = self.returns.get_mut(usize::from(self.nr_returns)) {
+            *slot = a.id as u8;
+            self.nr_returns += 1;
+        }
+        if TAKEN & bit(a.id) == 0 {
+            return Err(EOPNOTSUPP);
+        }
+        match self.take(a, operation) {
+            Ok(true) => {
+                self.handled |= bit(a.id);
+                if returned {
+                    self.measured |= bit(a.id) & RETURNED;
+                }
+                Ok(())
+            }
+            Ok(false) => Err(EOPNOTSUPP),
+            Err(BadPayload) => {
+                self.bad |= bit(a.id);
+                Err(EINVAL)
+            }
+        }
+    }
+
+    /// Reads a payload; whether `operation` has the attribute.
+    fn take(&mut self, a: &Attr<'_>, operation: Operation) -> Result<bool, BadPayload> {
+        let is_file = matches!(operation.class(), Some(Class::Read | Class::Write));
+        Ok(match a.id {
+            attr::PRIORITY => {
+                let p: attr::Priority = attr::payload(a.payload)?;
+                if p.resv != 0 || !priority_is_valid(p.ioprio) {
+                    return Err(BadPayload);
+                }
+                self.ioprio = p.ioprio;
+                true
+            }
+            attr::CACHE => {
+                let c: attr::Cache = attr::optional_payload(a.payload)?;
+                if c.resv != 0 || c.hint > attr::CACHE_NO_READAHEAD {
+                    return Err(BadPayload);
+                }
+                self.hint = c.hint;
+                // SPEC: R-CACHE-2
+                match c.hint {
+                    attr::CACHE_NORMAL => operation.class() == Some(Class::Read),
+                    attr::CACHE_NO_READAHEAD => false,
+                    _ => is_file,
+                }
+            }
+            attr::CHECKSUM => {
+                let c: attr::Checksum = attr::optional_payload(a.payload)?;
+                if c.resv != 0 || c.kind != attr::CHECKSUM_CRC32C {
+                    return Err(BadPayload);
+                }
+                is_file
+            }
+            attr::TAG => attr::payload::<attr::Tag>(a.payload).map(|_| true)?,
+            // TIMING and PATH have no payload.
+            _ => attr::payload::<[u8; 0]>(a.payload).map(|_| true)?,
+        })
+    }
+
+    /// Whether attribute `id` is handled and its return has to be measured.
+    #[inline]
+    pub(super) fn measures(&self, id: u16) -> bool {
+        self.measured & bit(id) != 0
+    }
+
+    /// The priority to run the request with.
+    pub(super) fn ioprio(&self) -> Option<u32> {
+        (self.handled & bit(attr::PRIORITY) != 0).then_some(self.ioprio)
+    }
+
+    /// Whether the pages have to be dropped behind the transfer.
+    pub(super) fn drops_behind(&self) -> bool {
+        self.handled & bit(attr::CACHE) != 0 && self.hint == attr::CACHE_DROP
+    }
+
+    /// Appends the returns of the request to its event, whose room was
+    /// reserved for all of them.
+    ///
+    /// SPEC: R-ATTR-1, R-ATTR-2, R-ATTR-5
+    pub(super) fn write_returns(&self, event: &mut Encoder<'_>, outcome: &Outcome) {
+        for &id in &self.returns[..usize::from(self.nr_returns)] {
+            let id = u16::from(id);
+            let mut payload = [0_u64; 3];
+            let (status, len) = if self.bad & bit(id) != 0 {
+                (-EINVAL, 0)
+            } else if self.handled & bit(id) == 0 {
+                (-EOPNOTSUPP, 0)
+            } else {
+                self.answer(id, outcome, &mut payload)
+            };
+            let fits = event.ret(id, status, &payload.as_bytes()[..len]);
+            debug_assert!(fits.is_some(), "an event longer than its reserved room");
+        }
+    }
+
+    /// Status and payload, with its length in bytes, of a handled attribute.
+    fn answer(&self, id: u16, outcome: &Outcome, payload: &mut [u64; 3]) -> (i32, usize) {
+        let mut say = |bytes: &[u8]| {
+            payload.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
+            (0, bytes.len())
+        };
+        match id {
+            attr::PRIORITY => (-outcome.priority_errno, 0),
+            attr::TAG => (0, 0),
+            _ if !outcome.ran => (-ENODATA, 0),
+            attr::TIMING => say(outcome.timing.as_bytes()),
+            attr::PATH => say(outcome.path.as_bytes()),
+            _ if outcome.result < 0 => (-ENODATA, 0),
+            attr::CHECKSUM => {
+                let kind = attr::CHECKSUM_CRC32C;
+                let (value, bytes) = (outcome.checksum, outcome.result as u64);
+                say(attr::ChecksumReturn { kind, value, bytes }.as_bytes())
+            }
+            _ => match outcome.hit {
+                Some(hit) => {
+                    let miss = (outcome.result as u64).saturating_sub(hit);
+                    say(attr::CacheReturn { hit, miss }.as_bytes())
+                }
+                // SPEC: R-CACHE-2
+                None if self.hint != attr::CACHE_NORMAL => {
+                    say(attr::CacheReturn::default().as_bytes())
+                }
+                None => (-EOPNOTSUPP, 0),
+            },
+        }
+    }
+}
+
+/// Whether `ioprio` has a class that ioprio_set(2) knows. Level and hints are
+/// for the host to judge.
+fn priority_is_valid(ioprio: u32) -> bool {
+    const CLASS_SHIFT: u32 = 13;
+    const IDLE: u32 = 3;
+    match ioprio >> CLASS_SHIFT {
+        0 => ioprio == 0,
+        class => class <= IDLE,
+    }
+}

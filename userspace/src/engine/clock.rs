@@ -1,0 +1,41 @@
+//! The clock of every time in the ABI: CLOCK_MONOTONIC in nanoseconds.
+//!
+//! Deadlines are `Option<u64>` of this clock; none is for ever. No timers here.
+//!
+//! SPEC: section 3 (conventions).
+#![allow(unsafe_code)] // clock_gettime(2) fills a structure
+
+use crate::backend::Timeout;
+use std::time::Duration;
+
+/// The time now, in nanoseconds.
+#[inline]
+pub(super) fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a timespec that can be written. CLOCK_MONOTONIC cannot
+    // fail with a valid pointer.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// When `timeout` is over, counted from now; none for ever.
+pub(super) fn deadline(timeout: Timeout) -> Option<u64> {
+    match timeout {
+        Timeout::Forever => None,
+        Timeout::After(span) => Some(after(span)),
+        Timeout::Until(time) => Some(time),
+    }
+}
+
+/// The time `span` from now, in nanoseconds.
+pub(super) fn after(span: Duration) -> u64 {
+    now().saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// A time or span in nanoseconds as a timespec.
+pub(super) fn timespec(ns: u64) -> libc::timespec {
+    libc::timespec {
+        tv_sec: (ns / 1_000_000_000) as libc::time_t,
+        tv_nsec: (ns % 1_000_000_000) as libc::c_long,
+    }
+}

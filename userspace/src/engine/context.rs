@@ -1,0 +1,182 @@
+//! The state of a context, under its one lock.
+//!
+//! Everything that several threads need stands in [`Context`]; whatever
+//! sleeps, wakes, or enters the kernel is done after the lock is released, by
+//! what a method returns. Lock order: there is only this lock.
+//!
+//! SPEC: sections 5.6 (overflow), 5.7 (notification), 10 (limits).
+
+use super::notify::Notifier;
+use super::request::Request;
+use super::run::{self, Outcome, Progress};
+use super::slots::{Id, Keys, Known, Slots};
+use super::waiters::{Round, Waiters};
+use super::worker::Workers;
+use crate::ring::{Consumer, Sink};
+use crate::shm::{ConsumerMap, ProducerMap};
+use aio2_abi::event;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use zerocopy::IntoBytes;
+
+/// A request on its way to a worker.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) request: Request,
+    pub(super) progress: Progress,
+}
+
+/// What all threads of a context share.
+pub(super) struct Shared {
+    context: Mutex<Context>,
+    /// Workers wait here for jobs.
+    pub(super) jobs: Condvar,
+    pub(super) notifier: Notifier,
+    /// The consumer that copies events out for a wait; others are its clones.
+    pub(super) consumer: Consumer<ConsumerMap>,
+}
+
+/// What changes.
+pub(super) struct Context {
+    pub(super) sink: Sink<ProducerMap>,
+    pub(super) slots: Slots<Job>,
+    pub(super) waiters: Waiters,
+    pub(super) workers: Workers,
+    /// Requests that are accepted, or may be by a submission that goes on, and
+    /// whose event is not with the sink yet.
+    in_flight: usize,
+    max_requests: usize,
+    /// Someone may look at the eventfd.
+    pub(super) watched: bool,
+}
+
+/// Room for the event of one request.
+pub(super) type EventRoom = [u64; event::LEN_MAX / 8];
+
+impl Shared {
+    pub(super) fn new(
+        sink: Sink<ProducerMap>,
+        consumer: Consumer<ConsumerMap>,
+        notifier: Notifier,
+        watched: bool,
+        max_requests: u32,
+        concurrency: u32,
+    ) -> Self {
+        let context = Context {
+            sink,
+            slots: Slots::new(),
+            waiters: Waiters::default(),
+            workers: Workers::new(concurrency),
+            in_flight: 0,
+            max_requests: max_requests as usize,
+            watched,
+        };
+        Shared { context: Mutex::new(context), jobs: Condvar::new(), notifier, consumer }
+    }
+
+    /// The state. No call panics with it half changed, so that a lock which a
+    /// panic left behind is as good as any.
+    #[inline]
+    pub(super) fn lock(&self) -> MutexGuard<'_, Context> {
+        self.context.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Releases the lock and tells those whom the events in the ring concern.
+    ///
+    /// Without a waiter and a watched eventfd it enters no kernel.
+    #[inline]
+    pub(super) fn tell(&self, context: MutexGuard<'_, Context>) {
+        let notify = context.watched && context.sink.should_notify();
+        if context.waiters.is_empty() {
+            drop(context);
+        } else {
+            self.tell_waiters(context);
+        }
+        if notify {
+            self.notifier.signal();
+        }
+    }
+
+    /// Tells the waiters whose wait is satisfied, after releasing the lock.
+    #[cold]
+    pub(super) fn tell_waiters<'a>(&'a self, mut context: MutexGuard<'a, Context>) {
+        loop {
+            let round = context.satisfied();
+            let more = round.is_full();
+            drop(context);
+            round.tell();
+            if !more {
+                return;
+            }
+            context = self.lock();
+        }
+    }
+}
+
+impl Context {
+    /// Admits up to `wanted` requests whose events need up to `bytes`; how
+    /// many, 0 if the limit is reached or there is no memory.
+    ///
+    /// SPEC: R-LIMIT-1, R-LIMIT-4, R-OVF-1
+    pub(super) fn admit(&mut self, wanted: usize, bytes: usize) -> usize {
+        if self.room() < wanted {
+            // Events that were reaped meanwhile do not count any more.
+            self.sink.flush();
+        }
+        let admitted = wanted.min(self.room());
+        if admitted == 0
+            || self.slots.reserve(self.in_flight + admitted).is_err()
+            || self.sink.reserve(bytes).is_err()
+        {
+            return 0;
+        }
+        self.in_flight += admitted;
+        admitted
+    }
+
+    /// Takes back the admission of `requests`, and `bytes` of event room.
+    pub(super) fn dismiss(&mut self, requests: usize, bytes: usize) {
+        self.in_flight -= requests;
+        self.sink.release(bytes);
+    }
+
+    /// Publishes the events of `requests`, back to back in `words`, for which
+    /// `reserved` bytes are reserved.
+    pub(super) fn publish(&mut self, words: &[u64], requests: usize, reserved: usize) {
+        self.in_flight -= requests;
+        self.sink.push_all(words, reserved);
+    }
+
+    /// Ends a request that never ran, with `errno` (positive).
+    pub(super) fn abandon(&mut self, id: Id, request: &Request, errno: i32) {
+        let mut room: EventRoom = [0; _];
+        let outcome = Outcome { result: -i64::from(errno), ..Outcome::default() };
+        let bytes = run::write_event(request, &outcome, room.as_mut_bytes()).len();
+        self.publish(&room[..bytes / 8], 1, request.event_bytes as usize);
+        self.slots.end(id);
+    }
+
+    /// Number of available events, counted up to `limit`.
+    pub(super) fn available(&mut self, limit: usize) -> usize {
+        let waiting = self.sink.overflow_events();
+        waiting + self.sink.available_events(limit.saturating_sub(waiting))
+    }
+
+    /// Takes out the waiters that are satisfied now.
+    fn satisfied(&mut self) -> Round {
+        let available = self.available(self.waiters.wanted_events());
+        let slots = &self.slots;
+        self.waiters.satisfied(available, |id| slots.known(id.get()) == Known::Ended)
+    }
+
+    /// Requests that may still be admitted.
+    fn room(&self) -> usize {
+        self.max_requests.saturating_sub(self.in_flight + self.sink.overflow_events())
+    }
+}
+
+impl Request {
+    /// What a cancel can match it by.
+    pub(super) fn keys(&self) -> Keys {
+        Keys { user_data: self.user_data, nr: self.call.nr() as u32, fd: self.fd }
+    }
+}

@@ -1,0 +1,239 @@
+//! The engine: the in-process reference implementation of the ABI.
+//!
+//! [`Engine`] is one context: a ring in memory files, request slots, worker
+//! threads, waiters, an eventfd. It runs on any kernel and needs nothing from
+//! it but plain syscalls. It is no security boundary: its workers are threads
+//! of the process.
+//!
+//! | room | duty |
+//! |---|---|
+//! | [`setup`] | parameters |
+//! | [`submit`] | from a byte stream to requests that run |
+//! | [`request`], [`attributes`] | one request, checked, and what it asks for |
+//! | [`run`], [`transfer`], [`call`], [`file`] | running it: inline, then blocking |
+//! | [`worker`] | the threads that block |
+//! | [`context`], [`slots`] | what all share, under one lock |
+//! | [`wait`], [`waiters`], [`park`], [`notify`] | who sleeps, and who is told |
+//! | [`cancel`] | ending what has not started |
+//! | [`fork`], [`clock`] | processes and time |
+//!
+//! Not here: reaping from the ring ([`crate::ring::Consumer`]) and anything
+//! that makes the calls pleasant.
+//!
+//! SPEC: sections 4, 6, 8 to 11.
+
+mod attributes;
+mod call;
+mod cancel;
+mod clock;
+mod context;
+mod file;
+mod fork;
+mod notify;
+mod park;
+mod request;
+mod run;
+mod setup;
+mod slots;
+mod submit;
+mod transfer;
+mod wait;
+mod waiters;
+mod worker;
+
+use crate::backend::{Backend, Got, Wait};
+use crate::error::Errno;
+use crate::ring::{Consumer, Geometry, Sink};
+use crate::shm::{self, ConsumerMap};
+use aio2_abi::iocb::Stream;
+use aio2_abi::setup::{Flags, Setup};
+use aio2_abi::wait::{Cancel, CancelFlags};
+use aio2_abi::{VERSION, attr};
+use context::Shared;
+use fork::Process;
+use libc::{EINVAL, ENOBUFS, ENOMEM, EXDEV};
+use notify::Notifier;
+use request::Request;
+use run::{Progress, Runner};
+use std::fmt;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+/// A context of the in-process implementation.
+///
+/// Dropping it cancels what has not started, waits for what runs, and leaves
+/// nothing behind but the ring, as long as a consumer of it lives, with DEAD
+/// set. In a child after fork every call fails with EXDEV.
+pub struct Engine {
+    setup: Setup,
+    process: Process,
+    shared: ManuallyDrop<Arc<Shared>>,
+}
+
+impl Engine {
+    /// Makes a context as `setup` wants it; [`Backend::setup`] says what it
+    /// became.
+    ///
+    /// # Errors
+    /// SPEC section 4.1: EINVAL and EOPNOTSUPP for what cannot be, and for the
+    /// flag PROBE; EBADF and EINVAL for the eventfd; EMFILE, ENFILE, ENOMEM.
+    pub fn new(setup: &Setup) -> Result<Self, Errno> {
+        let process = Process::this()?;
+        let setup = setup::resolve(setup)?;
+        let flags = Flags::from_bits_retain(setup.flags);
+        if flags.contains(Flags::PROBE) {
+            return Err(Errno(EINVAL));
+        }
+        let watched = flags.contains(Flags::EVENTFD);
+        let notifier =
+            if watched { Notifier::of_application(setup.eventfd)? } else { Notifier::own()? };
+        let geometry =
+            Geometry::new(setup.ring_bytes, setup.event_max).map_err(|_| Errno(EINVAL))?;
+        let (producer, files) = shm::create(geometry).map_err(errno)?;
+        let consumer = files.map().map_err(errno)?;
+        let shared = Shared::new(
+            Sink::new(producer),
+            consumer,
+            notifier,
+            watched,
+            setup.max_requests,
+            setup.concurrency,
+        );
+        Ok(Engine { setup, process, shared: ManuallyDrop::new(Arc::new(shared)) })
+    }
+
+    /// What a context with the default sizes would be, and what the engine can
+    /// do. Nothing is created.
+    #[must_use]
+    pub fn probe() -> Setup {
+        let wanted = Setup { version: VERSION, ..Setup::default() };
+        Self::resolve(&wanted).unwrap_or(wanted)
+    }
+
+    /// What a context with these parameters would be: a creation with the flag
+    /// PROBE. The eventfd is not looked at.
+    ///
+    /// # Errors
+    /// As [`Engine::new`] for parameters that cannot be.
+    pub fn resolve(setup: &Setup) -> Result<Setup, Errno> {
+        setup::resolve(setup)
+    }
+
+    /// EXDEV in a child after fork, before any lock is taken.
+    #[inline]
+    fn in_its_process(&self) -> Result<(), Errno> {
+        if self.process.is_this() { Ok(()) } else { Err(Errno(EXDEV)) }
+    }
+}
+
+#[allow(unsafe_code)] // its calls are unsafe
+impl Backend for Engine {
+    fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    unsafe fn submit(&self, iocbs: &mut [u8]) -> Result<usize, Errno> {
+        self.in_its_process()?;
+        // SAFETY: the caller vouches for the addresses.
+        unsafe { submit::submit(&self.shared, iocbs) }
+    }
+
+    unsafe fn wait(
+        &self,
+        wait: &Wait<'_>,
+        iocbs: &mut [u8],
+        events: Option<&mut [u8]>,
+    ) -> Result<Got, Errno> {
+        self.in_its_process()?;
+        // SAFETY: the caller vouches for the addresses.
+        let submitted = unsafe { submit::submit(&self.shared, iocbs) }?;
+        match wait::wait(&self.shared, wait, events) {
+            Ok(copied) => {
+                Ok(Got { submitted, bytes: copied.bytes, events: copied.events, ended: None })
+            }
+            // SPEC: R-GET-1; what was accepted must be known.
+            Err(errno) if submitted > 0 => {
+                Ok(Got { submitted, ended: Some(errno), ..Got::default() })
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn cancel(&self, request: &mut Cancel) -> Result<u32, Errno> {
+        self.in_its_process()?;
+        cancel::cancel(&self.shared, request)
+    }
+
+    unsafe fn exec(&self, iocb: &mut [u8], event: &mut [u8]) -> Result<usize, Errno> {
+        self.in_its_process()?;
+        let mut stream = Stream::new(iocb).map_err(|m| Errno(m.errno()))?;
+        let parsed = stream.next().ok_or(Errno(EINVAL))?.map_err(|m| Errno(m.errno()))?;
+        // SPEC: R-EXEC-3
+        if stream.consumed() != iocb.len() {
+            return Err(Errno(EINVAL));
+        }
+        // SPEC: R-EXEC-2
+        if event.len() < parsed.event_bytes as usize {
+            return Err(Errno(ENOBUFS));
+        }
+        // SAFETY: the caller vouches for the addresses.
+        let request = unsafe { Request::new(&parsed) };
+        let mut progress = Progress::new(&request);
+        let place = attr::PATH_INLINE;
+        let outcome = run::run_here(&request, &mut progress, Runner::Caller, place);
+        Ok(run::write_event(&request, &outcome, event).len())
+    }
+
+    fn consumer(&self) -> Consumer<ConsumerMap> {
+        self.shared.consumer.clone()
+    }
+
+    /// The eventfd: readable after an event became available, until it is read.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        if self.in_its_process().is_ok() {
+            let mut context = self.shared.lock();
+            let first = !std::mem::replace(&mut context.watched, true);
+            if first && context.available(1) > 0 {
+                drop(context);
+                self.shared.notifier.signal();
+            }
+        }
+        self.shared.notifier.as_fd()
+    }
+}
+
+#[allow(unsafe_code)] // drops the shared state, or leaks it
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.in_its_process().is_err() {
+            // The lock may be held by a thread that is not here, and the ring
+            // is not mapped here: all of it is left alone, but for the fd.
+            self.shared.notifier.close_in_child();
+            return;
+        }
+        let mut all = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };
+        // ENOENT: there is nothing to cancel.
+        let _ = cancel::cancel(&self.shared, &mut all);
+        let handles = self.shared.lock().workers.stop();
+        self.shared.jobs.notify_all();
+        for handle in handles {
+            // A worker does not panic; if one did, it is gone all the same.
+            let _ = handle.join();
+        }
+        self.shared.lock().sink.set_dead();
+        // SAFETY: it is not used again.
+        unsafe { ManuallyDrop::drop(&mut self.shared) };
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("setup", &self.setup).finish_non_exhaustive()
+    }
+}
+
+fn errno(error: io::Error) -> Errno {
+    Errno(error.raw_os_error().unwrap_or(ENOMEM))
+}

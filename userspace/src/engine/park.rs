@@ -1,0 +1,161 @@
+//! Parking a thread until it is told to go on, its time is over, or a signal
+//! is caught.
+//!
+//! One [`Parker`] is one thread's wait. Who is told, and when, is decided in
+//! [`super::waiters`].
+//!
+//! SPEC: section 4.3 (R-GET-7, R-GET-15).
+#![allow(unsafe_code)] // futex(2), ppoll(2)
+
+use super::clock;
+use super::notify::Notifier;
+use crate::error::Errno;
+use crate::sync::{AtomicU32, Ordering};
+use std::os::fd::{AsFd, AsRawFd};
+use std::ptr;
+
+const PARKED: u32 = 0;
+const TOLD: u32 = 1;
+
+/// Why a thread goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It was told to.
+    Told,
+    /// Its time is over.
+    TimedOut,
+    /// It has caught a signal.
+    Interrupted,
+}
+
+/// Where one thread parks, once.
+#[derive(Debug)]
+pub(super) struct Parker {
+    word: AtomicU32,
+    /// To park with another signal mask: only ppoll(2) sets it atomically.
+    eventfd: Option<Notifier>,
+}
+
+impl Parker {
+    /// # Errors
+    /// With a signal mask, those of eventfd(2).
+    pub(super) fn new(with_mask: bool) -> Result<Self, Errno> {
+        let eventfd = if with_mask { Some(Notifier::own()?) } else { None };
+        Ok(Parker { word: AtomicU32::new(PARKED), eventfd })
+    }
+
+    /// Makes the parked thread go on, or the one that is going to park.
+    pub(super) fn unpark(&self) {
+        // Relaxed: what is told stands under the context's lock, which the
+        // thread takes next; the futex itself orders the word with its sleep.
+        self.word.store(TOLD, Ordering::Relaxed);
+        match &self.eventfd {
+            Some(fd) => fd.signal(),
+            None => {
+                // SAFETY: FUTEX_WAKE reads nothing; the word is alive.
+                unsafe {
+                    libc::syscall(
+                        libc::SYS_futex,
+                        self.word.as_ptr(),
+                        libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+                        1,
+                    )
+                };
+            }
+        }
+    }
+
+    /// Sleeps until told, or until `deadline`, in ns of CLOCK_MONOTONIC, or a
+    /// signal that `mask` lets through is caught.
+    pub(super) fn park(&self, deadline: Option<u64>, mask: Option<&libc::sigset_t>) -> Ended {
+        loop {
+            // Relaxed: as in `unpark`.
+            if self.word.load(Ordering::Relaxed) == TOLD {
+                return Ended::Told;
+            }
+            if deadline.is_some_and(|deadline| clock::now() >= deadline) {
+                return Ended::TimedOut;
+            }
+            let slept = match &self.eventfd {
+                Some(fd) => poll_with_mask(fd, deadline, mask),
+                None => self.futex_wait(deadline),
+            };
+            if slept == Err(Errno(libc::EINTR)) {
+                return Ended::Interrupted;
+            }
+        }
+    }
+
+    fn futex_wait(&self, deadline: Option<u64>) -> Result<(), Errno> {
+        // Always with a time: a wait without one would be restarted after a
+        // signal handler with SA_RESTART, and its EINTR be lost.
+        let deadline = clock::timespec(deadline.unwrap_or(i64::MAX as u64));
+        // SAFETY: the word and the time are alive, and read only.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                self.word.as_ptr(),
+                libc::FUTEX_WAIT_BITSET | libc::FUTEX_PRIVATE_FLAG,
+                PARKED,
+                &raw const deadline,
+                ptr::null::<u32>(),
+                libc::FUTEX_BITSET_MATCH_ANY,
+            )
+        };
+        if result < 0 { Err(Errno::last()) } else { Ok(()) }
+    }
+}
+
+fn poll_with_mask(
+    fd: &Notifier,
+    deadline: Option<u64>,
+    mask: Option<&libc::sigset_t>,
+) -> Result<(), Errno> {
+    let mut poll = libc::pollfd { fd: fd.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let left = deadline.map(|deadline| clock::timespec(deadline.saturating_sub(clock::now())));
+    let left = left.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let mask = mask.map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: one pollfd that can be written; time and mask are null or alive.
+    let result = unsafe { libc::ppoll(&raw mut poll, 1, left, mask) };
+    if result < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn soon() -> Option<u64> {
+        Some(clock::now() + 20_000_000)
+    }
+
+    #[test]
+    fn what_was_told_before_is_not_slept_over() {
+        for with_mask in [false, true] {
+            let parker = Parker::new(with_mask).unwrap();
+            parker.unpark();
+            assert_eq!(parker.park(None, None), Ended::Told);
+        }
+    }
+
+    #[test]
+    fn a_deadline_ends_it() {
+        for with_mask in [false, true] {
+            let parker = Parker::new(with_mask).unwrap();
+            let deadline = soon();
+            assert_eq!(parker.park(deadline, None), Ended::TimedOut);
+            assert!(clock::now() >= deadline.unwrap());
+        }
+    }
+
+    #[test]
+    fn a_sleeper_is_told() {
+        for with_mask in [false, true] {
+            let parker = Arc::new(Parker::new(with_mask).unwrap());
+            let sleeper = parker.clone();
+            let thread = std::thread::spawn(move || sleeper.park(None, None));
+            parker.unpark();
+            assert_eq!(thread.join().unwrap(), Ended::Told);
+        }
+    }
+}

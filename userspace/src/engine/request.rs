@@ -1,0 +1,125 @@
+//! A request: an iocb that was accepted, checked against the allow list.
+//!
+//! It owns a copy of everything; the stream is not looked at again. Whatever
+//! is wrong with it becomes the result of its event, never an error of the
+//! submission.
+//!
+//! SPEC: sections 6.3 (operations), 12.1 (R-SEC-4, R-SEC-5).
+#![allow(unsafe_code)] // passes on what the submitter vouches for
+
+use super::attributes::Plan;
+use super::call::Call;
+use crate::syscall::{self, Class};
+use aio2_abi::iocb::{Flags, Iocb};
+use aio2_abi::op;
+use libc::{EINVAL, EOPNOTSUPP};
+
+/// Operations of AIO2 itself that the engine has: bit n for `OP | n`.
+pub(super) const OPERATIONS: u64 = 1 << (op::NOP & !op::OP);
+
+/// What a request does.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Operation {
+    /// Nothing.
+    Nop,
+    /// A syscall of the allow list.
+    Syscall(Class),
+    /// It ends with this errno (positive), before it starts.
+    Refused(i32),
+}
+
+impl Operation {
+    /// How the syscall may be run.
+    #[inline]
+    pub(super) fn class(self) -> Option<Class> {
+        match self {
+            Operation::Syscall(class) => Some(class),
+            _ => None,
+        }
+    }
+
+    /// Whether it moves bytes, so that there is a rest that can be continued.
+    fn transfers(self) -> bool {
+        matches!(self.class(), Some(Class::Read | Class::Write | Class::Socket))
+    }
+}
+
+/// A request that was accepted and has not ended.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) user_data: u64,
+    pub(super) operation: Operation,
+    pub(super) call: Call,
+    pub(super) flags: Flags,
+    /// None if it has no attributes.
+    pub(super) plan: Option<Plan>,
+    /// Room that is reserved for its event, in bytes.
+    pub(super) event_bytes: u32,
+    /// Descriptor that its first argument names.
+    pub(super) fd: Option<i32>,
+}
+
+impl Request {
+    /// The request of a well-formed iocb.
+    ///
+    /// # Safety
+    /// As [`Call::new`], for the arguments of `iocb`.
+    #[inline]
+    pub(super) unsafe fn new(iocb: &Iocb<'_>) -> Self {
+        let nr = iocb.header.nr;
+        let row = syscall::lookup(nr);
+        let mut operation = check(iocb, row);
+        let plan = (iocb.attr_mask != 0).then(|| {
+            let (plan, verdict) = Plan::new(iocb.attrs(), operation);
+            if let (Err(errno), Operation::Nop | Operation::Syscall(_)) = (verdict, operation) {
+                operation = Operation::Refused(errno);
+            }
+            plan
+        });
+        Request {
+            user_data: iocb.header.user_data,
+            operation,
+            // SAFETY: the caller vouches for the addresses.
+            call: unsafe { Call::new(nr, iocb.args) },
+            flags: iocb.flags(),
+            plan,
+            event_bytes: iocb.event_bytes,
+            fd: row.filter(|row| row.fd).map(|_| iocb.args[0] as i32),
+        }
+    }
+
+    /// Whether the return of attribute `id` has to be measured.
+    #[inline]
+    pub(super) fn measures(&self, id: u16) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.measures(id))
+    }
+
+    /// Whether everything has to be moved, or an error be the result.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.flags.contains(Flags::FULL)
+    }
+}
+
+/// What a request does, or why it cannot be done.
+///
+/// SPEC: R-OP-1, R-OP-2, R-OP-7, R-RUN-6, in this order.
+#[inline]
+fn check(iocb: &Iocb<'_>, row: Option<&syscall::Syscall>) -> Operation {
+    let (operation, nr_args) = match row {
+        Some(row) => (Operation::Syscall(row.class), u16::from(row.nr_args)),
+        None if iocb.header.nr == op::NOP => (Operation::Nop, 0),
+        None => return Operation::Refused(EOPNOTSUPP),
+    };
+    let flags = iocb.flags();
+    if iocb.header.nr_args != nr_args {
+        Operation::Refused(EINVAL)
+    } else if flags.contains(Flags::MULTISHOT)
+        || flags.contains(Flags::FULL) && !operation.transfers()
+        || row.is_some() && !syscall::args_allowed(iocb.header.nr, &iocb.args)
+    {
+        Operation::Refused(EOPNOTSUPP)
+    } else {
+        operation
+    }
+}

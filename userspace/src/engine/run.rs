@@ -1,0 +1,370 @@
+//! Running a request: the ladder's rungs, and what is measured on them.
+//!
+//! [`try_inline`] never sleeps and says when it would have to; [`run_blocking`]
+//! goes on from there, in a worker or in the caller of exec. Both work on a
+//! [`Progress`], so that nothing is moved twice. Where a request runs and when
+//! its event is published is decided by those that call this.
+//!
+//! SPEC: sections 6.4 (running), 8 (TIMING, PATH, CACHE, CHECKSUM, PRIORITY).
+#![allow(unsafe_code)] // sched_getcpu(3)
+
+use super::clock;
+use super::file;
+use super::request::{Operation, Request};
+use super::transfer::Transfer;
+use crate::syscall::Class;
+use aio2_abi::attr;
+use aio2_abi::event::{self, Encoder};
+use aio2_abi::iocb::Flags;
+use libc::{EAGAIN, EINTR, ENODATA, EOPNOTSUPP};
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    /// Bytes moved.
+    done: u64,
+    /// Bytes of them that were moved without waiting.
+    hit: u64,
+    /// A try without blocking was made.
+    tried: bool,
+    /// That try tells which bytes were in the page cache.
+    tells_hits: bool,
+    /// Times in ns, 0 where nobody asks.
+    submitted: u64,
+    started: u64,
+    blocked: u64,
+}
+
+/// How a request ended, as far as its attributes ask.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) ran: bool,
+    pub(super) result: i64,
+    pub(super) timing: attr::TimingReturn,
+    pub(super) path: attr::PathReturn,
+    pub(super) checksum: u32,
+    pub(super) hit: Option<u64>,
+    /// 0, or why the priority could not be set (positive).
+    pub(super) priority_errno: i32,
+}
+
+/// Remembers for one batch whether a descriptor reads through the page cache.
+#[derive(Debug, Default)]
+pub(super) struct CachedFd(Option<(i32, bool)>);
+
+impl CachedFd {
+    fn is_cached(&mut self, fd: i32) -> bool {
+        match self.0 {
+            Some((known, cached)) if known == fd => cached,
+            _ => {
+                let cached = file::is_cached(fd);
+                self.0 = Some((fd, cached));
+                cached
+            }
+        }
+    }
+}
+
+/// Who runs a request, which tells what a signal does to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Runner {
+    /// A worker, in which every signal is blocked: what interrupts it is a stop
+    /// of the process, which must not change a result (R-LIFE-8).
+    Worker,
+    /// The caller of exec.
+    Caller,
+}
+
+impl Progress {
+    /// The progress of a request that is being accepted now.
+    #[inline]
+    pub(super) fn new(request: &Request) -> Self {
+        let timed = request.measures(attr::TIMING) || request.measures(attr::PATH);
+        let submitted = if timed { clock::now() } else { 0 };
+        Progress { submitted, ..Progress::default() }
+    }
+
+    /// Notes that the submission gives the request to a worker.
+    pub(super) fn leave_submission(&mut self, request: &Request) {
+        if request.measures(attr::PATH) {
+            self.blocked = clock::now() - self.submitted;
+        }
+    }
+}
+
+/// Whether the request has to be run by a worker from the start.
+#[inline]
+pub(super) fn needs_worker(request: &Request) -> bool {
+    match request.operation {
+        Operation::Refused(_) => false,
+        _ if request.flags.contains(Flags::ASYNC) => true,
+        Operation::Syscall(Class::Worker) => true,
+        Operation::Nop | Operation::Syscall(_) => request.plan.as_ref().is_some_and(|plan| {
+            // Dropping what was written begins to write it back.
+            plan.ioprio().is_some()
+                || plan.drops_behind() && request.operation.class() == Some(Class::Write)
+        }),
+    }
+}
+
+/// Runs the request as far as that goes without sleeping; the result, or none
+/// if it has to wait.
+#[inline]
+pub(super) fn try_inline(
+    request: &Request,
+    progress: &mut Progress,
+    fds: &mut CachedFd,
+) -> Option<i64> {
+    progress.started = progress.submitted;
+    match request.operation {
+        Operation::Nop => Some(0),
+        Operation::Refused(errno) => Some(-i64::from(errno)),
+        Operation::Syscall(Class::Inline) => Some(request.call.run()),
+        Operation::Syscall(Class::Worker) => None,
+        Operation::Syscall(class) => {
+            let transfer = Transfer::new(&request.call, class)?;
+            try_transfer(request, &transfer, progress, fds)
+        }
+    }
+}
+
+fn try_transfer(
+    request: &Request,
+    transfer: &Transfer<'_>,
+    progress: &mut Progress,
+    fds: &mut CachedFd,
+) -> Option<i64> {
+    progress.tried = true;
+    progress.tells_hits = request.measures(attr::CACHE)
+        && transfer.is_read
+        && request.fd.is_some_and(|fd| fds.is_cached(fd));
+    let full = request.is_full();
+    let mut moved = transfer.try_first();
+    loop {
+        if moved < 0 {
+            let refused = moved == -i64::from(EOPNOTSUPP) && transfer.is_file();
+            if refused && progress.done == 0 {
+                progress.tells_hits = false;
+            }
+            let would_wait = moved == -i64::from(EAGAIN) || refused;
+            // SPEC: R-RUN-8
+            if would_wait && !transfer.is_nonblocking() {
+                return None;
+            }
+            return Some(end(progress, full, moved));
+        }
+        progress.done += moved as u64;
+        progress.hit = progress.done;
+        let wanted = transfer.wanted(full);
+        if progress.done >= wanted {
+            return Some(progress.done as i64);
+        }
+        if moved == 0 || !(full && transfer.can_be_full() || transfer.continues()) {
+            return Some(end(progress, full, 0));
+        }
+        moved = transfer.try_rest(progress.done, wanted, true);
+    }
+}
+
+/// Runs the request to its end, from where the inline try left it.
+pub(super) fn run_blocking(request: &Request, progress: &mut Progress, runner: Runner) -> i64 {
+    let class = match request.operation {
+        Operation::Nop => return 0,
+        Operation::Refused(errno) => return -i64::from(errno),
+        Operation::Syscall(class) => class,
+    };
+    let Some(transfer) = Transfer::new(&request.call, class) else {
+        return uninterrupted(request, runner, || request.call.run());
+    };
+    if !progress.tried && request.measures(attr::CACHE) {
+        let tried = try_transfer(request, &transfer, progress, &mut CachedFd::default());
+        if let Some(result) = tried {
+            return result;
+        }
+    }
+    let full = request.is_full();
+    loop {
+        let moved = uninterrupted(request, runner, || match progress.done {
+            0 => request.call.run(),
+            done => transfer.try_rest(done, transfer.wanted(full), false),
+        });
+        if moved < 0 {
+            return end(progress, full, moved);
+        }
+        progress.done += moved as u64;
+        if !full || moved == 0 || !transfer.can_be_full() {
+            return if full && progress.done < transfer.wanted(full) {
+                end(progress, full, 0)
+            } else {
+                progress.done as i64
+            };
+        }
+        if progress.done >= transfer.wanted(full) {
+            return progress.done as i64;
+        }
+    }
+}
+
+/// The result of a transfer that stops short, with the errno of its last step
+/// or, if that is 0, at the end of the data.
+///
+/// SPEC: R-RUN-4, R-RUN-5
+fn end(progress: &Progress, full: bool, last: i64) -> i64 {
+    match (full, last) {
+        (true, 0) => -i64::from(ENODATA),
+        (false, 0) => progress.done as i64,
+        (false, _) if progress.done > 0 => progress.done as i64,
+        (_, errno) => errno,
+    }
+}
+
+/// Repeats what a signal has interrupted, as SA_RESTART would.
+///
+/// SPEC: R-RUN-7, R-LIFE-8
+fn uninterrupted(request: &Request, runner: Runner, mut run: impl FnMut() -> i64) -> i64 {
+    loop {
+        let result = run();
+        if result != -i64::from(EINTR) || runner == Runner::Caller && !restarts(request) {
+            return result;
+        }
+    }
+}
+
+/// Whether SA_RESTART would restart the syscall: see signal(7).
+fn restarts(request: &Request) -> bool {
+    !matches!(
+        request.call.nr(),
+        libc::SYS_nanosleep
+            | libc::SYS_clock_nanosleep
+            | libc::SYS_poll
+            | libc::SYS_ppoll
+            | libc::SYS_epoll_wait
+            | libc::SYS_epoll_pwait
+            | libc::SYS_futex
+            | libc::SYS_semop
+            | libc::SYS_semtimedop
+            | libc::SYS_msgsnd
+            | libc::SYS_msgrcv
+    )
+}
+
+/// Runs the request in this thread, with its attributes; `place` is where that is.
+pub(super) fn run_here(
+    request: &Request,
+    progress: &mut Progress,
+    runner: Runner,
+    place: u32,
+) -> Outcome {
+    let timed = request.measures(attr::TIMING);
+    if timed && progress.done == 0 {
+        progress.started =
+            if place == attr::PATH_WORKER { clock::now() } else { progress.submitted };
+    }
+    let priority = request.plan.as_ref().and_then(|plan| plan.ioprio()).map(Priority::set);
+    let result = run_blocking(request, progress, runner);
+    let priority_errno = match priority {
+        Some(Err(errno)) => errno,
+        _ => 0,
+    };
+    Outcome { priority_errno, ..finish(request, progress, result, place) }
+}
+
+/// Measures what the attributes ask for, now that the result is known.
+pub(super) fn finish(request: &Request, progress: &Progress, result: i64, place: u32) -> Outcome {
+    let mut outcome = Outcome { ran: true, result, ..Outcome::default() };
+    if let Operation::Refused(_) = request.operation {
+        outcome.ran = false;
+        return outcome;
+    }
+    let Some(plan) = &request.plan else { return outcome };
+    let inline = place == attr::PATH_INLINE;
+    if plan.measures(attr::TIMING) || plan.measures(attr::PATH) && inline {
+        let (submitted, completed) = (progress.submitted, clock::now());
+        let started = progress.started.max(submitted);
+        outcome.timing = attr::TimingReturn { submitted, started, completed };
+    }
+    if plan.measures(attr::PATH) {
+        let blocked_ns =
+            if inline { outcome.timing.completed - progress.submitted } else { progress.blocked };
+        outcome.path = attr::PathReturn { place, cpu: cpu(), blocked_ns };
+    }
+    if result < 0 {
+        return outcome;
+    }
+    if progress.tells_hits {
+        outcome.hit = Some(progress.hit);
+    }
+    if plan.measures(attr::CHECKSUM) || plan.drops_behind() {
+        finish_transfer(request, result as u64, &mut outcome);
+    }
+    outcome
+}
+
+/// What is done with the bytes that were moved.
+#[cold]
+fn finish_transfer(request: &Request, len: u64, outcome: &mut Outcome) {
+    let Operation::Syscall(class) = request.operation else { return };
+    let Some(transfer) = Transfer::new(&request.call, class) else { return };
+    let Some(plan) = &request.plan else { return };
+    if plan.measures(attr::CHECKSUM) {
+        transfer.moved(len, |bytes| {
+            outcome.checksum = crc32c::crc32c_append(outcome.checksum, bytes);
+        });
+    }
+    if plan.drops_behind()
+        && let Some(fd) = request.fd
+    {
+        let offset =
+            transfer.offset().or_else(|| file::position(fd).and_then(|at| at.checked_sub(len)));
+        if let Some(offset) = offset {
+            // Advice: that it is not taken changes nothing (R-CACHE-3).
+            let _ = file::drop_pages(fd, offset, len);
+        }
+    }
+}
+
+/// Writes the event of a request that ended with `outcome` to `buffer`.
+#[inline]
+pub(super) fn write_event<'b>(
+    request: &Request,
+    outcome: &Outcome,
+    buffer: &'b mut [u8],
+) -> &'b [u8] {
+    let flags = event::Flags::empty();
+    let Some(mut event) = Encoder::new(buffer, flags, request.user_data, outcome.result) else {
+        return &[];
+    };
+    if let Some(plan) = &request.plan {
+        plan.write_returns(&mut event, outcome);
+    }
+    event.finish()
+}
+
+/// The processor that runs this thread.
+fn cpu() -> u32 {
+    // SAFETY: takes nothing, touches nothing.
+    let cpu = unsafe { libc::sched_getcpu() };
+    cpu.max(0) as u32
+}
+
+/// The I/O priority of this thread, changed until this is dropped.
+struct Priority {
+    before: u32,
+}
+
+impl Priority {
+    /// # Errors
+    /// The errno (positive) of ioprio_set(2).
+    fn set(ioprio: u32) -> Result<Self, i32> {
+        let before = file::priority().map_err(|errno| errno.0)?;
+        file::set_priority(ioprio).map_err(|errno| errno.0)?;
+        Ok(Priority { before })
+    }
+}
+
+impl Drop for Priority {
+    fn drop(&mut self) {
+        // It was this thread's a moment ago, so it can be had again.
+        let _ = file::set_priority(self.before);
+    }
+}

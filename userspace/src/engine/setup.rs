@@ -1,0 +1,129 @@
+//! The parameters of a context: what was asked for, and what it becomes.
+//!
+//! SPEC: section 4.1.
+
+use super::attributes;
+use super::request;
+use crate::error::Errno;
+use crate::syscall;
+use aio2_abi::setup::{
+    Features, Flags, Hints, MAX_CONCURRENCY, MAX_REQUESTS, RING_BYTES_MAX, RING_BYTES_MIN, Setup,
+};
+use aio2_abi::{VERSION, event, iocb};
+use libc::{EINVAL, EOPNOTSUPP};
+
+const DEFAULT_RING_BYTES: u32 = 65536;
+const DEFAULT_REQUESTS: u32 = 4096;
+/// Workers for each processor, and at least: they sleep more than they run.
+const WORKERS_PER_CPU: u32 = 2;
+const WORKERS_MIN: u32 = 4;
+
+/// What a context made with `wanted` would be. Its eventfd is not looked at.
+///
+/// # Errors
+/// EINVAL or EOPNOTSUPP, in the order of the SPEC.
+pub(super) fn resolve(wanted: &Setup) -> Result<Setup, Errno> {
+    let flags = Flags::from_bits(wanted.flags).ok_or(Errno(EINVAL))?;
+    let bad = wanted.version == 0
+        || flags.contains(Flags::PROBE | Flags::GROW)
+        || wanted.ring_bytes > RING_BYTES_MAX
+        || wanted.max_requests > MAX_REQUESTS
+        || wanted.concurrency > MAX_CONCURRENCY
+        || wanted.eventfd != 0 && !flags.contains(Flags::EVENTFD)
+        || wanted.fd != 0 && !flags.contains(Flags::GROW);
+    if bad {
+        return Err(Errno(EINVAL));
+    }
+    if flags.contains(Flags::GROW) {
+        return Err(Errno(EOPNOTSUPP));
+    }
+    let or = |value, default| if value == 0 { default } else { value };
+    Ok(Setup {
+        version: wanted.version.min(VERSION),
+        flags: wanted.flags,
+        hints: Hints::from_bits_truncate(wanted.hints).bits(),
+        ring_bytes: or(wanted.ring_bytes, DEFAULT_RING_BYTES)
+            .max(RING_BYTES_MIN)
+            .next_power_of_two(),
+        max_requests: or(wanted.max_requests, DEFAULT_REQUESTS),
+        concurrency: or(wanted.concurrency, default_concurrency()),
+        eventfd: wanted.eventfd,
+        fd: wanted.fd,
+        features: features().bits(),
+        attrs: attributes::TAKEN,
+        returns: attributes::RETURNED,
+        ops: request::OPERATIONS,
+        syscalls: syscall::bitmap(),
+        iocb_max: iocb::LEN_MAX as u32,
+        event_max: event::LEN_MAX as u32,
+        // The application reaps through `Backend::consumer`, and maps nothing.
+        map_offset: 0,
+        map_consumer: 0,
+        map_producer: 0,
+        map_data: 0,
+        map_bytes: 0,
+    })
+}
+
+/// SPEC: R-SETUP-12
+fn features() -> Features {
+    Features::IN_PROCESS
+        | Features::POLL
+        | Features::EXEC
+        | Features::WAIT_ID
+        | Features::FULL
+        | Features::GATHER
+}
+
+/// SPEC: R-SETUP-8
+fn default_concurrency() -> u32 {
+    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    (cpus * WORKERS_PER_CPU).clamp(WORKERS_MIN, MAX_CONCURRENCY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(change: impl FnOnce(&mut Setup)) -> Result<Setup, Errno> {
+        let mut setup = Setup { version: 1, ..Setup::default() };
+        change(&mut setup);
+        resolve(&setup)
+    }
+
+    #[test]
+    fn sizes_have_defaults_and_are_rounded_up() {
+        let setup = with(|_| {}).unwrap();
+        assert_eq!((setup.ring_bytes, setup.max_requests), (65536, 4096));
+        assert!(setup.concurrency >= WORKERS_MIN);
+        assert_eq!(with(|s| s.ring_bytes = 1).unwrap().ring_bytes, 4096);
+        assert_eq!(with(|s| s.ring_bytes = 4097).unwrap().ring_bytes, 8192);
+        assert_eq!(with(|s| s.ring_bytes = RING_BYTES_MAX).unwrap().ring_bytes, RING_BYTES_MAX);
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused() {
+        let einval = Err(Errno(EINVAL));
+        assert_eq!(with(|s| s.version = 0), einval);
+        assert_eq!(with(|s| s.flags = 1 << 31), einval);
+        assert_eq!(with(|s| s.flags = (Flags::PROBE | Flags::GROW).bits()), einval);
+        assert_eq!(with(|s| s.ring_bytes = RING_BYTES_MAX + 1), einval);
+        assert_eq!(with(|s| s.max_requests = MAX_REQUESTS + 1), einval);
+        assert_eq!(with(|s| s.concurrency = MAX_CONCURRENCY + 1), einval);
+        assert_eq!(with(|s| s.eventfd = 3), einval);
+        assert_eq!(with(|s| s.fd = 3), einval);
+        assert_eq!(with(|s| s.flags = Flags::GROW.bits()), Err(Errno(EOPNOTSUPP)));
+    }
+
+    #[test]
+    fn a_newer_application_gets_this_version_without_its_hints() {
+        let setup = with(|s| (s.version, s.hints) = (7, u32::MAX)).unwrap();
+        assert_eq!((setup.version, setup.hints), (VERSION, Hints::all().bits()));
+    }
+
+    #[test]
+    fn what_a_probe_says_can_be_used_to_create() {
+        let setup = with(|s| s.hints = Hints::SINGLE_REAPER.bits()).unwrap();
+        assert_eq!(resolve(&setup), Ok(setup));
+    }
+}

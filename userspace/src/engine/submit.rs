@@ -1,0 +1,230 @@
+//! Submission: from the bytes of a stream to requests that run.
+//!
+//! What completes inline is collected in a [`Batch`] on the stack and published
+//! as one: two short critical sections for a stream, however long, and no
+//! allocation. The lock is never held while an operation runs.
+//!
+//! SPEC: sections 4.2, 6.4 (running), 6.5 (R-ID-1).
+#![allow(unsafe_code)] // passes on what the submitter vouches for
+
+use super::context::{Job, Shared};
+use super::request::Request;
+use super::run::{self, CachedFd, Outcome, Progress};
+use super::slots::Id;
+use super::worker;
+use crate::error::Errno;
+use aio2_abi::attr::PATH_INLINE;
+use aio2_abi::event;
+use aio2_abi::iocb::{self, Flags, ID_OFFSET, Stream};
+use libc::EAGAIN;
+use std::sync::Arc;
+use zerocopy::IntoBytes;
+
+/// Words of events that are published at once.
+const BATCH_WORDS: usize = 256;
+/// Requests that are admitted at once.
+const BATCH_REQUESTS: usize = 64;
+
+const _: () = assert!(BATCH_WORDS * 8 >= event::LEN_MAX);
+
+/// Accepts the iocbs of a stream in order; the bytes accepted.
+///
+/// # Errors
+/// If the first one is malformed or cannot be accepted now.
+///
+/// # Safety
+/// As [`crate::backend::Backend::submit`].
+pub(super) unsafe fn submit(shared: &Arc<Shared>, iocbs: &mut [u8]) -> Result<usize, Errno> {
+    let mut batch = Batch::new(shared);
+    let mut at = 0;
+    let mut stopped = Ok(());
+    while at < iocbs.len() {
+        let rest = &mut iocbs[at..];
+        // SAFETY: the caller vouches for the addresses in the stream.
+        let (request, len) = match unsafe { next(rest) } {
+            Ok(next) => next,
+            Err(malformed) => {
+                stopped = Err(Errno(malformed.errno()));
+                break;
+            }
+        };
+        if !batch.admit(&request, rest) {
+            stopped = Err(Errno(EAGAIN));
+            break;
+        }
+        let id = batch.id(&request, rest);
+        batch.run(request, id);
+        at += len;
+    }
+    batch.finish();
+    if at == 0 { stopped.map(|()| 0) } else { Ok(at) }
+}
+
+/// The first request of `rest`, which is not empty, and its bytes.
+///
+/// # Safety
+/// As [`Request::new`].
+#[inline]
+unsafe fn next(rest: &[u8]) -> Result<(Request, usize), iocb::Malformed> {
+    let iocb = match Stream::new(rest)?.peek() {
+        Some(iocb) => iocb?,
+        None => return Err(iocb::Malformed::Truncated { left: 0 }),
+    };
+    // SAFETY: by this function's contract.
+    Ok((unsafe { Request::new(&iocb) }, iocb.header.len as usize))
+}
+
+/// What one submission holds between two critical sections.
+struct Batch<'a> {
+    shared: &'a Arc<Shared>,
+    /// Events of requests that completed inline.
+    words: [u64; BATCH_WORDS],
+    len: usize,
+    events: usize,
+    /// Bytes that are reserved for them.
+    reserved: usize,
+    /// Requests that are admitted, and bytes reserved, for what follows.
+    admitted: usize,
+    room: usize,
+    /// Ids of those that completed inline and have one.
+    ids: [Option<Id>; BATCH_REQUESTS],
+    nr_ids: usize,
+    fds: CachedFd,
+}
+
+impl<'a> Batch<'a> {
+    fn new(shared: &'a Arc<Shared>) -> Self {
+        Batch {
+            shared,
+            words: [0; BATCH_WORDS],
+            len: 0,
+            events: 0,
+            reserved: 0,
+            admitted: 0,
+            room: 0,
+            ids: [None; BATCH_REQUESTS],
+            nr_ids: 0,
+            fds: CachedFd::default(),
+        }
+    }
+
+    /// Admits `request`, the first of `rest`; false at a limit.
+    #[inline]
+    fn admit(&mut self, request: &Request, rest: &[u8]) -> bool {
+        let bytes = request.event_bytes as usize;
+        if self.admitted == 0 || self.room < bytes {
+            self.exchange(count_iocbs(rest));
+        }
+        if self.admitted == 0 {
+            return false;
+        }
+        self.admitted -= 1;
+        self.room -= bytes;
+        true
+    }
+
+    /// Publishes what has completed, and has `wanted` requests admitted.
+    fn exchange(&mut self, wanted: usize) {
+        let mut context = self.shared.lock();
+        if self.events > 0 {
+            context.publish(&self.words[..self.len], self.events, self.reserved);
+        }
+        for id in self.ids[..self.nr_ids].iter_mut().filter_map(Option::take) {
+            context.slots.end(id);
+        }
+        context.dismiss(self.admitted, self.room);
+        let published = self.events > 0;
+        (self.len, self.events, self.reserved, self.nr_ids) = (0, 0, 0, 0);
+        let room = BATCH_WORDS * 8;
+        self.admitted = if wanted > 0 { context.admit(wanted, room) } else { 0 };
+        self.room = if self.admitted > 0 { room } else { 0 };
+        if published {
+            self.shared.tell(context);
+        }
+    }
+
+    /// Publishes what is left, and gives back what was not used.
+    fn finish(mut self) {
+        if self.events > 0 || self.room > 0 || self.admitted > 0 {
+            self.exchange(0);
+        }
+    }
+
+    /// Gives the request an id if it asks for one, and writes it to its iocb,
+    /// the first of `rest`.
+    ///
+    /// SPEC: R-ID-1
+    #[inline]
+    fn id(&mut self, request: &Request, rest: &mut [u8]) -> Option<Id> {
+        if !request.flags.contains(Flags::WRITE_ID) {
+            return None;
+        }
+        let id = self.shared.lock().slots.start(request.keys());
+        rest[ID_OFFSET..ID_OFFSET + 8].copy_from_slice(id.get().as_bytes());
+        Some(id)
+    }
+
+    /// Runs an admitted request inline, or gives it to a worker.
+    #[inline]
+    fn run(&mut self, request: Request, id: Option<Id>) {
+        let mut progress = Progress::new(&request);
+        let result = if run::needs_worker(&request) {
+            None
+        } else {
+            run::try_inline(&request, &mut progress, &mut self.fds)
+        };
+        let Some(result) = result else {
+            progress.leave_submission(&request);
+            return worker::give(self.shared, Job { request, progress }, id);
+        };
+        let outcome = if request.plan.is_some() {
+            run::finish(&request, &progress, result, PATH_INLINE)
+        } else {
+            Outcome { result, ..Outcome::default() }
+        };
+        let room = self.words[self.len..].as_mut_bytes();
+        self.len += run::write_event(&request, &outcome, room).len() / 8;
+        self.events += 1;
+        self.reserved += request.event_bytes as usize;
+        if id.is_some() {
+            self.ids[self.nr_ids] = id;
+            self.nr_ids += 1;
+        }
+    }
+}
+
+/// Number of iocbs in `stream` as their lengths tell, at most as many as are
+/// admitted at once. That they are well-formed is not looked at.
+fn count_iocbs(stream: &[u8]) -> usize {
+    let mut rest = stream;
+    let mut count = 0;
+    while count < BATCH_REQUESTS
+        && let Some((len, _)) = rest.split_first_chunk()
+    {
+        let len = u32::from_ne_bytes(*len) as usize;
+        if len < iocb::HEADER_BYTES || len > rest.len() {
+            break;
+        }
+        rest = &rest[len..];
+        count += 1;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn iocbs_are_counted_up_to_the_first_impossible_length() {
+        let mut bytes = [0; 32 * 4];
+        assert_eq!(count_iocbs(&bytes), 0);
+        for at in [0, 32, 64] {
+            bytes[at..at + 4].copy_from_slice(&32_u32.to_ne_bytes());
+        }
+        assert_eq!(count_iocbs(&bytes), 3);
+        bytes[96..100].copy_from_slice(&40_u32.to_ne_bytes());
+        assert_eq!(count_iocbs(&bytes), 3, "it goes beyond the stream");
+        assert_eq!(count_iocbs(&[]), 0);
+    }
+}

@@ -1,0 +1,145 @@
+//! Worker threads: they run what may sleep.
+//!
+//! They are created when there is more to do than idle ones can take, up to
+//! the concurrency value, and go when they had nothing to do for a while. A
+//! worker takes its next job in the critical section that publishes the event
+//! of the last one.
+//!
+//! SPEC: sections 6.4 (R-RUN-1, R-RUN-9), 11 (R-LIFE-3, R-LIFE-6).
+#![allow(unsafe_code)] // pthread_sigmask(3)
+
+use super::context::{EventRoom, Job, Shared};
+use super::run::{self, Runner};
+use super::slots::Id;
+use aio2_abi::attr::PATH_WORKER;
+use libc::EAGAIN;
+use std::mem::MaybeUninit;
+use std::sync::{Arc, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use zerocopy::IntoBytes;
+
+/// Stack of a worker, in bytes: it runs a syscall and little else.
+const STACK_BYTES: usize = 256 << 10;
+/// How long a worker waits for a job before it goes.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// The workers of a context.
+#[derive(Debug)]
+pub(super) struct Workers {
+    concurrency: usize,
+    /// Those that exist or are being created.
+    count: usize,
+    /// Those that wait for a job.
+    idle: usize,
+    stopping: bool,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    pub(super) fn new(concurrency: u32) -> Self {
+        let concurrency = concurrency as usize;
+        Workers { concurrency, count: 0, idle: 0, stopping: false, handles: Vec::new() }
+    }
+
+    /// Makes every worker go once the queue is empty; those to be joined.
+    pub(super) fn stop(&mut self) -> Vec<JoinHandle<()>> {
+        self.stopping = true;
+        std::mem::take(&mut self.handles)
+    }
+
+    /// Notes that one more is needed for `queued` jobs, if that is so.
+    fn grow(&mut self, queued: usize) -> bool {
+        let grows = queued > self.idle && self.count < self.concurrency;
+        self.count += usize::from(grows);
+        grows
+    }
+}
+
+/// Gives an admitted request to a worker; `id` if it has one already.
+pub(super) fn give(shared: &Arc<Shared>, job: Job, id: Option<Id>) {
+    let mut context = shared.lock();
+    let id = id.unwrap_or_else(|| context.slots.start(job.request.keys()));
+    context.slots.enqueue(id, job);
+    let queued = context.slots.queued();
+    let grow = context.workers.grow(queued);
+    let wake = context.workers.idle > 0;
+    drop(context);
+    if wake {
+        shared.jobs.notify_one();
+    }
+    if grow {
+        spawn(shared);
+    }
+}
+
+/// Creates the worker that [`Workers::grow`] has counted.
+#[cold]
+fn spawn(shared: &Arc<Shared>) {
+    let of_worker = shared.clone();
+    let builder = thread::Builder::new().name("aio2-wrk".into()).stack_size(STACK_BYTES);
+    let thread = with_signals_blocked(|| builder.spawn(move || work(&of_worker)));
+    let mut context = shared.lock();
+    match thread {
+        Ok(handle) => {
+            context.workers.handles.retain(|handle| !handle.is_finished());
+            context.workers.handles.push(handle);
+        }
+        Err(_) => {
+            context.workers.count -= 1;
+            // Another one will come to them; without one, nobody would.
+            if context.workers.count == 0 {
+                while let Some((id, job)) = context.slots.dequeue() {
+                    context.abandon(id, &job.request, EAGAIN);
+                }
+            }
+            shared.tell(context);
+        }
+    }
+}
+
+/// Runs jobs until there is nothing to do.
+fn work(shared: &Shared) {
+    let mut room: EventRoom = [0; _];
+    let mut context = shared.lock();
+    loop {
+        while let Some((id, Job { request, mut progress })) = context.slots.dequeue() {
+            drop(context);
+            let outcome = run::run_here(&request, &mut progress, Runner::Worker, PATH_WORKER);
+            let words = run::write_event(&request, &outcome, room.as_mut_bytes()).len() / 8;
+            context = shared.lock();
+            context.publish(&room[..words], 1, request.event_bytes as usize);
+            context.slots.end(id);
+            shared.tell(context);
+            context = shared.lock();
+        }
+        if context.workers.stopping {
+            break;
+        }
+        context.workers.idle += 1;
+        let (waited, timeout) =
+            shared.jobs.wait_timeout(context, IDLE).unwrap_or_else(PoisonError::into_inner);
+        context = waited;
+        context.workers.idle -= 1;
+        if timeout.timed_out() && context.slots.queued() == 0 {
+            break;
+        }
+    }
+    context.workers.count -= 1;
+}
+
+/// Runs `f` with every signal blocked, so that a thread which it creates has
+/// them blocked from its first instruction.
+fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: fills in the set.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: the first set was filled in, the other can be written.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+    let result = f();
+    // SAFETY: `before` was filled in by the call above, which cannot fail with
+    // valid arguments.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    result
+}
