@@ -7,6 +7,7 @@
 //! SPEC: section 4.
 
 use crate::backend::{Backend, Got, Wait};
+use crate::engine::Engine;
 use crate::error::{CancelError, Errno, ExecError, SubmitError, WaitError};
 use crate::kernel::Probe;
 use crate::reap::Reaper;
@@ -118,7 +119,12 @@ impl Builder {
 
     fn engine(self) -> Result<Context, SetupError> {
         let implementation = Implementation::Engine;
-        Err(SetupError::Refused { implementation, errno: Errno(libc::ENOSYS) })
+        match Engine::new(&self.setup) {
+            Ok(engine) => {
+                Ok(Context { backend: Arc::new(engine), implementation, _eventfd: self.eventfd })
+            }
+            Err(errno) => Err(SetupError::Refused { implementation, errno }),
+        }
     }
 }
 
@@ -300,8 +306,8 @@ impl Context {
     /// `events` if there is such a buffer.
     ///
     /// # Errors
-    /// [`WaitError`]. How many of the iocbs were accepted before a wait that
-    /// timed out or was interrupted is not told: do not combine the two.
+    /// [`WaitError`]. If iocbs were accepted, why the wait ended early is in
+    /// [`Got::ended`] instead.
     ///
     /// # Safety
     /// As [`Context::submit_raw`].
