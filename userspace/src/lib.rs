@@ -10,6 +10,8 @@ mod context;
 #[cfg(not(loom))]
 pub mod engine;
 pub mod error;
+#[cfg(not(loom))]
+pub mod future;
 #[allow(unsafe_code)]
 pub mod kernel;
 #[cfg(not(loom))]
@@ -29,6 +31,8 @@ pub mod syscall;
 pub use backend::Timeout;
 pub use context::{Builder, Context, Implementation, Prefer, SetupError};
 pub use error::Errno;
+#[cfg(not(loom))]
+pub use future::{Driver, Handle, Run};
 pub use queue::{Cancelled, Completion, Completions, Key, Queue};
 pub use reap::{Attribute, Event, Reaper};
 pub use submit::{Buffer, CacheHint, Dir, DirectBuf, Iocbs, Op, Priority, SharedFd};

@@ -83,6 +83,13 @@ impl<B, T> Completion<B, T> {
         self.event.event().attribute(id)
     }
 
+    /// The same completion with another token.
+    #[must_use]
+    pub fn with_token<U>(self, token: U) -> Completion<B, U> {
+        let Completion { token: _, op, result, opened, event } = self;
+        Completion { token, op, result, opened, event }
+    }
+
     /// The buffer, if the operation had one.
     #[must_use]
     pub fn into_buffer(self) -> Option<B> {

@@ -7,7 +7,6 @@
 //!
 //! SPEC: sections 6 (requests) and 8 (attributes, as asked for).
 
-mod attributes;
 #[allow(unsafe_code)]
 mod buffer;
 mod fd;
@@ -15,8 +14,7 @@ mod iocbs;
 #[allow(unsafe_code)]
 mod op;
 
-pub use attributes::{CacheHint, Priority};
 pub use buffer::{Buffer, DirectBuf};
 pub use fd::{Dir, SharedFd};
 pub use iocbs::{IocbMut, Iocbs};
-pub use op::Op;
+pub use op::{CacheHint, Op, Priority};

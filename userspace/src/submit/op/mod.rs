@@ -4,22 +4,25 @@
 //! to name them by address once it lies where it will stay; it does not submit
 //! itself. SPEC: section 6.3 and appendix A (numbers of arguments).
 
-use super::attributes::{Attributes, CacheHint, Priority};
-use super::{Buffer, Dir, IocbMut, SharedFd};
+use super::{Buffer, Dir, SharedFd};
 use crate::syscall;
-use aio2_abi::attr::Flags as AttrFlags;
-use aio2_abi::iocb::{Flags, NoRoom};
+use aio2_abi::iocb::Flags;
 use aio2_abi::op::{self, MAX_ARGS};
 use std::ffi::CString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::{IntoRawFd, OwnedFd};
 
 mod address;
+mod attributes;
+mod shape;
+
+pub use attributes::{CacheHint, Priority};
 
 use address::SocketAddress;
+use attributes::Attributes;
+use shape::{Shape, signed};
 
 /// One operation, with everything that it needs, and the attributes asked for.
 ///
@@ -40,53 +43,6 @@ pub struct Op<B> {
     flags: Flags,
     shape: Shape<B>,
     attributes: Attributes,
-}
-
-/// What an operation owns, by the shape of its arguments.
-enum Shape<B> {
-    /// Numbers; whatever they mean, the caller vouches for it.
-    Plain { args: [u64; MAX_ARGS], nr_args: usize },
-    /// A descriptor, then numbers.
-    Fd { fd: SharedFd, args: [u64; 3], nr_args: usize },
-    /// A descriptor, bytes with their length, a number, then zeros.
-    Bytes { fd: SharedFd, buf: B, range: Range<usize>, arg: u64, nr_args: usize },
-    /// A path, then numbers.
-    Path { dir: Dir, path: CString, args: [u64; 2], nr_args: usize },
-    /// A path, bytes with their length.
-    PathBytes { dir: Dir, path: CString, buf: B },
-    /// Two paths and flags.
-    Paths { from: (Dir, CString), to: (Dir, CString), flags: u64 },
-    /// What a link says, and its path.
-    Symlink { target: CString, dir: Dir, path: CString },
-    /// A descriptor's times of access and of modification.
-    Times { fd: SharedFd, times: [libc::timespec; 2] },
-    /// A path, and room for what is found.
-    Statx { dir: Dir, path: CString, flags: i32, mask: u32, found: Box<libc::statx> },
-    /// A socket and where to connect it.
-    Connect { fd: SharedFd, address: Box<SocketAddress> },
-    /// A descriptor that is to be closed; none once it was.
-    Close { fd: Option<OwnedFd> },
-}
-
-/// A system call's number and arguments.
-pub(crate) struct Call {
-    pub(crate) nr: u32,
-    pub(crate) flags: Flags,
-    pub(crate) args: [u64; MAX_ARGS],
-    pub(crate) nr_args: usize,
-}
-
-/// A signed argument, as a register holds it.
-const fn signed(value: i32) -> u64 {
-    value as i64 as u64
-}
-
-fn raw_fd(fd: &impl AsFd) -> u64 {
-    signed(fd.as_fd().as_raw_fd())
-}
-
-fn address<T>(pointer: *const T) -> u64 {
-    pointer.expose_provenance() as u64
 }
 
 impl<B> Op<B> {
@@ -364,145 +320,9 @@ impl<B: Buffer> Op<B> {
         }
         self
     }
-
-    /// The call, with addresses of what the operation owns. They hold until
-    /// `self` is moved or borrowed again.
-    #[inline]
-    pub(crate) fn call(&mut self) -> Call {
-        let mut args = [0; MAX_ARGS];
-        let nr_args = match &mut self.shape {
-            Shape::Plain { args: plain, nr_args } => {
-                args = *plain;
-                *nr_args
-            }
-            Shape::Fd { fd, args: [a, b, c], nr_args } => {
-                args[..4].copy_from_slice(&[raw_fd(fd), *a, *b, *c]);
-                *nr_args
-            }
-            Shape::Bytes { fd, buf, range, arg, nr_args } => {
-                let bytes = buf.bytes_mut().get_mut(range.clone()).unwrap_or_default();
-                let (start, len) = (address(bytes.as_mut_ptr()), bytes.len() as u64);
-                args[..4].copy_from_slice(&[raw_fd(fd), start, len, *arg]);
-                *nr_args
-            }
-            Shape::Path { dir, path, args: [a, b], nr_args } => {
-                args[..4].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr()), *a, *b]);
-                *nr_args
-            }
-            Shape::PathBytes { dir, path, buf } => {
-                let bytes = buf.bytes_mut();
-                let (start, len) = (address(bytes.as_mut_ptr()), bytes.len() as u64);
-                args[..4].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr()), start, len]);
-                4
-            }
-            Shape::Paths { from, to, flags } => {
-                args[..2].copy_from_slice(&[signed(from.0.raw()), address(from.1.as_ptr())]);
-                args[2..4].copy_from_slice(&[signed(to.0.raw()), address(to.1.as_ptr())]);
-                args[4] = *flags;
-                5
-            }
-            Shape::Symlink { target, dir, path } => {
-                args[..2].copy_from_slice(&[address(target.as_ptr()), signed(dir.raw())]);
-                args[2] = address(path.as_ptr());
-                3
-            }
-            Shape::Times { fd, times } => {
-                args[..3].copy_from_slice(&[raw_fd(fd), 0, address(times.as_ptr())]);
-                4
-            }
-            Shape::Statx { dir, path, flags, mask, found } => {
-                args[..2].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr())]);
-                args[2..4].copy_from_slice(&[signed(*flags), (*mask).into()]);
-                args[4] = address(&raw mut **found);
-                5
-            }
-            Shape::Connect { fd, address: to } => {
-                args[..3].copy_from_slice(&[raw_fd(fd), address(to.as_ptr()), to.len()]);
-                3
-            }
-            Shape::Close { fd } => {
-                args[0] = fd.as_ref().map_or(signed(-1), raw_fd);
-                1
-            }
-        };
-        Call { nr: self.nr, flags: self.flags, args, nr_args }
-    }
 }
 
-/// Attributes. Each asks for a return in the event, so that the completion can
-/// say whether the attribute was handled; asking twice replaces.
 impl<B> Op<B> {
-    /// Asks when it was submitted, started and completed.
-    #[must_use]
-    pub fn timing(mut self) -> Self {
-        self.attributes.timing();
-        self
-    }
-
-    /// Asks where it ran.
-    #[must_use]
-    pub fn path_taken(mut self) -> Self {
-        self.attributes.path();
-        self
-    }
-
-    /// Gives a hint to the page cache, and asks how many of the bytes were there.
-    #[must_use]
-    pub fn cache(mut self, hint: CacheHint) -> Self {
-        self.attributes.cache(hint);
-        self
-    }
-
-    /// Asks for the CRC-32C of the bytes moved.
-    #[must_use]
-    pub fn checksum(mut self) -> Self {
-        self.attributes.checksum();
-        self
-    }
-
-    /// Gives it a tag that tracepoints show.
-    #[must_use]
-    pub fn tag(mut self, tag: u64) -> Self {
-        self.attributes.tag(tag);
-        self
-    }
-
-    /// Gives it an I/O priority.
-    #[must_use]
-    pub fn priority(mut self, priority: Priority) -> Self {
-        self.attributes.priority(priority);
-        self
-    }
-
-    /// Cancels it after this time, counted from its acceptance, with ETIMEDOUT.
-    /// Spans beyond 584 years are cut.
-    #[must_use]
-    pub fn deadline(mut self, after: Duration) -> Self {
-        self.attributes.deadline(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
-        self
-    }
-
-    /// Makes the attribute that was added last a condition: the operation ends
-    /// with EOPNOTSUPP (EINVAL for a bad payload) before it starts, if the
-    /// attribute cannot be handled.
-    #[must_use]
-    pub fn required(mut self) -> Self {
-        self.attributes.require_last();
-        self
-    }
-
-    /// Adds any attribute by its id, 1 to 63.
-    ///
-    /// # Safety
-    /// If an implementation knows the attribute, its payload must be right for
-    /// it: an address in it valid for what is done with it until the completion
-    /// is there. One that the ABI does not know now it may know tomorrow.
-    #[must_use]
-    pub unsafe fn attr_raw(mut self, id: u16, flags: AttrFlags, payload: &[u8]) -> Self {
-        self.attributes.raw(id, flags, payload);
-        self
-    }
-
     /// Transfers all bytes or fails (feature FULL).
     #[must_use]
     pub fn full(mut self) -> Self {
@@ -515,12 +335,6 @@ impl<B> Op<B> {
     pub fn not_inline(mut self) -> Self {
         self.flags |= Flags::ASYNC;
         self
-    }
-
-    /// Appends the attributes to the operation's iocb.
-    #[inline]
-    pub(crate) fn encode_attributes(&self, iocb: &mut IocbMut<'_>) -> Result<(), NoRoom> {
-        self.attributes.encode(iocb)
     }
 
     /// True if a successful result is a new descriptor that nobody owns yet.

@@ -2,9 +2,11 @@
 //!
 //! SPEC: section 8. What comes back is [`crate::reap`]'s business.
 
-use super::IocbMut;
+use super::Op;
+use crate::submit::IocbMut;
 use aio2_abi::attr::{self, Flags};
 use aio2_abi::iocb::NoRoom;
+use std::time::Duration;
 use zerocopy::IntoBytes;
 
 /// What the page cache should do with the pages of a transfer.
@@ -58,7 +60,7 @@ impl Priority {
 /// Attributes by value: bit n of the masks stands for attribute n. Those that
 /// this crate has no method for stand ready-made in `raw`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Attributes {
+pub(super) struct Attributes {
     asked: u16,
     required: u16,
     last: u16,
@@ -82,45 +84,45 @@ impl Attributes {
         self.last = id;
     }
 
-    pub(super) fn timing(&mut self) {
+    fn timing(&mut self) {
         self.ask(attr::TIMING);
     }
 
-    pub(super) fn path(&mut self) {
+    fn path(&mut self) {
         self.ask(attr::PATH);
     }
 
-    pub(super) fn checksum(&mut self) {
+    fn checksum(&mut self) {
         self.ask(attr::CHECKSUM);
     }
 
-    pub(super) fn cache(&mut self, hint: CacheHint) {
+    fn cache(&mut self, hint: CacheHint) {
         self.ask(attr::CACHE);
         self.cache = hint;
     }
 
-    pub(super) fn tag(&mut self, tag: u64) {
+    fn tag(&mut self, tag: u64) {
         self.ask(attr::TAG);
         self.tag = tag;
     }
 
-    pub(super) fn priority(&mut self, priority: Priority) {
+    fn priority(&mut self, priority: Priority) {
         self.ask(attr::PRIORITY);
         self.ioprio = priority.raw();
     }
 
-    pub(super) fn deadline(&mut self, timeout_ns: u64) {
+    fn deadline(&mut self, timeout_ns: u64) {
         self.ask(attr::DEADLINE);
         self.deadline_ns = timeout_ns;
     }
 
-    pub(super) fn raw(&mut self, id: u16, flags: Flags, payload: &[u8]) {
+    fn raw(&mut self, id: u16, flags: Flags, payload: &[u8]) {
         self.raw.push(Raw { id, flags, payload: payload.into() });
         self.last = 0;
     }
 
     /// Marks the one that was added last.
-    pub(super) fn require_last(&mut self) {
+    fn require_last(&mut self) {
         match self.raw.last_mut() {
             Some(raw) if self.last == 0 => raw.flags |= Flags::REQUIRED,
             _ => self.required |= 1 << self.last & self.asked,
@@ -129,7 +131,7 @@ impl Attributes {
 
     /// Appends them to an iocb, by id, then the raw ones.
     #[inline]
-    pub(crate) fn encode(&self, iocb: &mut IocbMut<'_>) -> Result<(), NoRoom> {
+    fn encode(&self, iocb: &mut IocbMut<'_>) -> Result<(), NoRoom> {
         let mut asked = self.asked;
         while asked != 0 {
             let id = asked.trailing_zeros() as u16;
@@ -157,5 +159,86 @@ impl Attributes {
             iocb.attr(raw.id, raw.flags, &raw.payload)?;
         }
         Ok(())
+    }
+}
+
+/// Attributes. Each asks for a return in the event, so that the completion can
+/// say whether the attribute was handled; asking twice replaces.
+impl<B> Op<B> {
+    /// Asks when it was submitted, started and completed.
+    #[must_use]
+    pub fn timing(mut self) -> Self {
+        self.attributes.timing();
+        self
+    }
+
+    /// Asks where it ran.
+    #[must_use]
+    pub fn path_taken(mut self) -> Self {
+        self.attributes.path();
+        self
+    }
+
+    /// Gives a hint to the page cache, and asks how many of the bytes were there.
+    #[must_use]
+    pub fn cache(mut self, hint: CacheHint) -> Self {
+        self.attributes.cache(hint);
+        self
+    }
+
+    /// Asks for the CRC-32C of the bytes moved.
+    #[must_use]
+    pub fn checksum(mut self) -> Self {
+        self.attributes.checksum();
+        self
+    }
+
+    /// Gives it a tag that tracepoints show.
+    #[must_use]
+    pub fn tag(mut self, tag: u64) -> Self {
+        self.attributes.tag(tag);
+        self
+    }
+
+    /// Gives it an I/O priority.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.attributes.priority(priority);
+        self
+    }
+
+    /// Cancels it after this time, counted from its acceptance, with ETIMEDOUT.
+    /// Spans beyond 584 years are cut.
+    #[must_use]
+    pub fn deadline(mut self, after: Duration) -> Self {
+        self.attributes.deadline(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Makes the attribute that was added last a condition: the operation ends
+    /// with EOPNOTSUPP (EINVAL for a bad payload) before it starts, if the
+    /// attribute cannot be handled.
+    #[must_use]
+    pub fn required(mut self) -> Self {
+        self.attributes.require_last();
+        self
+    }
+
+    /// Adds any attribute by its id, 1 to 63.
+    ///
+    /// # Safety
+    /// If an implementation knows the attribute, its payload must be right for
+    /// it: an address in it valid for what is done with it until the completion
+    /// is there. One that the ABI does not know now it may know tomorrow.
+    #[must_use]
+    pub unsafe fn attr_raw(mut self, id: u16, flags: Flags, payload: &[u8]) -> Self {
+        self.attributes.raw(id, flags, payload);
+        self
+    }
+
+    /// Appends the attributes to the operation's iocb.
+    #[inline]
+    pub(crate) fn encode_attributes(&self, iocb: &mut IocbMut<'_>) -> Result<(), NoRoom> {
+        self.attributes.encode(iocb)
     }
 }

@@ -1,0 +1,110 @@
+//! The future of one operation.
+
+use super::{Shared, Task, TaskKey};
+use crate::queue::{Completion, Key};
+use crate::submit::{Buffer, Op};
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+
+/// An operation that runs: resolves to its completion.
+///
+/// Dropping it cancels the request; whatever the request owns is freed once it
+/// has ended.
+#[must_use = "does nothing unless polled"]
+pub struct Run<B: Buffer> {
+    shared: Arc<Shared<B>>,
+    state: State<B>,
+}
+
+enum State<B> {
+    /// Not polled yet.
+    New(Op<B>),
+    /// Under way.
+    Running { task: TaskKey, request: Key },
+    /// The completion was given out.
+    Done,
+}
+
+// Nothing in it is pinned: what the kernel writes to lies in the queue.
+impl<B: Buffer> Unpin for Run<B> {}
+
+impl<B: Buffer> Run<B> {
+    pub(super) fn new(shared: Arc<Shared<B>>, op: Op<B>) -> Self {
+        Run { shared, state: State::New(op) }
+    }
+
+    /// Pushes the operation; submits it too, unless this thread's driver will.
+    fn start(&mut self, op: Op<B>, waker: &Waker) {
+        let mut shared = self.shared.lock();
+        let (task, _) = shared.tasks.insert(Task::Waiting(Some(waker.clone())));
+        let task = TaskKey(task);
+        let request = shared.queue.push(op, task);
+        let driven = shared.driving == Some(thread::current().id());
+        drop(shared);
+        self.state = State::Running { task, request };
+        if !driven {
+            let mut wake = Vec::new();
+            // Its driver meets the same error, and reports it.
+            let _ = self.shared.round(&mut wake);
+            wake.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Looks whether the request has ended; if not, `waker` is who to wake.
+    fn look(&mut self, TaskKey(key): TaskKey, waker: &Waker) -> Poll<Completion<B, ()>> {
+        let mut shared = self.shared.lock();
+        let before = match shared.tasks.get_mut(key) {
+            Some(Task::Waiting(Some(known))) if known.will_wake(waker) => None,
+            Some(Task::Waiting(other)) => other.replace(waker.clone()),
+            _ => {
+                let task = shared.tasks.remove(key);
+                drop(shared);
+                self.state = State::Done;
+                return match task {
+                    Some(Task::Ended(done)) => Poll::Ready(done.with_token(())),
+                    _ => unreachable!("only this future abandons its task"),
+                };
+            }
+        };
+        drop(shared);
+        drop(before);
+        Poll::Pending
+    }
+}
+
+impl<B: Buffer> Future for Run<B> {
+    type Output = Completion<B, ()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let run = &mut *self;
+        match mem::replace(&mut run.state, State::Done) {
+            State::New(op) => run.start(op, context.waker()),
+            running => run.state = running,
+        }
+        match run.state {
+            State::Running { task, .. } => run.look(task, context.waker()),
+            _ => panic!("polled after it was ready"),
+        }
+    }
+}
+
+impl<B: Buffer> Drop for Run<B> {
+    fn drop(&mut self) {
+        let State::Running { task: TaskKey(key), request } = self.state else { return };
+        let mut shared = self.shared.lock();
+        let before = match shared.tasks.get_mut(key) {
+            Some(task @ Task::Waiting(_)) => {
+                let before = mem::replace(task, Task::Abandoned);
+                // If it has ended meanwhile there is nothing to cancel.
+                let _ = shared.queue.cancel(request);
+                Some(before)
+            }
+            _ => shared.tasks.remove(key),
+        };
+        drop(shared);
+        drop(before);
+    }
+}

@@ -1,0 +1,121 @@
+//! What an operation owns, and the call that names it by address.
+
+use super::address::SocketAddress;
+use super::{Buffer, Dir, Op, SharedFd};
+use aio2_abi::iocb::Flags;
+use aio2_abi::op::MAX_ARGS;
+use std::ffi::CString;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// What an operation owns, by the shape of its arguments.
+pub(super) enum Shape<B> {
+    /// Numbers; whatever they mean, the caller vouches for it.
+    Plain { args: [u64; MAX_ARGS], nr_args: usize },
+    /// A descriptor, then numbers.
+    Fd { fd: SharedFd, args: [u64; 3], nr_args: usize },
+    /// A descriptor, bytes with their length, a number, then zeros.
+    Bytes { fd: SharedFd, buf: B, range: Range<usize>, arg: u64, nr_args: usize },
+    /// A path, then numbers.
+    Path { dir: Dir, path: CString, args: [u64; 2], nr_args: usize },
+    /// A path, bytes with their length.
+    PathBytes { dir: Dir, path: CString, buf: B },
+    /// Two paths and flags.
+    Paths { from: (Dir, CString), to: (Dir, CString), flags: u64 },
+    /// What a link says, and its path.
+    Symlink { target: CString, dir: Dir, path: CString },
+    /// A descriptor's times of access and of modification.
+    Times { fd: SharedFd, times: [libc::timespec; 2] },
+    /// A path, and room for what is found.
+    Statx { dir: Dir, path: CString, flags: i32, mask: u32, found: Box<libc::statx> },
+    /// A socket and where to connect it.
+    Connect { fd: SharedFd, address: Box<SocketAddress> },
+    /// A descriptor that is to be closed; none once it was.
+    Close { fd: Option<OwnedFd> },
+}
+
+/// A system call's number and arguments.
+pub(crate) struct Call {
+    pub(crate) nr: u32,
+    pub(crate) flags: Flags,
+    pub(crate) args: [u64; MAX_ARGS],
+    pub(crate) nr_args: usize,
+}
+
+/// A signed argument, as a register holds it.
+pub(super) const fn signed(value: i32) -> u64 {
+    value as i64 as u64
+}
+
+fn raw_fd(fd: &impl AsFd) -> u64 {
+    signed(fd.as_fd().as_raw_fd())
+}
+
+fn address<T>(pointer: *const T) -> u64 {
+    pointer.expose_provenance() as u64
+}
+
+impl<B: Buffer> Op<B> {
+    /// The call, with addresses of what the operation owns. They hold until
+    /// `self` is moved or borrowed again.
+    #[inline]
+    pub(crate) fn call(&mut self) -> Call {
+        let mut args = [0; MAX_ARGS];
+        let nr_args = match &mut self.shape {
+            Shape::Plain { args: plain, nr_args } => {
+                args = *plain;
+                *nr_args
+            }
+            Shape::Fd { fd, args: [a, b, c], nr_args } => {
+                args[..4].copy_from_slice(&[raw_fd(fd), *a, *b, *c]);
+                *nr_args
+            }
+            Shape::Bytes { fd, buf, range, arg, nr_args } => {
+                let bytes = buf.bytes_mut().get_mut(range.clone()).unwrap_or_default();
+                let (start, len) = (address(bytes.as_mut_ptr()), bytes.len() as u64);
+                args[..4].copy_from_slice(&[raw_fd(fd), start, len, *arg]);
+                *nr_args
+            }
+            Shape::Path { dir, path, args: [a, b], nr_args } => {
+                args[..4].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr()), *a, *b]);
+                *nr_args
+            }
+            Shape::PathBytes { dir, path, buf } => {
+                let bytes = buf.bytes_mut();
+                let (start, len) = (address(bytes.as_mut_ptr()), bytes.len() as u64);
+                args[..4].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr()), start, len]);
+                4
+            }
+            Shape::Paths { from, to, flags } => {
+                args[..2].copy_from_slice(&[signed(from.0.raw()), address(from.1.as_ptr())]);
+                args[2..4].copy_from_slice(&[signed(to.0.raw()), address(to.1.as_ptr())]);
+                args[4] = *flags;
+                5
+            }
+            Shape::Symlink { target, dir, path } => {
+                args[..2].copy_from_slice(&[address(target.as_ptr()), signed(dir.raw())]);
+                args[2] = address(path.as_ptr());
+                3
+            }
+            Shape::Times { fd, times } => {
+                args[..3].copy_from_slice(&[raw_fd(fd), 0, address(times.as_ptr())]);
+                4
+            }
+            Shape::Statx { dir, path, flags, mask, found } => {
+                args[..2].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr())]);
+                args[2..4].copy_from_slice(&[signed(*flags), (*mask).into()]);
+                args[4] = address(&raw mut **found);
+                5
+            }
+            Shape::Connect { fd, address: to } => {
+                args[..3].copy_from_slice(&[raw_fd(fd), address(to.as_ptr()), to.len()]);
+                3
+            }
+            Shape::Close { fd } => {
+                args[0] = fd.as_ref().map_or(signed(-1), raw_fd);
+                1
+            }
+        };
+        Call { nr: self.nr, flags: self.flags, args, nr_args }
+    }
+}
