@@ -83,7 +83,7 @@ impl Builder {
         self
     }
 
-    /// The eventfd to signal when events are there.
+    /// The eventfd to signal when events are there. The context keeps it open.
     #[must_use]
     pub fn eventfd(mut self, eventfd: OwnedFd) -> Self {
         self.eventfd = Some(eventfd);
@@ -120,9 +120,7 @@ impl Builder {
     fn engine(self) -> Result<Context, SetupError> {
         let implementation = Implementation::Engine;
         match Engine::new(&self.setup) {
-            Ok(engine) => {
-                Ok(Context { backend: Arc::new(engine), implementation, _eventfd: self.eventfd })
-            }
+            Ok(engine) => Ok(Context { backend: Arc::new(engine), implementation }),
             Err(errno) => Err(SetupError::Refused { implementation, errno }),
         }
     }
@@ -208,8 +206,6 @@ impl From<SetupError> for io::Error {
 pub struct Context {
     backend: Arc<dyn Backend>,
     implementation: Implementation,
-    /// Open as long as the implementation may signal it.
-    _eventfd: Option<OwnedFd>,
 }
 
 impl Context {
@@ -235,7 +231,7 @@ impl Context {
     /// context may be made over it.
     #[must_use]
     pub unsafe fn over(backend: Arc<dyn Backend>, implementation: Implementation) -> Self {
-        Context { backend, implementation, _eventfd: None }
+        Context { backend, implementation }
     }
 
     /// Who implements it.

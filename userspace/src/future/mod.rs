@@ -146,7 +146,7 @@ impl<B: Buffer> Handle<B> {
 ///
 /// A future whose driver is gone never ends.
 ///
-/// ```no_run
+/// ```
 /// use aio2::{Context, Driver, Op};
 /// use std::fs::File;
 ///

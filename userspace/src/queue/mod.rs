@@ -55,7 +55,7 @@ struct Entry<B, T> {
 /// gets. When the queue is dropped, it cancels what is in flight and waits for
 /// it. If it is leaked instead, so are the buffers: that is safe.
 ///
-/// ```no_run
+/// ```
 /// use aio2::{Context, Op, Queue, Timeout};
 /// use std::fs::File;
 ///
@@ -206,7 +206,7 @@ impl<B: Buffer, T> Queue<B, T> {
     ///
     /// To push while completions are being handled, do not hold the iterator:
     ///
-    /// ```no_run
+    /// ```
     /// # use aio2::{Context, Op, Queue, Timeout};
     /// # let mut queue: Queue<Vec<u8>, u64> = Queue::new(Context::new()?);
     /// while !queue.is_empty() {
