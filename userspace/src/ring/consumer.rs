@@ -244,7 +244,7 @@ fn copy<M: Memory>(
             Some(len) => match buffer.get_mut(copied.words..copied.words + len as usize / 8) {
                 None => ReapError::BufferTooSmall { event_bytes: len },
                 Some(event) => {
-                    view.read(position, event);
+                    view.pieces(position, event.len()).load_into(event);
                     event[0] = first;
                     position = position.wrapping_add(len);
                     left -= len;

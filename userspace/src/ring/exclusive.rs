@@ -11,6 +11,7 @@ use core::marker::PhantomData;
 
 use super::consumer::{self, used};
 use super::event::{len_of, valid_len};
+use super::pieces::Pieces;
 use super::{Corruption, Memory, Pending, View, Word, acquire};
 use crate::sync::Ordering;
 
@@ -18,6 +19,8 @@ use crate::sync::Ordering;
 pub struct ExclusiveConsumer<M: Memory> {
     memory: M,
     head: u64,
+    /// Bytes behind `head` that are known to be events.
+    known: u32,
     broken: Option<Corruption>,
     /// Not `Sync`: there is one reader at a time.
     one_thread: PhantomData<Cell<()>>,
@@ -27,7 +30,7 @@ impl<M: Memory> ExclusiveConsumer<M> {
     pub(super) fn new(memory: M, broken: Option<Corruption>) -> Self {
         // Acquire: as in `Consumer::reap`, from which this one takes over.
         let head = memory.view().head.load(Ordering::Acquire);
-        Self { memory, head, broken, one_thread: PhantomData }
+        Self { memory, head, known: 0, broken, one_thread: PhantomData }
     }
 
     /// Longest event, in bytes.
@@ -40,8 +43,9 @@ impl<M: Memory> ExclusiveConsumer<M> {
         &self.memory
     }
 
-    /// Begins a batch of what is in the ring now. The room of the events taken
-    /// from it goes back to the producer when it is dropped.
+    /// Begins a batch of what is in the ring now, or of what the batch before
+    /// has left. The room of the events taken from it goes back to the producer
+    /// when it is dropped.
     ///
     /// # Errors
     ///
@@ -51,15 +55,18 @@ impl<M: Memory> ExclusiveConsumer<M> {
         if let Some(broken) = self.broken {
             return Err(broken);
         }
-        let view = self.memory.view();
-        let tail = acquire(view.tail);
-        match used::<M>(self.head, tail, view.ring_bytes) {
-            Ok(left) => Ok(Drain { next: self.head, left, consumer: self }),
-            Err(corruption) => {
-                self.broken = Some(corruption);
-                Err(corruption)
+        if self.known == 0 {
+            let view = self.memory.view();
+            let tail = acquire(view.tail);
+            match used::<M>(self.head, tail, view.ring_bytes) {
+                Ok(known) => self.known = known,
+                Err(corruption) => {
+                    self.broken = Some(corruption);
+                    return Err(corruption);
+                }
             }
         }
+        Ok(Drain { next: self.head, left: self.known, consumer: self })
     }
 
     /// As [`super::Consumer::pending`].
@@ -107,25 +114,22 @@ impl<M: Memory> Drain<'_, M> {
         let position = self.next as u32;
         let header = self.consumer.memory.view().word(position).load();
         let Some(len) = valid_len(header, self.left.min(self.consumer.event_max())) else {
-            return Err(self.fail(header));
+            // Not in a function that takes `self`: that would keep the batch
+            // in memory instead of registers.
+            let corruption = Corruption::BadLength { position: self.next, header };
+            self.consumer.broken = Some(corruption);
+            self.left = 0;
+            return Err(corruption);
         };
-        let (first, rest) = self.consumer.memory.view().pieces(position, len as usize / 8);
+        let words = self.consumer.memory.view().pieces(position, len as usize / 8);
         self.next = self.next.wrapping_add(len.into()) & M::HEAD_MASK;
         self.left -= len;
-        Ok(Some(Event { header, first, rest }))
+        Ok(Some(Event { header, words }))
     }
 
     /// Bytes of the events that are left.
     pub fn bytes_left(&self) -> u32 {
         self.left
-    }
-
-    #[cold]
-    fn fail(&mut self, header: u64) -> Corruption {
-        let corruption = Corruption::BadLength { position: self.next, header };
-        self.consumer.broken = Some(corruption);
-        self.left = 0;
-        corruption
     }
 }
 
@@ -136,6 +140,7 @@ impl<M: Memory> Drop for Drain<'_, M> {
             return;
         }
         self.consumer.head = self.next;
+        self.consumer.known = self.left;
         let View { head, .. } = self.consumer.memory.view();
         // Release: the events are read before the producer may write over
         // them. Pairs with the acquire of `head` in the producer (kernel:
@@ -151,8 +156,7 @@ impl<M: Memory> Drop for Drain<'_, M> {
 #[derive(Clone, Copy)]
 pub struct Event<'a, W> {
     header: u64,
-    first: &'a [W],
-    rest: &'a [W],
+    words: Pieces<'a, W>,
 }
 
 impl<W: Word> Event<'_, W> {
@@ -176,20 +180,15 @@ impl<W: Word> Event<'_, W> {
     /// If the event has no such word.
     #[inline]
     pub fn word(&self, index: usize) -> u64 {
-        match self.first.get(index) {
-            _ if index == 0 => self.header,
-            Some(word) => word.load(),
-            None => self.rest[index - self.first.len()].load(),
-        }
+        if index == 0 { self.header } else { self.words.load(index) }
     }
 
     /// Copies the event to the front of `buffer`, and returns that part of it;
     /// none if it does not fit.
+    #[inline]
     pub fn copy_to<'b>(&self, buffer: &'b mut [u64]) -> Option<&'b [u64]> {
         let copy = buffer.get_mut(..self.len())?;
-        for (to, from) in copy.iter_mut().zip(self.first.iter().chain(self.rest)) {
-            *to = from.load();
-        }
+        self.words.load_into(copy);
         copy[0] = self.header;
         Some(copy)
     }

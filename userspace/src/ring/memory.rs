@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use super::Geometry;
+use super::pieces::Pieces;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// A word of event data.
@@ -44,7 +45,8 @@ impl Word for AtomicU64 {
 /// The shared words of one ring.
 ///
 /// The references do not say who may write: on mapped memory the producer
-/// cannot store to the consumer page, nor a consumer to anything else.
+/// cannot store to the consumer page, nor a consumer to anything else: the
+/// process that tries dies by SIGSEGV.
 pub struct View<'a, W> {
     /// Free-running byte position of the oldest unreaped event.
     pub head: &'a AtomicU64,
@@ -66,38 +68,12 @@ pub struct View<'a, W> {
     pub event_max: u32,
 }
 
-impl<'a, W> View<'a, W> {
-    /// The data from byte `position` on, `words` words of it, in two pieces.
-    ///
-    /// The second piece is empty if the memory is contiguous there, which on
-    /// mirrored memory it always is. `words` must not exceed the ring.
+impl<'a, W: Word> View<'a, W> {
+    /// `words` words of the data from byte `position` on; not more than the
+    /// ring has.
     #[inline]
-    pub(super) fn pieces(&self, position: u32, words: usize) -> (&'a [W], &'a [W]) {
-        let start = (position & (self.ring_bytes - 1)) as usize / 8;
-        let all = self.words;
-        match all.get(start..start + words) {
-            Some(whole) => (whole, &[]),
-            None => {
-                let first = &all[start..];
-                (first, &all[..words - first.len()])
-            }
-        }
-    }
-
-    /// Copies the words from byte `position` on into `copy`, which must not be
-    /// longer than the ring.
-    #[inline]
-    pub(super) fn read(&self, position: u32, copy: &mut [u64])
-    where
-        W: Word,
-    {
-        let (first, second) = self.pieces(position, copy.len());
-        let (copy_of_first, copy_of_second) = copy.split_at_mut(first.len());
-        for (piece, copy) in [(first, copy_of_first), (second, copy_of_second)] {
-            for (word, copy) in piece.iter().zip(copy) {
-                *copy = word.load();
-            }
-        }
+    pub(super) fn pieces(&self, position: u32, words: usize) -> Pieces<'a, W> {
+        Pieces::new(self.words, (position & (self.ring_bytes - 1)) as usize / 8, words)
     }
 
     /// The word at byte `position`.

@@ -35,6 +35,7 @@ mod exclusive;
 mod geometry;
 mod memory;
 mod overflow;
+mod pieces;
 mod producer;
 mod sink;
 

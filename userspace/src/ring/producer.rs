@@ -153,14 +153,8 @@ impl<M: Memory> Producer<M> {
 
     /// Writes an event of `len` bytes, which there is room for.
     #[inline]
-    pub(super) fn place(&mut self, mut words: impl Iterator<Item = u64>, len: u32) {
-        let (first, second) = self.memory.view().pieces(self.next, len as usize / 8);
-        for piece in [first, second] {
-            // In this order, for the iterator that ends first is asked first.
-            for (slot, word) in piece.iter().zip(words.by_ref()) {
-                slot.store(word);
-            }
-        }
+    pub(super) fn place(&mut self, words: impl Iterator<Item = u64>, len: u32) {
+        self.memory.view().pieces(self.next, len as usize / 8).store(words);
         self.next = self.next.wrapping_add(len) & M::TAIL_MASK;
     }
 

@@ -1,0 +1,63 @@
+//! Consecutive words of a ring's data: one slice, or two where memory ends.
+//!
+//! On mirrored memory the second one is always empty, which costs a branch
+//! that is never mispredicted; plain memory has no other way.
+
+use super::Word;
+
+/// Words of the data, as they follow one another in the ring.
+#[derive(Clone, Copy)]
+pub(super) struct Pieces<'a, W> {
+    first: &'a [W],
+    rest: &'a [W],
+}
+
+impl<'a, W: Word> Pieces<'a, W> {
+    /// `len` words of `all` from index `start` on, going on at the front of
+    /// `all` behind its end. There must be so many.
+    #[inline]
+    pub(super) fn new(all: &'a [W], start: usize, len: usize) -> Self {
+        match all.get(start..start + len) {
+            Some(first) => Self { first, rest: &[] },
+            None => {
+                let first = &all[start..];
+                Self { first, rest: &all[..len - first.len()] }
+            }
+        }
+    }
+
+    /// Loads the word at `index`.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[inline]
+    pub(super) fn load(&self, index: usize) -> u64 {
+        match self.first.get(index) {
+            Some(word) => word.load(),
+            None => self.rest[index - self.first.len()].load(),
+        }
+    }
+
+    /// Loads all words into `copy`, which must be of the same length.
+    #[inline]
+    pub(super) fn load_into(&self, copy: &mut [u64]) {
+        let (copy_of_first, copy_of_rest) = copy.split_at_mut(self.first.len());
+        for (piece, copy) in [(self.first, copy_of_first), (self.rest, copy_of_rest)] {
+            for (word, copy) in piece.iter().zip(copy) {
+                *copy = word.load();
+            }
+        }
+    }
+
+    /// Stores `words`, of which there must be as many.
+    #[inline]
+    pub(super) fn store(&self, mut words: impl Iterator<Item = u64>) {
+        for piece in [self.first, self.rest] {
+            // The slots first: zip asks the other for nothing when they end.
+            for (slot, word) in piece.iter().zip(words.by_ref()) {
+                slot.store(word);
+            }
+        }
+    }
+}
