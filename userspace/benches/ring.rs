@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
 
-use aio2::ring::{Consumer, ExclusiveConsumer, Geometry, Producer, header};
+use aio2::ring::{self, Consumer, ExclusiveConsumer, Geometry, Pending, Producer, Word, header};
 use aio2::shm::{ConsumerMap, ProducerMap, create};
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::Backoff;
@@ -146,7 +146,7 @@ where
     events as f64 / seconds
 }
 
-fn ring() -> (Producer<ProducerMap>, Consumer<ConsumerMap>) {
+fn new_ring() -> (Producer<ProducerMap>, Consumer<ConsumerMap>) {
     let bytes = (RING_EVENTS * size_of::<Event>()) as u32;
     let geometry = Geometry::new(bytes, 1024).expect("sizes of a ring");
     let (producer, files) = create(geometry.starting_at((1 << 32) - 4096)).expect("shared memory");
@@ -174,7 +174,7 @@ fn produce<const N: usize>(mut producer: Producer<ProducerMap>, events: u64) {
 }
 
 fn in_place<const N: usize>(events: u64, _: usize) -> f64 {
-    let (producer, consumer) = ring();
+    let (producer, consumer) = new_ring();
     let consumer = consumer.into_exclusive().unwrap_or_else(|_| panic!("the only handle"));
     let consume = move || if N == 1 { one_by_one(consumer) } else { drain(consumer) };
     race(events, move || produce::<N>(producer, events), vec![consume])
@@ -185,21 +185,27 @@ fn drain(mut consumer: ExclusiveConsumer<ConsumerMap>) -> u64 {
     let backoff = Backoff::new();
     let mut sum = 0;
     loop {
-        let dead = consumer.is_dead();
         let mut batch = consumer.drain().expect("not broken");
         let bytes = batch.bytes_left();
         while let Some(event) = batch.next().expect("not broken") {
-            sum += black_box(std::array::from_fn::<u64, EVENT_WORDS, _>(|i| event.word(i)))[7];
+            sum += last_word(event);
         }
         drop(batch);
         if bytes > 0 {
             backoff.reset();
-        } else if dead {
+        } else if consumer.is_dead() && consumer.pending() == Pending::Nothing {
             return sum;
         } else {
             backoff.snooze();
         }
     }
+}
+
+/// Reads the whole event.
+fn last_word<W: Word>(event: ring::Event<'_, W>) -> u64 {
+    let mut words = [0; EVENT_WORDS];
+    event.copy_to(&mut words);
+    black_box(&words)[7]
 }
 
 /// Reads one event in place, and gives it back.
@@ -207,21 +213,22 @@ fn one_by_one(mut consumer: ExclusiveConsumer<ConsumerMap>) -> u64 {
     let backoff = Backoff::new();
     let mut sum = 0;
     loop {
-        let dead = consumer.is_dead();
         let mut batch = consumer.drain().expect("not broken");
         if let Some(event) = batch.next().expect("not broken") {
-            sum += black_box(std::array::from_fn::<u64, EVENT_WORDS, _>(|i| event.word(i)))[7];
+            sum += last_word(event);
             backoff.reset();
-        } else if dead {
-            return sum;
-        } else {
-            backoff.snooze();
+            continue;
         }
+        drop(batch);
+        if consumer.is_dead() && consumer.pending() == Pending::Nothing {
+            return sum;
+        }
+        backoff.snooze();
     }
 }
 
 fn claimed<const N: usize>(events: u64, consumers: usize) -> f64 {
-    let (producer, consumer) = ring();
+    let (producer, consumer) = new_ring();
     let consumers = (0..consumers).map(|_| {
         let consumer = consumer.clone();
         move || {
@@ -229,12 +236,11 @@ fn claimed<const N: usize>(events: u64, consumers: usize) -> f64 {
             let mut buffer = [0; BATCH * EVENT_WORDS];
             let mut sum = 0;
             loop {
-                let dead = consumer.is_dead();
                 let claim = consumer.reap(&mut buffer, N).expect("not broken");
                 if claim.len() > 0 {
-                    sum += claim.map(|event| black_box(event)[7]).sum::<u64>();
+                    sum += claim.map(|event| black_box(&event)[7]).sum::<u64>();
                     backoff.reset();
-                } else if dead {
+                } else if consumer.is_dead() && consumer.pending() == Pending::Nothing {
                     return sum;
                 } else {
                     backoff.snooze();
@@ -265,7 +271,7 @@ fn array_queue(events: u64, consumers: usize) -> f64 {
             match queue.pop() {
                 Some(event) if event[7] == LAST => return sum,
                 Some(event) => {
-                    sum += black_box(event)[7];
+                    sum += black_box(&event)[7];
                     backoff.reset();
                 }
                 None => backoff.snooze(),
@@ -276,7 +282,7 @@ fn array_queue(events: u64, consumers: usize) -> f64 {
 }
 
 fn in_place_alone(events: u64, _: usize) -> f64 {
-    let (mut producer, consumer) = ring();
+    let (mut producer, consumer) = new_ring();
     let mut consumer = consumer.into_exclusive().unwrap_or_else(|_| panic!("the only handle"));
     let begun = Instant::now();
     let mut sum = 0;
@@ -288,7 +294,7 @@ fn in_place_alone(events: u64, _: usize) -> f64 {
         drop(batch);
         let mut batch = consumer.drain().expect("not broken");
         while let Some(event) = batch.next().expect("not broken") {
-            sum += black_box(std::array::from_fn::<u64, EVENT_WORDS, _>(|i| event.word(i)))[7];
+            sum += last_word(event);
         }
     }
     assert_eq!(sum, events * (events - 1) / 2, "each event once");
@@ -304,7 +310,7 @@ fn array_queue_alone(events: u64, _: usize) -> f64 {
             assert!(queue.push(event(id)).is_ok(), "an empty queue has room");
         }
         while let Some(event) = queue.pop() {
-            sum += black_box(event)[7];
+            sum += black_box(&event)[7];
         }
     }
     assert_eq!(sum, events * (events - 1) / 2, "each event once");
