@@ -318,13 +318,15 @@ fn parse(rest: &[u8]) -> Result<Iocb<'_>, Malformed> {
             bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7],
         ]);
     }
-    let (attr_mask, event_bytes) = check_attrs(attrs)?;
+    let (attr_mask, event_bytes) = match attrs {
+        [] => (0, crate::event::HEADER_BYTES as u32),
+        attrs => check_attrs(attrs)?,
+    };
     Ok(Iocb { header, args, attr_mask, event_bytes, attrs })
 }
 
 /// Checks the framing of all attributes; returns their mask and the room that
 /// the event needs.
-#[inline]
 fn check_attrs(mut rest: &[u8]) -> Result<(u64, u32), Malformed> {
     let mut mask = 0_u64;
     let mut event_bytes = crate::event::HEADER_BYTES;

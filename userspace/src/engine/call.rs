@@ -8,7 +8,6 @@
 //! SPEC: section 6.4 (running).
 #![allow(unsafe_code)] // runs syscalls whose addresses the submitter vouches for
 
-use crate::error::Errno;
 use libc::c_long;
 
 /// A syscall with the arguments of an accepted request.
@@ -45,21 +44,21 @@ impl Call {
     }
 
     /// Runs it; the result, or the negative errno.
-    #[inline]
+    #[inline(always)]
     pub(super) fn run(&self) -> i64 {
         self.run_with(self.args)
     }
 
     /// Runs it with other arguments, which must be a part of its own: addresses
     /// within the memory that those name, or memory of the engine's.
-    #[inline]
+    #[inline(always)]
     pub(super) fn run_with(&self, args: [u64; 6]) -> i64 {
         // SAFETY: `new`'s caller vouches for the addresses.
         unsafe { raw(self.nr(), args) }
     }
 
     /// Runs another syscall on a part of the memory that this one names.
-    #[inline]
+    #[inline(always)]
     pub(super) fn run_other(&self, nr: c_long, args: [u64; 6]) -> i64 {
         // SAFETY: as in `run_with`; callers are in this room only, and pass
         // addresses of this call or of their own buffers.
@@ -98,14 +97,37 @@ pub(super) trait Plain: Copy {}
 impl Plain for libc::iovec {}
 impl Plain for libc::msghdr {}
 
-/// The syscall itself.
+/// The syscall itself; its result, or the negative errno.
 ///
 /// # Safety
 /// The addresses in `args` must be valid for what the syscall does.
-#[inline]
+#[cfg(target_arch = "x86_64")]
+#[inline(always)] // see `super::run::try_transfer`
+unsafe fn raw(nr: c_long, args: [u64; 6]) -> i64 {
+    let [a, b, c, d, e, f] = args;
+    let result: i64;
+    // SAFETY: this is how Linux is called: the kernel changes rax, rcx and r11
+    // only, and memory as this function's contract allows.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            inlateout("rax") nr => result,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// The syscall itself; its result, or the negative errno.
+///
+/// # Safety
+/// The addresses in `args` must be valid for what the syscall does.
+#[cfg(not(target_arch = "x86_64"))]
 unsafe fn raw(nr: c_long, args: [u64; 6]) -> i64 {
     let [a, b, c, d, e, f] = args;
     // SAFETY: by this function's contract; surplus arguments are ignored.
     let result = unsafe { libc::syscall(nr, a, b, c, d, e, f) };
-    if result == -1 { -i64::from(Errno::last().0) } else { result }
+    if result == -1 { -i64::from(crate::error::Errno::last().0) } else { result }
 }

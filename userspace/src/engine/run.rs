@@ -12,6 +12,7 @@ use super::clock;
 use super::file;
 use super::request::{Operation, Request};
 use super::transfer::Transfer;
+use crate::ring;
 use crate::syscall::Class;
 use aio2_abi::attr;
 use aio2_abi::event::{self, Encoder};
@@ -53,6 +54,7 @@ pub(super) struct Outcome {
 pub(super) struct CachedFd(Option<(i32, bool)>);
 
 impl CachedFd {
+    #[inline(never)]
     fn is_cached(&mut self, fd: i32) -> bool {
         match self.0 {
             Some((known, cached)) if known == fd => cached,
@@ -109,7 +111,7 @@ pub(super) fn needs_worker(request: &Request) -> bool {
 
 /// Runs the request as far as that goes without sleeping; the result, or none
 /// if it has to wait.
-#[inline]
+#[inline(always)] // see `try_transfer`
 pub(super) fn try_inline(
     request: &Request,
     progress: &mut Progress,
@@ -128,6 +130,10 @@ pub(super) fn try_inline(
     }
 }
 
+/// Tries a transfer without sleeping. What is most frequent, all bytes at once
+/// from the page cache, returns through no other frame: each return after a
+/// syscall is mispredicted.
+#[inline(always)]
 fn try_transfer(
     request: &Request,
     transfer: &Transfer<'_>,
@@ -138,8 +144,24 @@ fn try_transfer(
     progress.tells_hits = request.measures(attr::CACHE)
         && transfer.is_read
         && request.fd.is_some_and(|fd| fds.is_cached(fd));
+    let moved = transfer.try_first();
+    if transfer.is_whole(moved) {
+        progress.done = moved as u64;
+        progress.hit = moved as u64;
+        return Some(moved);
+    }
+    try_further(request, transfer, progress, moved)
+}
+
+/// Goes on after a first try that has `moved` so many bytes, or an errno.
+#[inline(never)]
+fn try_further(
+    request: &Request,
+    transfer: &Transfer<'_>,
+    progress: &mut Progress,
+    mut moved: i64,
+) -> Option<i64> {
     let full = request.is_full();
-    let mut moved = transfer.try_first();
     loop {
         if moved < 0 {
             let refused = moved == -i64::from(EOPNOTSUPP) && transfer.is_file();
@@ -323,8 +345,17 @@ fn finish_transfer(request: &Request, len: u64, outcome: &mut Outcome) {
     }
 }
 
+/// Writes the event of a request without attributes to the front of `room`; the
+/// words that it takes.
+#[inline(always)]
+pub(super) fn write_plain_event(request: &Request, result: i64, room: &mut [u64]) -> usize {
+    const WORDS: usize = event::HEADER_BYTES / 8;
+    let header = ring::header(event::HEADER_BYTES as u32, event::Flags::empty().bits());
+    room[..WORDS].copy_from_slice(&[header, request.user_data, result as u64]);
+    WORDS
+}
+
 /// Writes the event of a request that ended with `outcome` to `buffer`.
-#[inline]
 pub(super) fn write_event<'b>(
     request: &Request,
     outcome: &Outcome,

@@ -9,13 +9,13 @@
 
 use super::context::{Job, Shared};
 use super::request::Request;
-use super::run::{self, CachedFd, Outcome, Progress};
+use super::run::{self, CachedFd, Progress};
 use super::slots::Id;
 use super::worker;
 use crate::error::Errno;
 use aio2_abi::attr::PATH_INLINE;
 use aio2_abi::event;
-use aio2_abi::iocb::{self, Flags, ID_OFFSET, Stream};
+use aio2_abi::iocb::{self, Flags, ID_OFFSET, Iocb, Malformed, Stream};
 use libc::EAGAIN;
 use std::sync::Arc;
 use zerocopy::IntoBytes;
@@ -40,9 +40,9 @@ pub(super) unsafe fn submit(shared: &Arc<Shared>, iocbs: &mut [u8]) -> Result<us
     let mut stopped = Ok(());
     while at < iocbs.len() {
         let rest = &mut iocbs[at..];
-        // SAFETY: the caller vouches for the addresses in the stream.
-        let (request, len) = match unsafe { next(rest) } {
-            Ok(next) => next,
+        let (request, len) = match next(rest) {
+            // SAFETY: the caller vouches for the addresses in the stream.
+            Ok(iocb) => (unsafe { Request::new(&iocb) }, iocb.header.len as usize),
             Err(malformed) => {
                 stopped = Err(Errno(malformed.errno()));
                 break;
@@ -53,25 +53,20 @@ pub(super) unsafe fn submit(shared: &Arc<Shared>, iocbs: &mut [u8]) -> Result<us
             break;
         }
         let id = batch.id(&request, rest);
-        batch.run(request, id);
+        batch.run(&request, id);
         at += len;
     }
     batch.finish();
     if at == 0 { stopped.map(|()| 0) } else { Ok(at) }
 }
 
-/// The first request of `rest`, which is not empty, and its bytes.
-///
-/// # Safety
-/// As [`Request::new`].
-#[inline]
-unsafe fn next(rest: &[u8]) -> Result<(Request, usize), iocb::Malformed> {
-    let iocb = match Stream::new(rest)?.peek() {
-        Some(iocb) => iocb?,
-        None => return Err(iocb::Malformed::Truncated { left: 0 }),
-    };
-    // SAFETY: by this function's contract.
-    Ok((unsafe { Request::new(&iocb) }, iocb.header.len as usize))
+/// The first iocb of `rest`.
+#[inline(always)] // it is large, and would be copied
+fn next(rest: &[u8]) -> Result<Iocb<'_>, Malformed> {
+    match Stream::new(rest)?.peek() {
+        Some(iocb) => iocb,
+        None => Err(Malformed::Truncated { left: 0 }),
+    }
 }
 
 /// What one submission holds between two critical sections.
@@ -165,25 +160,34 @@ impl<'a> Batch<'a> {
     }
 
     /// Runs an admitted request inline, or gives it to a worker.
-    #[inline]
-    fn run(&mut self, request: Request, id: Option<Id>) {
-        let mut progress = Progress::new(&request);
-        let result = if run::needs_worker(&request) {
+    #[inline(always)]
+    fn run(&mut self, request: &Request, id: Option<Id>) {
+        let mut progress = Progress::new(request);
+        let result = if run::needs_worker(request) {
             None
         } else {
-            run::try_inline(&request, &mut progress, &mut self.fds)
+            run::try_inline(request, &mut progress, &mut self.fds)
         };
-        let Some(result) = result else {
-            progress.leave_submission(&request);
-            return worker::give(self.shared, Job { request, progress }, id);
+        match result {
+            Some(result) => self.complete(request, &progress, result, id),
+            None => {
+                progress.leave_submission(request);
+                worker::give(self.shared, Job { request: request.clone(), progress }, id);
+            }
+        }
+    }
+
+    /// Collects the event of a request that completed inline.
+    #[inline(always)]
+    fn complete(&mut self, request: &Request, progress: &Progress, result: i64, id: Option<Id>) {
+        let room = &mut self.words[self.len..];
+        self.len += match &request.plan {
+            None => run::write_plain_event(request, result, room),
+            Some(_) => {
+                let outcome = run::finish(request, progress, result, PATH_INLINE);
+                run::write_event(request, &outcome, room.as_mut_bytes()).len() / 8
+            }
         };
-        let outcome = if request.plan.is_some() {
-            run::finish(&request, &progress, result, PATH_INLINE)
-        } else {
-            Outcome { result, ..Outcome::default() }
-        };
-        let room = self.words[self.len..].as_mut_bytes();
-        self.len += run::write_event(&request, &outcome, room).len() / 8;
         self.events += 1;
         self.reserved += request.event_bytes as usize;
         if id.is_some() {

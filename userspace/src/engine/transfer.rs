@@ -65,7 +65,7 @@ pub(super) struct Transfer<'a> {
 impl<'a> Transfer<'a> {
     /// `call` as a transfer, or none if it is not one that can be tried: then
     /// the plain syscall says what is wrong with it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(call: &'a Call, class: Class) -> Option<Self> {
         let [_, b, c, d, _, f] = *call.args();
         let is_read = matches!(
@@ -161,9 +161,16 @@ impl<'a> Transfer<'a> {
         if full { sum } else { sum.min(ONE_CALL_BYTES) }
     }
 
+    /// Whether `moved` is all of a single buffer, so that nothing else has to be
+    /// looked at.
+    #[inline]
+    pub(super) fn is_whole(&self, moved: i64) -> bool {
+        matches!(self.buffers, Buffers::One { len, .. } if len == moved as u64)
+    }
+
     /// Moves bytes, from the first one on, without waiting; the result is that
     /// of the syscall.
-    #[inline]
+    #[inline(always)] // see `super::run::try_transfer`
     pub(super) fn try_first(&self) -> i64 {
         let args = *self.call.args();
         match (self.family, self.buffers) {
