@@ -16,7 +16,7 @@ pub struct Fixture {
 }
 
 /// A request.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Iocb {
     pub nr: u32,
     pub args: Vec<u64>,

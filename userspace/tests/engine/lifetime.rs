@@ -1,0 +1,175 @@
+//! Setup, teardown, fork, and many threads.
+
+use crate::context::{Fixture, Iocb, address, syscall};
+use aio2::Errno;
+use aio2::backend::{Backend, Wait};
+use aio2::engine::Engine;
+use aio2_abi::iocb::Flags;
+use aio2_abi::setup::{self, Features, Setup};
+use aio2_abi::wait::{Cancel, CancelFlags};
+use std::collections::HashSet;
+use std::io::{Write, pipe};
+use std::os::fd::AsRawFd;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_probe_says_what_the_engine_is() {
+    let probe = Engine::probe();
+    assert!(probe.features().contains(Features::IN_PROCESS | Features::EXEC));
+    assert!(probe.has_syscall(libc::SYS_read as u32));
+    assert_eq!(*Engine::new(&probe).unwrap().setup(), probe);
+}
+
+#[test]
+fn an_eventfd_that_is_none_is_refused() {
+    let with = |fd| {
+        let flags = setup::Flags::EVENTFD.bits();
+        Engine::new(&Setup { version: 1, flags, eventfd: fd, ..Setup::default() }).err()
+    };
+    assert_eq!(with(i32::MAX), Some(Errno(libc::EBADF)));
+    let file = crate::context::file_of(b"");
+    assert_eq!(with(file.as_raw_fd()), Some(Errno(libc::EINVAL)));
+}
+
+#[test]
+fn dropping_waits_for_what_runs_and_cancels_the_rest() {
+    let nap = libc::timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+    let at = (&raw const nap).expose_provenance() as u64;
+    let f = Fixture::with(|s| s.concurrency = 1);
+    f.submit((0..3).map(|i| syscall(libc::SYS_nanosleep, &[at, 0]).user_data(i)));
+    let consumer = f.engine.consumer();
+    let start = Instant::now();
+    drop(f);
+    let elapsed = start.elapsed();
+    assert!(consumer.is_dead());
+    let mut words = [0; 9];
+    let events = consumer.reap(&mut words, 9).unwrap();
+    let slept = events.filter(|event| event[2] == 0).count();
+    assert!(slept <= 1, "the others had not started");
+    assert!(elapsed < Duration::from_millis(50 * 3));
+}
+
+/// Descriptors, threads of the engine, and mappings of this process.
+fn held() -> (usize, usize, usize) {
+    let fds = std::fs::read_dir("/proc/self/fd").unwrap().flatten().filter(|entry| {
+        std::fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().contains("aio2"))
+    });
+    let workers = std::fs::read_dir("/proc/self/task").unwrap().flatten().filter(|task| {
+        std::fs::read_to_string(task.path().join("comm")).is_ok_and(|c| c.trim() == "aio2-wrk")
+    });
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    (fds.count(), workers.count(), maps.lines().filter(|line| line.contains("aio2")).count())
+}
+
+#[test]
+fn setup_and_teardown_leave_nothing_behind() {
+    // In a process of its own: other tests have contexts too.
+    const CHILD: &str = "AIO2_TEARDOWN_CHILD";
+    if std::env::var_os(CHILD).is_none() {
+        let name = "lifetime::setup_and_teardown_leave_nothing_behind";
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([name, "--exact", "--nocapture"])
+            .env(CHILD, "1")
+            .status();
+        assert!(status.unwrap().success());
+        return;
+    }
+    for i in 0..2000 {
+        let f = Fixture::with(|s| s.ring_bytes = 4096);
+        if i % 10 == 0 {
+            f.submit([Iocb::nop(0), Iocb::nop(1).flags(Flags::ASYNC)]);
+        }
+    }
+    assert_eq!(held(), (0, 0, 0));
+}
+
+#[test]
+fn a_child_after_fork_gets_exdev_and_can_drop() {
+    let f = Fixture::new();
+    f.submit([Iocb::nop(0).flags(Flags::ASYNC)]);
+    f.next();
+    // SAFETY: the child calls what works there, and leaves without unwinding.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let mut all = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };
+        let refused = f.try_submit(&mut Iocb::nop(0).words()) == Err(Errno(libc::EXDEV))
+            && f.wait(&Wait::events(0)) == Err(Errno(libc::EXDEV))
+            && f.engine.cancel(&mut all) == Err(Errno(libc::EXDEV));
+        drop(f);
+        // SAFETY: leaves.
+        unsafe { libc::_exit(i32::from(!refused)) };
+    }
+    let mut status = 0;
+    // SAFETY: writes the status of that child.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    assert_eq!(status, 0);
+    f.submit([Iocb::nop(1)]);
+    assert_eq!(f.next().user_data, 1);
+}
+
+#[test]
+fn never_more_workers_than_the_concurrency_value() {
+    let f = Fixture::with(|s| s.concurrency = 3);
+    let (reader, mut writer) = pipe().unwrap();
+    let mut bufs = [0_u8; 20];
+    let fd = reader.as_raw_fd() as u64;
+    f.submit(bufs.chunks_mut(1).map(|b| syscall(libc::SYS_read, &[fd, address(b), 1])));
+    let workers = || {
+        let all = Cancel { flags: CancelFlags::NR.bits(), nr: 0, ..Cancel::default() };
+        let mut copy = all;
+        f.engine.cancel(&mut copy).map(|_| (copy.cancelled, copy.too_late))
+    };
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(workers(), Ok((17, 3)));
+    writer.write_all(&[1; 3]).unwrap();
+    let ends = f.next_n(20);
+    assert_eq!(ends.iter().filter(|a| a.res == 1).count(), 3);
+}
+
+#[test]
+fn every_event_comes_once_to_many_reapers_of_many_submitters() {
+    const SUBMITTERS: u64 = 3;
+    const EACH: u64 = 20_000;
+    let f = Fixture::with(|s| (s.ring_bytes, s.max_requests) = (4096, 2000));
+    let (seen, left) = (Mutex::new(HashSet::new()), AtomicUsize::new((SUBMITTERS * EACH) as usize));
+    thread::scope(|s| {
+        for submitter in 0..SUBMITTERS {
+            let f = &f;
+            s.spawn(move || {
+                for i in 0..EACH {
+                    let mut iocb = Iocb::nop(submitter * EACH + i);
+                    if i % 16 == 0 {
+                        iocb = iocb.flags(Flags::ASYNC);
+                    }
+                    let mut words = iocb.words();
+                    while f.try_submit(&mut words) == Err(Errno(libc::EAGAIN)) {
+                        thread::yield_now();
+                    }
+                }
+            });
+        }
+        for _ in 0..3 {
+            s.spawn(|| {
+                let mut mine = Vec::new();
+                let consumer = f.engine.consumer();
+                let mut words = [0; 96];
+                while left.load(Ordering::Relaxed) > 0 {
+                    let events = consumer.reap(&mut words, usize::MAX).unwrap();
+                    if events.len() == 0 {
+                        let _ = f.wait(&Wait::events(1).within(Duration::from_millis(5)));
+                    }
+                    left.fetch_sub(events.len(), Ordering::Relaxed);
+                    mine.extend(events.map(|event| event[1]));
+                }
+                let mut seen = seen.lock().unwrap();
+                for user_data in mine {
+                    assert!(seen.insert(user_data), "{user_data} twice");
+                }
+            });
+        }
+    });
+    assert_eq!(seen.into_inner().unwrap().len() as u64, SUBMITTERS * EACH);
+}

@@ -1,0 +1,401 @@
+//! What becomes of a request: results, rungs of the ladder, attributes.
+
+use crate::context::{Answer, Fixture, Iocb, address, file_of, syscall};
+use aio2::Errno;
+use aio2::backend::Backend;
+use aio2_abi::iocb::{Flags, ID_OFFSET};
+use aio2_abi::{attr, op};
+use std::io::{Read, Write, pipe};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use zerocopy::IntoBytes;
+
+const RETURN: attr::Flags = attr::Flags::RETURN;
+const REQUIRED: attr::Flags = attr::Flags::REQUIRED.union(RETURN);
+
+fn only(f: &Fixture, iocb: Iocb) -> Answer {
+    f.submit([iocb]);
+    f.next()
+}
+
+fn read(fd: &impl AsRawFd, buf: &mut [u8]) -> Iocb {
+    syscall(libc::SYS_read, &[fd.as_raw_fd() as u64, address(buf), buf.len() as u64])
+}
+
+fn pread(fd: &impl AsRawFd, buf: &mut [u8], offset: u64) -> Iocb {
+    let args = [fd.as_raw_fd() as u64, address(buf), buf.len() as u64, offset];
+    syscall(libc::SYS_pread64, &args)
+}
+
+fn write(fd: &impl AsRawFd, buf: &mut [u8]) -> Iocb {
+    Iocb { nr: libc::SYS_write as u32, ..read(fd, buf) }
+}
+
+#[test]
+fn a_batch_of_nops_completes_inline_and_in_order() {
+    let f = Fixture::new();
+    f.submit((0..500).map(Iocb::nop));
+    let answers = f.reap();
+    assert_eq!(answers.iter().map(|a| a.user_data).collect::<Vec<_>>(), Vec::from_iter(0..500));
+    assert!(answers.iter().all(|a| a.res == 0));
+}
+
+#[test]
+fn what_is_not_allowed_ends_with_eopnotsupp_and_wrong_arguments_with_einval() {
+    let f = Fixture::new();
+    let zeros = [0; 6];
+    for (iocb, errno) in [
+        (syscall(libc::SYS_ptrace, &zeros[..4]), libc::EOPNOTSUPP),
+        (syscall(1000, &[]), libc::EOPNOTSUPP),
+        (Iocb { nr: op::OP | 99, ..Iocb::nop(0) }, libc::EOPNOTSUPP),
+        (Iocb { nr: op::GROUP, args: vec![1], ..Iocb::nop(0) }, libc::EOPNOTSUPP),
+        (Iocb { args: vec![1], ..Iocb::nop(0) }, libc::EINVAL),
+        (syscall(libc::SYS_read, &zeros[..2]), libc::EINVAL),
+        (syscall(libc::SYS_fcntl, &[0, libc::F_NOTIFY as u64, 0]), libc::EOPNOTSUPP),
+        (Iocb::nop(0).flags(Flags::MULTISHOT), libc::EOPNOTSUPP),
+        (Iocb::nop(0).flags(Flags::FULL), libc::EOPNOTSUPP),
+        (syscall(libc::SYS_fsync, &[0]).flags(Flags::FULL), libc::EOPNOTSUPP),
+    ] {
+        assert_eq!(only(&f, iocb.clone()).res, -i64::from(errno), "{iocb:?}");
+    }
+}
+
+#[test]
+fn a_malformed_iocb_stops_the_stream() {
+    let f = Fixture::new();
+    let mut words = [Iocb::nop(1).words(), Iocb::nop(2).words()].concat();
+    words[4] = 7;
+    assert_eq!(f.try_submit(&mut words), Ok(32));
+    assert_eq!(f.reap().len(), 1);
+    assert_eq!(f.try_submit(&mut words[4..]), Err(Errno(libc::EINVAL)));
+    assert_eq!(f.try_submit(&mut []), Ok(0));
+}
+
+#[test]
+fn a_syscall_has_its_own_result() {
+    let f = Fixture::new();
+    assert_eq!(only(&f, syscall(libc::SYS_getpid, &[])).res, i64::from(std::process::id()));
+    assert_eq!(only(&f, syscall(libc::SYS_close, &[u64::MAX])).res, -i64::from(libc::EBADF));
+    let mut buf = [0; 4];
+    let file = file_of(b"abcd");
+    let at_minus_one = pread(&file, &mut buf, u64::MAX);
+    assert_eq!(only(&f, at_minus_one).res, -i64::from(libc::EINVAL));
+    let wild = syscall(libc::SYS_pread64, &[file.as_raw_fd() as u64, 8, 4, 0]);
+    assert_eq!(only(&f, wild).res, -i64::from(libc::EFAULT));
+}
+
+#[test]
+fn a_read_from_the_page_cache_completes_inline() {
+    let f = Fixture::new();
+    let file = file_of(b"hello world");
+    let mut buf = [0_u8; 64];
+    let iocb = pread(&file, &mut buf, 6).user_data(7);
+    f.submit([iocb.attr(attr::PATH).attr(attr::CACHE).attr(attr::CHECKSUM)]);
+    let a = f.next();
+    assert_eq!((a.user_data, a.res), (7, 5));
+    assert_eq!(&buf[..5], b"world");
+    assert_eq!(
+        a.returns.iter().map(|r| r.0).collect::<Vec<_>>(),
+        [attr::PATH, attr::CACHE, attr::CHECKSUM]
+    );
+    let sum: attr::ChecksumReturn = a.payload(attr::CHECKSUM).unwrap();
+    assert_eq!((sum.value, sum.bytes), (crc32c::crc32c(b"world"), 5));
+    let path: attr::PathReturn = a.payload(attr::PATH).unwrap();
+    if path.place == attr::PATH_INLINE {
+        let cache: attr::CacheReturn = a.payload(attr::CACHE).unwrap();
+        assert_eq!((cache.hit, cache.miss), (5, 0));
+    }
+}
+
+#[test]
+fn a_vector_is_read_and_summed_in_order() {
+    let f = Fixture::new();
+    let file = file_of(b"hello world");
+    let (mut a, mut b) = ([0_u8; 3], [0_u8; 5]);
+    let mut iovecs = [
+        libc::iovec { iov_base: a.as_mut_ptr().cast(), iov_len: 3 },
+        libc::iovec { iov_base: b.as_mut_ptr().cast(), iov_len: 5 },
+    ];
+    let args = [file.as_raw_fd() as u64, address(&mut iovecs), 2, 0, 0];
+    let answer = only(&f, syscall(libc::SYS_preadv, &args).attr(attr::CHECKSUM));
+    assert_eq!((answer.res, &a, &b), (8, b"hel", b"lo wo"));
+    let sum: attr::ChecksumReturn = answer.payload(attr::CHECKSUM).unwrap();
+    assert_eq!((sum.value, sum.bytes), (crc32c::crc32c(b"hello wo"), 8));
+    let full = syscall(libc::SYS_preadv, &[args[0], args[1], 2, 6, 0]).flags(Flags::FULL);
+    assert_eq!(only(&f, full).res, -i64::from(libc::ENODATA));
+    assert_eq!((&a, &b[..2]), (b"wor", b"ld".as_slice()));
+}
+
+#[test]
+fn reads_at_the_file_position_move_it() {
+    let f = Fixture::new();
+    let mut file = file_of(b"abcdef");
+    std::io::Seek::rewind(&mut file).unwrap();
+    let mut buf = [0; 4];
+    assert_eq!(only(&f, read(&file, &mut buf)).res, 4);
+    assert_eq!(only(&f, read(&file, &mut buf)).res, 2);
+    assert_eq!(only(&f, read(&file, &mut buf)).res, 0);
+    assert_eq!(&buf, b"efcd");
+}
+
+#[test]
+fn a_read_that_would_wait_goes_to_a_worker() {
+    let f = Fixture::new();
+    let (reader, mut writer) = pipe().unwrap();
+    let mut buf = [0_u8; 8];
+    f.submit([read(&reader, &mut buf).attr(attr::PATH).attr(attr::TIMING).attr(attr::CACHE)]);
+    assert!(f.reap().is_empty());
+    writer.write_all(b"abc").unwrap();
+    let a = f.next();
+    assert_eq!((a.res, &buf[..3]), (3, b"abc".as_slice()));
+    assert_eq!(a.payload::<attr::PathReturn>(attr::PATH).unwrap().place, attr::PATH_WORKER);
+    assert_eq!(a.status(attr::CACHE), -libc::EOPNOTSUPP, "a pipe has no page cache");
+    let t: attr::TimingReturn = a.payload(attr::TIMING).unwrap();
+    assert!(t.submitted > 0 && t.submitted <= t.started && t.started <= t.completed);
+}
+
+#[test]
+fn a_short_read_from_a_pipe_is_final_unless_full() {
+    let f = Fixture::new();
+    let (reader, mut writer) = pipe().unwrap();
+    let mut buf = [0_u8; 6];
+    writer.write_all(b"abc").unwrap();
+    assert_eq!(only(&f, read(&reader, &mut buf)).res, 3);
+    writer.write_all(b"def").unwrap();
+    f.submit([read(&reader, &mut buf).flags(Flags::FULL)]);
+    writer.write_all(b"gh").unwrap();
+    assert!(f.reap().is_empty());
+    writer.write_all(b"i").unwrap();
+    assert_eq!(f.next().res, 6);
+    assert_eq!(&buf, b"defghi");
+    f.submit([read(&reader, &mut buf).flags(Flags::FULL)]);
+    writer.write_all(b"x").unwrap();
+    drop(writer);
+    assert_eq!(f.next().res, -i64::from(libc::ENODATA));
+}
+
+#[test]
+fn a_write_that_would_wait_is_one_call_all_the_same() {
+    let f = Fixture::new();
+    let (mut reader, writer) = pipe().unwrap();
+    let mut bytes: Vec<u8> = (0..300_000_u32).map(|i| i as u8).collect();
+    f.submit([write(&writer, &mut bytes).attr(attr::CHECKSUM)]);
+    let mut got = vec![0; bytes.len()];
+    reader.read_exact(&mut got).unwrap();
+    let a = f.next();
+    assert_eq!(a.res, 300_000);
+    assert!(got == bytes, "nothing twice, nothing left out");
+    let sum: attr::ChecksumReturn = a.payload(attr::CHECKSUM).unwrap();
+    assert_eq!(sum.value, crc32c::crc32c(&bytes));
+}
+
+#[test]
+fn sockets_are_tried_without_waiting() {
+    let f = Fixture::new();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let mut buf = [0_u8; 4];
+    let fd = theirs.as_raw_fd() as u64;
+    let recv = |flags: i32, at| syscall(libc::SYS_recvfrom, &[fd, at, 4, flags as u64, 0, 0]);
+    let at = address(&mut buf);
+    assert_eq!(only(&f, recv(libc::MSG_DONTWAIT, at)).res, -i64::from(libc::EAGAIN));
+    f.submit([recv(0, at).attr(attr::PATH)]);
+    ours.write_all(b"ab").unwrap();
+    let a = f.next();
+    assert_eq!(a.res, 2);
+    assert_eq!(a.payload::<attr::PathReturn>(attr::PATH).unwrap().place, attr::PATH_WORKER);
+    ours.write_all(b"cd").unwrap();
+    f.submit([recv(libc::MSG_WAITALL, at)]);
+    ours.write_all(b"ef").unwrap();
+    assert_eq!(f.next().res, 4);
+    theirs.set_nonblocking(true).unwrap();
+    assert_eq!(only(&f, recv(0, at)).res, -i64::from(libc::EAGAIN));
+    assert_eq!(only(&f, read(&theirs, &mut buf)).res, -i64::from(libc::EAGAIN));
+    let mut iovec = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: 4 };
+    // SAFETY: a msghdr may be all zeros.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut iovec, 1);
+    ours.write_all(b"wxyz").unwrap();
+    let recvmsg = syscall(libc::SYS_recvmsg, &[fd, address(&mut message), 0]);
+    assert_eq!(only(&f, recvmsg).res, 4);
+    assert_eq!(&buf, b"wxyz");
+}
+
+#[test]
+fn a_full_message_is_received_in_several_steps() {
+    let f = Fixture::new();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let (mut a, mut b) = ([0_u8; 3], [0_u8; 3]);
+    let mut iovecs = [
+        libc::iovec { iov_base: a.as_mut_ptr().cast(), iov_len: 3 },
+        libc::iovec { iov_base: b.as_mut_ptr().cast(), iov_len: 3 },
+    ];
+    // SAFETY: a msghdr may be all zeros.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (iovecs.as_mut_ptr(), 2);
+    ours.write_all(b"ab").unwrap();
+    let args = [theirs.as_raw_fd() as u64, address(&mut message), 0];
+    f.submit([syscall(libc::SYS_recvmsg, &args).flags(Flags::FULL)]);
+    ours.write_all(b"cd").unwrap();
+    assert!(f.reap().is_empty());
+    ours.write_all(b"ef").unwrap();
+    assert_eq!(f.next().res, 6);
+    assert_eq!((&a, &b), (b"abc", b"def"));
+}
+
+#[test]
+fn async_is_not_run_inline() {
+    let f = Fixture::new();
+    let file = file_of(b"abcd");
+    let mut buf = [0; 4];
+    let iocb = pread(&file, &mut buf, 0).flags(Flags::ASYNC).attr(attr::PATH).attr(attr::CACHE);
+    let a = only(&f, iocb);
+    assert_eq!((a.res, &buf), (4, b"abcd"));
+    assert_eq!(a.payload::<attr::PathReturn>(attr::PATH).unwrap().place, attr::PATH_WORKER);
+    let cache = a.payload::<attr::CacheReturn>(attr::CACHE).unwrap();
+    assert_eq!(cache.hit + cache.miss, 4);
+}
+
+#[test]
+fn an_attribute_that_is_not_known_is_told_and_fails_only_if_required() {
+    let f = Fixture::new();
+    let a = only(&f, Iocb::nop(0).attr(63).attr(attr::TIMING).attr(attr::CACHE));
+    assert_eq!(a.res, 0);
+    assert_eq!(
+        a.returns.iter().map(|r| (r.0, r.1)).collect::<Vec<_>>(),
+        [(63, -libc::EOPNOTSUPP), (attr::TIMING, 0), (attr::CACHE, -libc::EOPNOTSUPP)]
+    );
+    let required = Iocb::nop(0).attr(attr::TIMING).attr_with(63, REQUIRED, &[]);
+    let a = only(&f, required);
+    assert_eq!(a.res, -i64::from(libc::EOPNOTSUPP));
+    assert_eq!(a.status(attr::TIMING), -libc::ENODATA, "it never ran");
+    let group = Iocb::nop(0).attr_with(attr::GROUP, RETURN, &[1; 8]);
+    assert_eq!(only(&f, group).res, -i64::from(libc::EOPNOTSUPP), "always required");
+    assert_eq!(only(&f, Iocb::nop(0).attr_with(63, attr::Flags::empty(), &[])).returns.len(), 0);
+}
+
+#[test]
+fn a_bad_payload_is_told_and_fails_only_if_required() {
+    let f = Fixture::new();
+    let file = file_of(b"abcd");
+    let mut buf = [0; 4];
+    let bad: [(u16, &[u8]); 7] = [
+        (attr::TAG, &[]),
+        (attr::TAG, &[0, 0, 0, 0, 0, 0, 0, 0, 1]),
+        (attr::TIMING, &[1]),
+        (attr::CACHE, &[9, 0, 0, 0, 0, 0, 0, 0]),
+        (attr::CACHE, &[0, 0, 0, 0, 1, 0, 0, 0]),
+        (attr::CHECKSUM, &[1, 0, 0, 0, 0, 0, 0, 0]),
+        (attr::PRIORITY, &[0, 0, 1, 0, 0, 0, 0, 0]),
+    ];
+    for (id, payload) in bad {
+        let a = only(&f, pread(&file, &mut buf, 0).attr_with(id, RETURN, payload));
+        assert_eq!((a.res, a.status(id)), (4, -libc::EINVAL), "attribute {id}");
+        let a = only(&f, pread(&file, &mut buf, 0).attr_with(id, REQUIRED, payload));
+        assert_eq!((a.res, a.status(id)), (-i64::from(libc::EINVAL), -libc::EINVAL));
+    }
+}
+
+#[test]
+fn a_failed_read_has_nothing_to_say_of_its_bytes() {
+    let f = Fixture::new();
+    let mut buf = [0; 4];
+    let iocb = pread(&std::os::fd::RawFd::MAX, &mut buf, 0);
+    let a = only(&f, iocb.attr(attr::CACHE).attr(attr::CHECKSUM).attr(attr::TIMING));
+    assert_eq!(a.res, -i64::from(libc::EBADF));
+    assert_eq!(a.status(attr::CACHE), -libc::ENODATA);
+    assert_eq!(a.status(attr::CHECKSUM), -libc::ENODATA);
+    assert_eq!(a.status(attr::TIMING), 0, "it ran");
+}
+
+#[test]
+fn a_cache_hint_changes_no_result() {
+    let f = Fixture::new();
+    let file = file_of(&[7; 8192]);
+    file.sync_all().unwrap();
+    let mut buf = [0; 8192];
+    for (hint, status) in [
+        (attr::CACHE_NORMAL, 0),
+        (attr::CACHE_KEEP, 0),
+        (attr::CACHE_DROP, 0),
+        (attr::CACHE_NO_READAHEAD, -libc::EOPNOTSUPP),
+    ] {
+        let payload = attr::Cache { hint, resv: 0 };
+        let iocb = pread(&file, &mut buf, 0).attr_with(attr::CACHE, RETURN, payload.as_bytes());
+        let a = only(&f, iocb);
+        assert_eq!((a.res, a.status(attr::CACHE)), (8192, status), "hint {hint}");
+    }
+    let hint = attr::Cache { hint: attr::CACHE_DROP, resv: 0 };
+    let iocb = write(&file, &mut buf).attr_with(attr::CACHE, REQUIRED, hint.as_bytes());
+    let a = only(&f, iocb);
+    assert_eq!((a.res, a.status(attr::CACHE)), (8192, 0));
+    assert_eq!(a.payload(attr::CACHE), Some(attr::CacheReturn::default()));
+}
+
+#[test]
+fn a_priority_is_set_for_its_request_by_a_worker() {
+    let f = Fixture::new();
+    const IDLE: u32 = 3 << 13;
+    let payload = attr::Priority { ioprio: IDLE, resv: 0 };
+    let a = only(
+        &f,
+        Iocb::nop(0).attr_with(attr::PRIORITY, RETURN, payload.as_bytes()).attr(attr::PATH),
+    );
+    assert_eq!((a.res, a.status(attr::PRIORITY)), (0, 0));
+    assert_eq!(a.payload::<attr::PathReturn>(attr::PATH).unwrap().place, attr::PATH_WORKER);
+}
+
+#[test]
+fn ids_are_written_back_and_differ() {
+    let f = Fixture::new();
+    let with_id = Iocb::nop(0).flags(Flags::WRITE_ID);
+    let words = f.submit(vec![with_id; 300]);
+    let ids: std::collections::HashSet<u64> =
+        words.chunks(4).map(|iocb| iocb[ID_OFFSET / 8]).collect();
+    assert_eq!(ids.len(), 300);
+    assert!(!ids.contains(&0));
+}
+
+#[test]
+fn exec_gives_the_event_that_the_ring_would() {
+    let f = Fixture::new();
+    let file = file_of(b"hello");
+    let mut buf = [0; 5];
+    let iocb = pread(&file, &mut buf, 0).user_data(3).attr(attr::CHECKSUM).attr(attr::TIMING);
+    let (mut words, mut event) = (iocb.words(), [0_u8; 128]);
+    let exec = |words: &mut [u64], event: &mut [u8]| {
+        // SAFETY: the file and the buffer are alive.
+        unsafe { f.engine.exec(words.as_mut_bytes(), event) }
+    };
+    let bytes = exec(&mut words, &mut event).unwrap();
+    assert_eq!(bytes, 24 + 24 + 32);
+    let [a] = Answer::parse(&event[..bytes]).try_into().unwrap();
+    assert_eq!((a.user_data, a.res, &buf), (3, 5, b"hello"));
+    let sum: attr::ChecksumReturn = a.payload(attr::CHECKSUM).unwrap();
+    assert_eq!(sum.value, crc32c::crc32c(b"hello"));
+    buf.fill(0);
+    assert_eq!(exec(&mut words, &mut event[..bytes - 8]), Err(Errno(libc::ENOBUFS)));
+    assert_eq!(buf, [0; 5], "it was not run");
+    words.push(0);
+    assert_eq!(exec(&mut words, &mut event), Err(Errno(libc::EINVAL)));
+}
+
+#[test]
+fn a_request_over_the_limit_gets_eagain_until_its_events_are_in_the_ring() {
+    let f = Fixture::with(|s| (s.max_requests, s.ring_bytes) = (4, 4096));
+    let (reader, mut writer) = pipe().unwrap();
+    let mut bufs = [[0_u8; 1]; 5];
+    let mut words: Vec<u64> = bufs.iter_mut().flat_map(|buf| read(&reader, buf).words()).collect();
+    let one = words.len() / 5;
+    assert_eq!(f.try_submit(&mut words), Ok(4 * one * 8));
+    assert_eq!(f.try_submit(&mut words[4 * one..]), Err(Errno(libc::EAGAIN)));
+    writer.write_all(b"abcde").unwrap();
+    f.next_n(4);
+    assert_eq!(f.try_submit(&mut words[4 * one..]), Ok(one * 8));
+    assert_eq!(f.next().res, 1);
+    // 170 NOPs fill the ring, 4 the list.
+    let fill = f.try_submit(&mut vec![Iocb::nop(0).words(); 200].concat());
+    assert_eq!(fill, Ok((4096 / 24 + 4) * 32));
+    assert_eq!(f.try_submit(&mut Iocb::nop(0).words()), Err(Errno(libc::EAGAIN)));
+    assert_eq!(f.reap().len(), 170);
+    assert_eq!(f.try_submit(&mut Iocb::nop(0).words()), Ok(32));
+}
