@@ -63,7 +63,7 @@ impl<B> Op<B> {
         path: impl Into<CString>,
         rest: [u64; N],
     ) -> Self {
-        let mut args = [0; 2];
+        let mut args = [0; 3];
         args[..N].copy_from_slice(&rest);
         Op::new(nr, Shape::Path { dir: dir.into(), path: path.into(), args, nr_args: 2 + N })
     }
@@ -134,6 +134,22 @@ impl<B> Op<B> {
         Op::new(libc::SYS_utimensat, Shape::Times { fd: fd.into(), times })
     }
 
+    /// Sets the times of access and of modification of a name: utimensat(2).
+    pub fn utimensat(
+        dir: impl Into<Dir>,
+        path: impl Into<CString>,
+        times: [libc::timespec; 2],
+        flags: i32,
+    ) -> Self {
+        let shape = Shape::PathTimes { dir: dir.into(), path: path.into(), times, flags };
+        Op::new(libc::SYS_utimensat, shape)
+    }
+
+    /// Tells how a range of the file will be used, in bytes: posix_fadvise(2).
+    pub fn fadvise(fd: impl Into<SharedFd>, offset: u64, len: u64, advice: i32) -> Self {
+        Op::on_fd(libc::SYS_fadvise64, fd, [offset, len, signed(advice)])
+    }
+
     /// Accepts a connection: accept4(2). The completion holds the new socket,
     /// which is close-on-exec.
     pub fn accept(fd: impl Into<SharedFd>) -> Self {
@@ -171,6 +187,33 @@ impl<B> Op<B> {
     /// Makes a directory: mkdirat(2).
     pub fn mkdirat(dir: impl Into<Dir>, path: impl Into<CString>, mode: u32) -> Self {
         Op::on_path(libc::SYS_mkdirat, dir, path, [mode.into()])
+    }
+
+    /// Makes a fifo, socket, device or empty file: mknodat(2).
+    pub fn mknodat(
+        dir: impl Into<Dir>,
+        path: impl Into<CString>,
+        mode: u32,
+        device: libc::dev_t,
+    ) -> Self {
+        Op::on_path(libc::SYS_mknodat, dir, path, [mode.into(), device])
+    }
+
+    /// Sets the permissions of a name, symbolic links followed: fchmodat(2).
+    pub fn fchmodat(dir: impl Into<Dir>, path: impl Into<CString>, mode: u32) -> Self {
+        Op::on_path(libc::SYS_fchmodat, dir, path, [mode.into()])
+    }
+
+    /// Sets owner and group of a name; `None` leaves it: fchownat(2).
+    pub fn fchownat(
+        dir: impl Into<Dir>,
+        path: impl Into<CString>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        flags: i32,
+    ) -> Self {
+        let id = |id: Option<u32>| u64::from(id.unwrap_or(u32::MAX));
+        Op::on_path(libc::SYS_fchownat, dir, path, [id(uid), id(gid), signed(flags)])
     }
 
     /// Renames a file: renameat2(2).

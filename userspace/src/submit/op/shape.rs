@@ -17,7 +17,7 @@ pub(super) enum Shape<B> {
     /// A descriptor, bytes with their length, a number, then zeros.
     Bytes { fd: SharedFd, buf: B, range: Range<usize>, arg: u64, nr_args: usize },
     /// A path, then numbers.
-    Path { dir: Dir, path: CString, args: [u64; 2], nr_args: usize },
+    Path { dir: Dir, path: CString, args: [u64; 3], nr_args: usize },
     /// A path, bytes with their length.
     PathBytes { dir: Dir, path: CString, buf: B },
     /// Two paths and flags.
@@ -26,6 +26,8 @@ pub(super) enum Shape<B> {
     Symlink { target: CString, dir: Dir, path: CString },
     /// A descriptor's times of access and of modification.
     Times { fd: SharedFd, times: [libc::timespec; 2] },
+    /// A path, its times, and flags.
+    PathTimes { dir: Dir, path: CString, times: [libc::timespec; 2], flags: i32 },
     /// A path, and room for what is found.
     Statx { dir: Dir, path: CString, flags: i32, mask: u32, found: Box<libc::statx> },
     /// A socket and where to connect it.
@@ -76,8 +78,9 @@ impl<B: Buffer> Op<B> {
                 args[..4].copy_from_slice(&[raw_fd(fd), start, len, *arg]);
                 *nr_args
             }
-            Shape::Path { dir, path, args: [a, b], nr_args } => {
-                args[..4].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr()), *a, *b]);
+            Shape::Path { dir, path, args: [a, b, c], nr_args } => {
+                args[..2].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr())]);
+                args[2..5].copy_from_slice(&[*a, *b, *c]);
                 *nr_args
             }
             Shape::PathBytes { dir, path, buf } => {
@@ -99,6 +102,11 @@ impl<B: Buffer> Op<B> {
             }
             Shape::Times { fd, times } => {
                 args[..3].copy_from_slice(&[raw_fd(fd), 0, address(times.as_ptr())]);
+                4
+            }
+            Shape::PathTimes { dir, path, times, flags } => {
+                args[..2].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr())]);
+                args[2..4].copy_from_slice(&[address(times.as_ptr()), signed(*flags)]);
                 4
             }
             Shape::Statx { dir, path, flags, mask, found } => {
