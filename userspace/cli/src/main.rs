@@ -1,3 +1,37 @@
-//! The `aio2` command.
+//! The `aio2` command: probe, run a syscall with attributes, decode
+//! dumps.
+//!
+//! Duty: choose the command and end as it says. Exit status: 0 done, 1
+//! something failed and was named, 2 usage or setup.
+#![deny(unsafe_code)]
 
-fn main() {}
+mod args;
+mod attribute;
+mod dump;
+mod errno;
+#[allow(unsafe_code)]
+mod exec;
+mod exit;
+mod printable;
+#[allow(unsafe_code)]
+mod probe;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    let exit = match command {
+        Command::Probe(args) => probe::run(&global, &args),
+        Command::Exec(args) => exec::run(&global, &args),
+        Command::Dump(args) => dump::run(&global, &args),
+    };
+    match exit {
+        Ok(exit) => exit.into(),
+        Err(trouble) => {
+            eprintln!("aio2: {trouble}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The command line.
+
+use crate::exit::Trouble;
+use aio2::{Context, Prefer};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Asynchronous system calls with attributes.
+#[derive(Debug, Parser)]
+#[command(name = "aio2", version, about)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for all commands.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Print for programs: JSON on standard output, failures as JSON lines on
+    /// standard error
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Who runs the operations
+    #[arg(long, global = true, value_enum, default_value_t = Backend::Auto)]
+    backend: Backend,
+    /// Least size of the ring of events, in bytes
+    #[arg(long, global = true, value_name = "BYTES")]
+    ring: Option<u32>,
+    /// Most requests whose event is not in the ring yet
+    #[arg(long, global = true, value_name = "N")]
+    requests: Option<u32>,
+    /// Most workers
+    #[arg(long, global = true, value_name = "N")]
+    concurrency: Option<u32>,
+}
+
+/// Which implementation runs the operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    /// The kernel if it has AIO2, otherwise the engine
+    Auto,
+    /// The engine in this process
+    Engine,
+    /// The kernel or none
+    Kernel,
+}
+
+impl Global {
+    /// A context as the command line asks for it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn context(&self) -> Result<Context, Trouble> {
+        let prefer = match self.backend {
+            Backend::Auto => Prefer::Auto,
+            Backend::Engine => Prefer::Engine,
+            Backend::Kernel => Prefer::Kernel,
+        };
+        let builder = Context::builder()
+            .prefer(prefer)
+            .ring_bytes(self.ring.unwrap_or(0))
+            .max_requests(self.requests.unwrap_or(0))
+            .concurrency(self.concurrency.unwrap_or(0));
+        builder.build().map_err(|error| Trouble::new(error.to_string()))
+    }
+
+    /// Prints a result: `text` for a person, `value` for a program.
+    ///
+    /// # Errors
+    /// If standard output cannot be written to.
+    pub fn print(&self, text: &dyn Display, value: &impl Serialize) -> Result<(), Trouble> {
+        let mut out = io::stdout().lock();
+        let written = if self.json {
+            serde_json::to_writer(&mut out, value)
+                .map_err(io::Error::from)
+                .and_then(|()| writeln!(out))
+        } else {
+            writeln!(out, "{text}")
+        };
+        written.map_err(unwritable)
+    }
+}
+
+/// Standard output cannot be written to.
+pub fn unwritable(error: io::Error) -> Trouble {
+    Trouble::new(format!("standard output cannot be written: {error}"))
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell what this system offers
+    Probe(ProbeArgs),
+    /// Run one syscall with attributes
+    Exec(ExecArgs),
+    /// Decode saved requests, events or a ring
+    Dump(DumpArgs),
+}
+
+/// Options of `probe`.
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// List every syscall
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// Arguments: a number (decimal, 0x…, 0o…, negative), str:TEXT (pointer to TEXT
+/// and a zero byte), in:TEXT (pointer to TEXT), buf:N (pointer to N bytes, shown
+/// afterwards), fd:PATH (PATH opened for reading). TEXT may have \n \t \0 \xNN \\.
+///
+/// Attributes: timing, path, checksum, cache[=normal|keep|drop|no-readahead],
+/// priority=N, tag=N, deadline=NS, group=KEY, or a number with payload in
+/// hexadecimal: 42=0011223344556677.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct ExecArgs {
+    /// Name or number of the syscall, or nop
+    #[arg(value_name = "NR|NAME")]
+    pub call: String,
+    /// Its arguments
+    #[arg(allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+    /// An attribute, and whether to fail without it
+    #[arg(long = "attr", value_name = "NAME[=VALUE][,required]")]
+    pub attrs: Vec<String>,
+    /// Transfer everything or fail
+    #[arg(long)]
+    pub full: bool,
+    /// Save the request's bytes
+    #[arg(long, value_name = "FILE")]
+    pub save_iocb: Option<PathBuf>,
+    /// Save the event's bytes
+    #[arg(long, value_name = "FILE")]
+    pub save_event: Option<PathBuf>,
+}
+
+/// A ring is what a context's file descriptor maps: the consumer page, the
+/// producer page, and the data. With --json each line is one record.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct DumpArgs {
+    /// What the bytes are; found out if not given
+    #[arg(long = "as", value_enum, value_name = "WHAT")]
+    pub form: Option<Form>,
+    /// The file, or - for standard input
+    pub file: PathBuf,
+}
+
+/// What a dump can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// Requests, one after another
+    Iocb,
+    /// Events, one after another
+    Event,
+    /// A ring with its pages
+    Ring,
+}

@@ -1,0 +1,39 @@
+//! How the command ends.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// The outcome, and with it the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything was done: 0.
+    Done,
+    /// Something failed and was named: 1.
+    SomeFailed,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        match exit {
+            Exit::Done => ExitCode::SUCCESS,
+            Exit::SomeFailed => ExitCode::from(1),
+        }
+    }
+}
+
+/// Why nothing could be done: usage or setup. Exit status 2.
+#[derive(Debug)]
+pub struct Trouble(String);
+
+impl Trouble {
+    /// What is wrong, and what would be right.
+    pub fn new(what: impl Into<String>) -> Self {
+        Trouble(what.into())
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
