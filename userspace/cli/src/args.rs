@@ -95,12 +95,46 @@ pub fn unwritable(error: io::Error) -> Trouble {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Copy files and trees through AIO2
+    Cp(CpArgs),
     /// Tell what this system offers
     Probe(ProbeArgs),
     /// Run one syscall with attributes
     Exec(ExecArgs),
     /// Decode saved requests, events or a ring
     Dump(DumpArgs),
+}
+
+/// Copies keep mode, owner where permitted, times, holes, symbolic links and
+/// hard links among each other. Not kept: extended attributes and ACLs.
+///
+/// A file is written under a temporary name in its directory (.aio2-cp.*) and
+/// renamed when it is complete and durable. Exit status: 0 all was copied, 1
+/// something failed and was named, 2 usage or setup, 128+N stopped by signal N.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct CpArgs {
+    /// Copy directories with everything in them
+    #[arg(short, long, visible_short_alias = 'R')]
+    pub recursive: bool,
+    /// Leave what is in the target already as it is
+    #[arg(short, long)]
+    pub no_clobber: bool,
+    /// Do not wait until files are on the device before renaming them
+    #[arg(long)]
+    pub no_sync: bool,
+    /// Read source and copy again and compare CRC-32C
+    #[arg(long)]
+    pub verify: bool,
+    /// Ask for no attributes: fewer figures in the report
+    #[arg(long)]
+    pub no_attributes: bool,
+    /// What to copy
+    #[arg(required = true, value_name = "SRC")]
+    pub sources: Vec<OsString>,
+    /// Where to: a name, or a directory to copy into
+    #[arg(value_name = "DST")]
+    pub target: OsString,
 }
 
 /// Options of `probe`.

@@ -10,6 +10,8 @@ pub enum Exit {
     Done,
     /// Something failed and was named: 1.
     SomeFailed,
+    /// Stopped by this signal: 128 and its number, as shells have it.
+    Signal(usize),
 }
 
 impl From<Exit> for ExitCode {
@@ -17,6 +19,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Done => ExitCode::SUCCESS,
             Exit::SomeFailed => ExitCode::from(1),
+            Exit::Signal(signal) => ExitCode::from(128_u8.saturating_add(signal as u8)),
         }
     }
 }
