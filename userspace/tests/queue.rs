@@ -1,0 +1,456 @@
+//! The queue: what a request owns comes back, once, with what it was asked.
+
+mod common;
+
+use aio2::error::{CancelError, SubmitError};
+use aio2::reap::Place;
+use aio2::{
+    Attribute, Buffer, CacheHint, Cancelled, Completion, Context, Dir, DirectBuf, Errno, Op,
+    Priority, Queue, SharedFd, Timeout,
+};
+use aio2_abi::attr;
+use common::pipe;
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A queue over the engine's defaults.
+fn queue<B: Buffer, T>() -> Queue<B, T> {
+    Queue::new(Context::new().unwrap())
+}
+
+/// The completion of one operation.
+fn run<B: Buffer>(queue: &mut Queue<B, ()>, op: Op<B>) -> Completion<B, ()> {
+    queue.push(op, ());
+    queue.wait(1, Timeout::Forever).unwrap().next().expect("it waited for one")
+}
+
+fn c_path(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_encoded_bytes()).unwrap()
+}
+
+fn file_of(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file
+}
+
+#[test]
+fn a_buffer_comes_back_with_the_data_and_at_its_address() {
+    let mut queue = queue();
+    let buffer = vec![0; 8];
+    let address = buffer.as_ptr();
+    let done = run(&mut queue, Op::read_at(file_of(b"0123456789"), buffer, 2));
+    assert_eq!(done.result, Ok(8));
+    let buffer: Vec<u8> = done.into_buffer().unwrap();
+    assert_eq!((buffer.as_slice(), buffer.as_ptr()), (b"23456789".as_slice(), address));
+}
+
+#[test]
+fn a_range_moves_only_its_part_of_the_buffer() {
+    let mut queue = queue();
+    let file = SharedFd::new(file_of(b"0123456789"));
+    let done = run(&mut queue, Op::read_at(&file, vec![b'-'; 6], 0).range(1..4));
+    assert_eq!((done.result, done.into_buffer().unwrap().as_slice()), (Ok(3), &b"-012--"[..]));
+    let done = run(&mut queue, Op::write_at(&file, b"abcdef".to_vec(), 0).range(4..6));
+    assert_eq!(done.result, Ok(2));
+    let done = run(&mut queue, Op::read_at(&file, vec![0; 4], 0));
+    assert_eq!(done.op.buffer().unwrap().as_slice(), b"ef23");
+}
+
+#[test]
+#[should_panic(expected = "range 3..7 of a buffer of 6 bytes")]
+fn a_range_beyond_the_buffer_is_a_bug_of_the_caller() {
+    let _ = Op::read(file_of(b""), vec![0; 6]).range(3..7);
+}
+
+#[test]
+fn a_direct_buffer_is_aligned_and_serves() {
+    let buffer = DirectBuf::new(4096, 4096);
+    assert!(buffer.as_ptr().addr().is_multiple_of(4096));
+    let done = run(&mut queue(), Op::read_at(file_of(b"direct"), buffer, 0));
+    assert_eq!((done.result, &done.op.buffer().unwrap()[..6]), (Ok(6), &b"direct"[..]));
+}
+
+#[test]
+fn reading_and_writing_at_the_position_moves_it() {
+    let mut queue = queue();
+    let mut file = file_of(b"");
+    let shared = SharedFd::new(file.try_clone().unwrap());
+    assert_eq!(run(&mut queue, Op::write(&shared, b"abc".to_vec())).result, Ok(3));
+    assert_eq!(run(&mut queue, Op::lseek(&shared, 1, libc::SEEK_SET)).result, Ok(1));
+    let done = run(&mut queue, Op::read(&shared, vec![0; 2]));
+    assert_eq!(done.op.buffer().unwrap().as_slice(), b"bc");
+    assert_eq!(file.stream_position().unwrap(), 3);
+}
+
+#[test]
+fn operations_on_a_descriptor_have_their_effect() {
+    let mut queue = queue::<(), ()>();
+    let file = file_of(b"");
+    let fd = SharedFd::new(file.try_clone().unwrap());
+    let times = [(11, 12), (13, 14)].map(|(tv_sec, tv_nsec)| libc::timespec { tv_sec, tv_nsec });
+    let ops = [
+        Op::fallocate(&fd, 0, 0, 8192),
+        Op::ftruncate(&fd, 5000),
+        Op::fchmod(&fd, 0o640),
+        Op::fchown(&fd, None, None),
+        Op::utimens(&fd, times),
+        Op::fdatasync(&fd),
+        Op::fsync(&fd),
+    ];
+    for op in ops {
+        let done = run(&mut queue, op);
+        assert_eq!(done.result, Ok(0), "{done:?}");
+    }
+    let meta = file.metadata().unwrap();
+    assert_eq!((meta.len(), meta.permissions().mode() & 0o777), (5000, 0o640));
+    assert_eq!(
+        (meta.atime(), meta.atime_nsec(), meta.mtime(), meta.mtime_nsec()),
+        (11, 12, 13, 14)
+    );
+}
+
+#[test]
+fn operations_on_paths_have_their_effect() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut queue = queue();
+    let dir = Dir::from(File::open(temp.path()).unwrap());
+    let name = |name: &str| CString::new(name).unwrap();
+    let flags = libc::O_CREAT | libc::O_WRONLY;
+    let done = run(&mut queue, Op::openat(dir.clone(), name("a"), flags, 0o600));
+    let opened = done.opened.expect("it opened a file");
+    run(&mut queue, Op::write(opened, b"text".to_vec())).result.unwrap();
+    let ops = [
+        Op::mkdirat(dir.clone(), name("d"), 0o700),
+        Op::linkat((dir.clone(), name("a")), (dir.clone(), name("b")), 0),
+        Op::renameat2((dir.clone(), name("a")), (dir.clone(), name("d/c")), 0),
+        Op::symlinkat(name("d/c"), dir.clone(), name("s")),
+        Op::unlinkat(dir.clone(), name("b"), 0),
+    ];
+    for op in ops {
+        let done = run(&mut queue, op);
+        assert_eq!(done.result, Ok(0), "{done:?}");
+    }
+    assert_eq!(fs::read(temp.path().join("s")).unwrap(), b"text");
+    assert!(!temp.path().join("a").exists() && !temp.path().join("b").exists());
+
+    let done = run(&mut queue, Op::readlinkat(dir.clone(), name("s"), vec![0; 16]));
+    assert_eq!((done.result, &done.op.buffer().unwrap()[..3]), (Ok(3), &b"d/c"[..]));
+    let path = c_path(&temp.path().join("s"));
+    let done = run(&mut queue, Op::statx(Dir::Cwd, path, 0, libc::STATX_BASIC_STATS));
+    assert_eq!((done.result, done.op.found().unwrap().stx_size), (Ok(0), 4));
+    let entries = run(&mut queue, Op::getdents(File::open(temp.path()).unwrap(), vec![0; 4096]));
+    assert!(entries.result.unwrap() > 0);
+    let missing = run(&mut queue, Op::openat(dir, name("none"), libc::O_RDONLY, 0));
+    assert_eq!((missing.result, missing.opened.is_none()), (Err(Errno(libc::ENOENT)), true));
+}
+
+#[test]
+fn sockets_connect_accept_send_and_receive() {
+    let mut queue = queue::<Vec<u8>, &str>();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // SAFETY: takes no address.
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    // SAFETY: it is new, and no one else's.
+    let socket: OwnedFd = unsafe { std::os::fd::FromRawFd::from_raw_fd(socket) };
+    let client = SharedFd::new(socket);
+    queue.push(Op::accept(listener), "accept");
+    queue.push(Op::connect(&client, address), "connect");
+    let mut server = None;
+    for done in queue.wait(2, Timeout::Forever).unwrap() {
+        assert!(done.result.is_ok(), "{done:?}");
+        server = done.opened.or(server);
+    }
+    let server = SharedFd::new(TcpStream::from(server.expect("accepted")));
+    queue.push(Op::recv(&server, vec![0; 16], 0), "receive");
+    queue.push(Op::send(&client, b"hello".to_vec(), 0), "send");
+    for done in queue.wait(2, Timeout::Forever).unwrap() {
+        assert_eq!(done.result, Ok(5), "{done:?}");
+        assert_eq!(&done.op.buffer().unwrap()[..5], b"hello");
+    }
+}
+
+#[test]
+fn what_an_operation_opened_is_closed_with_its_completion() {
+    let mut queue = queue::<(), ()>();
+    let (reading, writing) = pipe();
+    let path = CString::new(format!("/proc/self/fd/{}", writing.as_raw_fd())).unwrap();
+    let done = run(&mut queue, Op::openat(Dir::Cwd, path, libc::O_WRONLY, 0));
+    assert!(done.opened.is_some());
+    drop(writing);
+    drop(done);
+    // The end of the file: nobody can write any more.
+    assert_eq!(File::from(reading).read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn what_an_operation_opened_is_closed_with_the_queue() {
+    let mut queue = queue::<(), ()>();
+    let (reading, writing) = pipe();
+    let path = CString::new(format!("/proc/self/fd/{}", writing.as_raw_fd())).unwrap();
+    queue.push(Op::openat(Dir::Cwd, path, libc::O_WRONLY, 0), ());
+    queue.submit().unwrap();
+    drop((writing, queue));
+    assert_eq!(File::from(reading).read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn close_closes_once() {
+    let mut queue = queue::<(), ()>();
+    let (reading, writing) = pipe();
+    let done = run(&mut queue, Op::close(writing));
+    assert_eq!(done.result, Ok(0));
+    assert_eq!(File::from(reading).read(&mut [0]).unwrap(), 0);
+}
+
+/// A buffer that tells when it is freed, and with what in it.
+struct Watched {
+    bytes: Vec<u8>,
+    freed: Arc<AtomicBool>,
+    last: Arc<Mutex<Vec<u8>>>,
+}
+
+// SAFETY: as for the vector.
+unsafe impl Buffer for Watched {
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.last.lock().unwrap().clone_from(&self.bytes);
+        self.freed.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn drop_waits_for_a_read_in_flight() {
+    let (freed, last) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<_>>::default());
+    let (reading, writing) = pipe();
+    let mut writing = File::from(writing);
+    let mut queue = queue();
+    let bytes = vec![0; 4];
+    let watched = Watched { bytes, freed: freed.clone(), last: last.clone() };
+    queue.push(Op::read(reading, watched), ());
+    assert_eq!(queue.submit(), Ok(1));
+    std::thread::scope(|scope| {
+        let dropper = scope.spawn(move || drop(queue));
+        // A read that runs cannot be interrupted everywhere: feed it.
+        let _ = writing.write(b"late");
+        dropper.join().unwrap();
+    });
+    assert!(freed.load(Ordering::SeqCst));
+    let last = last.lock().unwrap();
+    assert!(*last == b"late" || *last == [0; 4], "{last:?}");
+}
+
+#[test]
+fn a_leaked_queue_leaks_its_buffers() {
+    let freed = Arc::new(AtomicBool::new(false));
+    let (reading, writing) = pipe();
+    let mut queue = queue();
+    let watched = Watched { bytes: vec![0; 4], freed: freed.clone(), last: Arc::default() };
+    queue.push(Op::read(reading, watched), ());
+    queue.submit().unwrap();
+    std::mem::forget(queue);
+    File::from(writing).write_all(b"late").unwrap();
+    assert!(!freed.load(Ordering::SeqCst));
+}
+
+#[test]
+fn a_limit_loses_nothing() {
+    let context = Context::builder().ring_bytes(4096).max_requests(4).build().unwrap();
+    let mut queue = Queue::<(), u32>::new(context);
+    for token in 0..1000 {
+        queue.push(Op::nop(), token);
+    }
+    let first = queue.submit().unwrap();
+    assert!(first < 1000, "the limit was reached");
+    assert_eq!((queue.queued(), queue.in_flight()), (1000 - first, first));
+    assert_eq!(queue.submit(), Err(SubmitError::LimitReached { max_requests: 4 }));
+    assert_eq!(queue.len(), 1000);
+    let mut tokens = Vec::new();
+    while !queue.is_empty() {
+        tokens.extend(queue.wait(1, Timeout::Forever).unwrap().map(|done| done.token));
+    }
+    assert_eq!(tokens, (0..1000).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_wait_that_is_over_brings_what_is_there() {
+    let mut queue = queue::<Vec<u8>, u32>();
+    let (reading, _writing) = pipe();
+    queue.push(Op::read(reading, vec![0; 1]), 1);
+    queue.push(Op::nop(), 2);
+    let timeout = Timeout::After(std::time::Duration::from_millis(1));
+    let tokens: Vec<_> = queue.wait(2, timeout).unwrap().map(|done| done.token).collect();
+    assert_eq!(tokens, [2]);
+    assert_eq!(queue.wait(1, timeout).unwrap().count(), 0);
+    drop(_writing);
+    assert_eq!(queue.wait(5, Timeout::Forever).unwrap().count(), 1, "no more than there can be");
+    assert_eq!(queue.wait(1, Timeout::Forever).unwrap().count(), 0, "nothing to wait for");
+}
+
+#[test]
+fn a_request_that_is_queued_is_cancelled_at_once() {
+    let mut queue = queue::<(), u32>();
+    let keys: Vec<_> = (0..3).map(|token| queue.push(Op::nop(), token)).collect();
+    assert_eq!(queue.cancel(keys[1]), Ok(Cancelled::NotStarted));
+    assert_eq!(queue.cancel(keys[1]), Err(CancelError::NotFound));
+    let mut results: Vec<_> =
+        queue.wait(3, Timeout::Forever).unwrap().map(|done| (done.token, done.result)).collect();
+    results.sort_by_key(|&(token, _)| token);
+    assert_eq!(results, [(0, Ok(0)), (1, Err(Errno(libc::ECANCELED))), (2, Ok(0))]);
+    assert_eq!(queue.cancel(keys[0]), Err(CancelError::NotFound));
+}
+
+#[test]
+fn cancel_all_ends_what_waits_behind_a_worker() {
+    let context = Context::builder().concurrency(1).build().unwrap();
+    let mut queue = Queue::new(context);
+    let (reading, writing) = pipe();
+    let reading = SharedFd::new(reading);
+    for token in 0..10 {
+        queue.push(Op::read(&reading, vec![0; 1]), token);
+    }
+    assert_eq!(queue.submit(), Ok(10));
+    queue.push(Op::nop(), 10);
+    queue.cancel_all().unwrap();
+    // The first may run, and not be interruptible.
+    drop(writing);
+    let results: Vec<_> =
+        queue.wait(11, Timeout::Forever).unwrap().map(|done| done.result).collect();
+    assert_eq!(results.len(), 11);
+    let cancelled = results.iter().filter(|&&r| r == Err(Errno(libc::ECANCELED))).count();
+    assert!(cancelled >= 10, "{results:?}");
+}
+
+#[test]
+fn answers_come_by_type() {
+    let mut queue = queue();
+    let op = Op::read_at(file_of(b"123456789"), vec![0; 16], 0);
+    let op = op.timing().path_taken().cache(CacheHint::Keep).checksum().tag(7);
+    let done = run(&mut queue, op);
+    let timing = done.timing().handled().unwrap();
+    assert!(timing.submitted_ns <= timing.started_ns && timing.started_ns <= timing.completed_ns);
+    assert_eq!(timing.total(), timing.waited() + timing.ran());
+    let cache = done.cache().handled().unwrap();
+    assert_eq!(cache.hit + cache.miss, 9);
+    let checksum = done.checksum().handled().unwrap();
+    assert_eq!((checksum.crc32c, checksum.bytes), (0xe306_9283, 9), "the check value of CRC-32C");
+    assert!(done.path_taken().handled().is_some());
+    assert_eq!(done.attribute(attr::TAG), Attribute::Handled(&[][..]));
+}
+
+#[test]
+fn each_status_of_an_attribute_is_told_apart() {
+    let mut queue = queue();
+    // SAFETY: no payload, so no address.
+    let op = unsafe { Op::nop().attr_raw(60, attr::Flags::RETURN, &[]) }.checksum();
+    let done = run(&mut queue, op);
+    assert_eq!(done.result, Ok(0));
+    assert_eq!(done.attribute(60), Attribute::NotSupported);
+    assert_eq!(done.checksum(), Attribute::NotSupported, "a nop moves no bytes");
+    assert_eq!(done.timing(), Attribute::NotAsked);
+
+    // SAFETY: a checksum's payload holds no address.
+    let bad = unsafe { Op::nop().attr_raw(attr::CHECKSUM, attr::Flags::RETURN, &[9; 8]) };
+    let status = run(&mut queue, bad).checksum();
+    assert_eq!(status, Attribute::Failed(Errno(libc::EINVAL)));
+
+    let (_, writing) = pipe();
+    let failing = Op::read_at(writing, vec![0; 4], 0).cache(CacheHint::Normal);
+    let done = run(&mut queue, failing);
+    assert!(done.result.is_err());
+    assert_eq!(done.cache(), Attribute::NoData);
+}
+
+#[test]
+fn a_required_attribute_that_is_unknown_fails_the_request() {
+    let mut queue = queue::<(), ()>();
+    // SAFETY: no payload, so no address.
+    let op = unsafe { Op::nop().timing().attr_raw(60, attr::Flags::RETURN, &[]) };
+    let done = run(&mut queue, op.required());
+    assert_eq!(done.result, Err(Errno(libc::EOPNOTSUPP)));
+    assert_eq!(done.attribute(60), Attribute::NotSupported);
+    assert_eq!(run(&mut queue, Op::nop().timing().required()).result, Ok(0));
+}
+
+#[test]
+fn a_priority_is_an_attribute_like_any_other() {
+    let mut queue = queue();
+    let op = Op::read_at(file_of(b"x"), vec![0; 1], 0).priority(Priority::BestEffort(7));
+    let done = run(&mut queue, op);
+    assert_eq!(done.result, Ok(1));
+    assert!(matches!(
+        done.attribute(attr::PRIORITY),
+        Attribute::Handled(_) | Attribute::NotSupported
+    ));
+}
+
+#[test]
+fn a_request_kept_from_the_submission_runs_elsewhere() {
+    let mut queue = queue();
+    let done = run(&mut queue, Op::read_at(file_of(b"x"), vec![0; 1], 0).not_inline().path_taken());
+    let place = done.path_taken().handled().unwrap().place;
+    assert_ne!(place, Place::Inline);
+}
+
+#[test]
+fn a_malformed_request_fails_alone() {
+    let mut queue = queue::<(), u32>();
+    queue.push(Op::nop(), 0);
+    // SAFETY: no payload, so no address.
+    queue.push(unsafe { Op::nop().timing().attr_raw(attr::TIMING, attr::Flags::RETURN, &[]) }, 1);
+    queue.push(Op::nop(), 2);
+    match queue.submit() {
+        Err(SubmitError::Malformed { index: 1, offset: 32, reason: Some(_), errno }) => {
+            assert_eq!(errno, Errno(libc::EINVAL));
+        }
+        other => panic!("{other:?}"),
+    }
+    let mut results: Vec<_> =
+        queue.wait(3, Timeout::Forever).unwrap().map(|done| (done.token, done.result)).collect();
+    results.sort_by_key(|&(token, _)| token);
+    assert_eq!(results, [(0, Ok(0)), (1, Err(Errno(libc::EINVAL))), (2, Ok(0))]);
+}
+
+#[test]
+fn attributes_that_fit_into_no_iocb_fail_the_request() {
+    let mut queue = queue::<(), ()>();
+    // SAFETY: the implementation does not know the attribute, nor gets it.
+    let long = unsafe { Op::nop().attr_raw(60, attr::Flags::RETURN, &[0; 2000]) };
+    assert_eq!(run(&mut queue, long).result, Err(Errno(libc::E2BIG)));
+}
+
+#[test]
+fn a_raw_syscall_runs_with_its_arguments() {
+    let mut queue = queue::<(), ()>();
+    // SAFETY: getpid takes no address.
+    let done = run(&mut queue, unsafe { Op::syscall(libc::SYS_getpid as u32, &[]) });
+    assert_eq!((done.result, done.op.name()), (Ok(u64::from(std::process::id())), "getpid"));
+    // SAFETY: it is refused.
+    let done = run(&mut queue, unsafe { Op::syscall(libc::SYS_ptrace as u32, &[0; 4]) });
+    assert_eq!(done.result, Err(Errno(libc::EOPNOTSUPP)));
+}
+
+#[test]
+fn an_operation_that_came_back_can_be_pushed_again() {
+    let mut queue = queue();
+    let mut file = file_of(b"ab");
+    file.seek(SeekFrom::Start(0)).unwrap();
+    let first = run(&mut queue, Op::read(file, vec![0; 1]).timing());
+    assert_eq!(first.op.buffer().unwrap().as_slice(), b"a");
+    let second = run(&mut queue, first.op);
+    assert_eq!(second.op.buffer().unwrap().as_slice(), b"b");
+    assert!(second.timing().handled().is_some());
+}
