@@ -9,7 +9,7 @@
 use crate::backend::{Backend, Got, Wait};
 use crate::engine::Engine;
 use crate::error::{CancelError, Errno, ExecError, SubmitError, WaitError};
-use crate::kernel::Probe;
+use crate::kernel::{Kernel, Probe};
 use crate::reap::Reaper;
 use crate::ring::Consumer;
 use crate::shm::ConsumerMap;
@@ -42,7 +42,7 @@ impl fmt::Display for Implementation {
 /// Which implementation to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Prefer {
-    /// The kernel if it has AIO2 and this build can use it, otherwise the engine.
+    /// The kernel if it has AIO2 and lets this process use it, otherwise the engine.
     #[default]
     Auto,
     /// The kernel or none.
@@ -107,13 +107,22 @@ impl Builder {
             self.setup.flags |= Flags::EVENTFD.bits();
             self.setup.eventfd = eventfd.as_raw_fd();
         }
-        if self.prefer != Prefer::Kernel {
+        if self.prefer == Prefer::Engine {
             return self.engine();
         }
         match Probe::run() {
+            Probe::Available(_) => self.kernel(),
+            _ if self.prefer == Prefer::Auto => self.engine(),
             Probe::NotImplemented => Err(SetupError::NoKernel),
             Probe::Refused(errno) => Err(SetupError::KernelRefused(errno)),
-            Probe::Available(_) => Err(SetupError::NoKernelBackend),
+        }
+    }
+
+    fn kernel(self) -> Result<Context, SetupError> {
+        let implementation = Implementation::Kernel;
+        match Kernel::new(&self.setup) {
+            Ok(kernel) => Ok(Context { backend: Arc::new(kernel), implementation }),
+            Err(errno) => Err(SetupError::Refused { implementation, errno }),
         }
     }
 
@@ -134,8 +143,6 @@ pub enum SetupError {
     NoKernel,
     /// The kernel was asked for, and does not let this process use its AIO2.
     KernelRefused(Errno),
-    /// The kernel was asked for and has AIO2, but this build cannot drive it.
-    NoKernelBackend,
     /// The implementation refused the parameters, or has no room.
     Refused {
         /// Which one.
@@ -150,7 +157,7 @@ impl SetupError {
     #[must_use]
     pub fn errno(&self) -> Errno {
         match *self {
-            SetupError::NoKernel | SetupError::NoKernelBackend => Errno(libc::ENOSYS),
+            SetupError::NoKernel => Errno(libc::ENOSYS),
             SetupError::KernelRefused(errno) | SetupError::Refused { errno, .. } => errno,
         }
     }
@@ -167,10 +174,6 @@ impl fmt::Display for SetupError {
                 f,
                 "the kernel has AIO2 and refuses it to this process ({errno}): \
                  let its seccomp filter allow io_setup2, or use Prefer::Engine"
-            ),
-            SetupError::NoKernelBackend => f.write_str(
-                "the kernel has AIO2, which this build cannot use yet: \
-                 use Prefer::Auto or Prefer::Engine",
             ),
             SetupError::Refused { implementation, errno } => {
                 write!(f, "the {implementation} made no context ({errno}): ")?;

@@ -1,16 +1,18 @@
-//! The kernel's implementation: whether it is there.
+//! The kernel's implementation: whether it is there, and its backend.
 //!
-//! Duty: ask the running kernel, by the real syscall, what AIO2 it has. Not
-//! here yet: the backend over its syscalls, which comes with the kernel series.
+//! Duty: ask the running kernel, by the real syscall, what AIO2 it has, and
+//! drive it. Not here: which implementation to prefer.
 //!
-//! SPEC: sections 4 (numbers) and 4.1 (probe).
+//! SPEC: section 4.
+
+mod backend;
+mod sys;
 
 use crate::error::Errno;
 use aio2_abi::setup::{Features, Flags, RING_BYTES_MIN, Setup};
 use aio2_abi::{VERSION, event, iocb};
-
-/// Number of `io_setup2`, on all architectures of the kernel series.
-const SYS_IO_SETUP2: libc::c_long = 480;
+pub use backend::Kernel;
+use std::os::fd::RawFd;
 
 /// What the running kernel says about AIO2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,20 +30,17 @@ impl Probe {
     #[must_use]
     pub fn run() -> Self {
         let mut setup = Setup { version: VERSION, flags: Flags::PROBE.bits(), ..Setup::default() };
-        // SAFETY: io_setup2 reads and writes a structure of the given size,
-        // which is alive; a kernel without it answers ENOSYS.
-        let result = unsafe { libc::syscall(SYS_IO_SETUP2, &raw mut setup, size_of::<Setup>()) };
-        let errno = (result < 0).then(Errno::last);
-        Probe::judge(result, errno, setup)
+        let result = sys::io_setup2(&mut setup);
+        Probe::judge(result, setup)
     }
 
     /// What an answer means.
-    fn judge(result: libc::c_long, errno: Option<Errno>, setup: Setup) -> Self {
-        match errno {
-            Some(errno @ Errno(libc::EPERM | libc::EACCES | libc::EAGAIN | libc::ENOMEM)) => {
+    fn judge(result: Result<RawFd, Errno>, setup: Setup) -> Self {
+        match result {
+            Err(errno @ Errno(libc::EPERM | libc::EACCES | libc::EAGAIN | libc::ENOMEM)) => {
                 Probe::Refused(errno)
             }
-            None if result == 0 && plausible(&setup) => Probe::Available(setup),
+            Ok(0) if plausible(&setup) => Probe::Available(setup),
             _ => Probe::NotImplemented,
         }
     }
@@ -77,18 +76,18 @@ mod tests {
 
     #[test]
     fn only_a_plausible_answer_is_aio2() {
-        assert_eq!(Probe::judge(0, None, answer()), Probe::Available(answer()));
+        assert_eq!(Probe::judge(Ok(0), answer()), Probe::Available(answer()));
         // Success without a word: another syscall has this number.
         let untouched = Setup { version: 1, flags: 1, ..Setup::default() };
-        assert_eq!(Probe::judge(0, None, untouched), Probe::NotImplemented);
-        assert_eq!(Probe::judge(7, None, answer()), Probe::NotImplemented);
+        assert_eq!(Probe::judge(Ok(0), untouched), Probe::NotImplemented);
+        assert_eq!(Probe::judge(Ok(7), answer()), Probe::NotImplemented);
         let engine = Setup { features: Features::IN_PROCESS.bits(), ..answer() };
-        assert_eq!(Probe::judge(0, None, engine), Probe::NotImplemented);
+        assert_eq!(Probe::judge(Ok(0), engine), Probe::NotImplemented);
     }
 
     #[test]
     fn refusal_is_told_from_absence() {
-        let judge = |errno| Probe::judge(-1, Some(Errno(errno)), answer());
+        let judge = |errno| Probe::judge(Err(Errno(errno)), answer());
         assert_eq!(judge(libc::ENOSYS), Probe::NotImplemented);
         assert_eq!(judge(libc::EINVAL), Probe::NotImplemented);
         assert_eq!(judge(libc::EPERM), Probe::Refused(Errno(libc::EPERM)));

@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use aio2_abi::ring::{ConsumerPage, MAGIC, ProducerPage};
-use aio2_abi::setup::{RING_BYTES_MAX, RING_BYTES_MIN};
+use aio2_abi::setup::{RING_BYTES_MAX, RING_BYTES_MIN, Setup};
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -71,6 +71,33 @@ pub fn create(geometry: Geometry) -> io::Result<(Producer<ProducerMap>, RingFile
     let files =
         RingFiles { consumer: consumer_file.into(), producer: producer_file.into(), geometry };
     Ok((Producer::new(ProducerMap(map)), files))
+}
+
+/// Maps the ring of a context of the kernel for consumers, as `setup`, which
+/// the kernel has filled in, says. The descriptor may be closed afterwards.
+///
+/// # Errors
+///
+/// EINVAL for sizes and places that cannot be; otherwise those of mmap(2).
+pub fn map_context(fd: BorrowedFd<'_>, setup: &Setup) -> io::Result<Consumer<ConsumerMap>> {
+    let page = page_bytes();
+    let geometry = Geometry::new(setup.ring_bytes, setup.event_max)
+        .ok()
+        .filter(|geometry| {
+            mappable(geometry) && setup.map_data.wrapping_sub(setup.map_producer) == page as u32
+        })
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // One mapping has one protection, and the kernel lets only the consumer
+    // page be written.
+    let consumer = MmapOptions::new()
+        .offset(setup.map_offset + u64::from(setup.map_consumer))
+        .len(page)
+        .map_raw(fd.as_raw_fd())?;
+    let producer = MmapOptions::new()
+        .offset(setup.map_offset + u64::from(setup.map_producer))
+        .len(page + 2 * geometry.ring_bytes() as usize)
+        .map_raw_read_only(fd.as_raw_fd())?;
+    Ok(Consumer::new(ConsumerMap(Mapping { consumer, producer, page_bytes: page, geometry })))
 }
 
 /// The two files of a ring, by which consumers map it, here or in a process
