@@ -1,7 +1,39 @@
-//! The conformance suite: one function for each requirement of SPEC.md.
+//! The conformance suite: one function for each rule of SPEC.md.
 //!
 //! The same functions run on every implementation, through the backend
-//! interface of crate `aio2`.
+//! interface of crate `aio2`. [`suite`] has the table of them; which
+//! requirements each shows stands there and nowhere else. A test gets an
+//! [`env::Env`] and panics if the rule does not hold.
+//!
+//! | room | duty |
+//! |---|---|
+//! | [`suite`], [`env`], [`backends`] | what is run, with what, on what |
+//! | [`context`], [`request`], [`file`], [`signal`], [`child`], [`random`] | what tests need |
+//! | `setup`, `malformed`, `submit`, `reap`, … | the tests, by noun |
+//! | [`spec`] | SPEC.md as data, for the traceability test |
 
+pub mod backends;
+pub mod child;
+pub mod context;
+pub mod env;
+pub mod file;
+pub mod random;
+pub mod request;
+pub mod signal;
 pub mod spec;
 pub mod suite;
+
+mod attributes;
+mod cancel;
+mod exec;
+mod limits;
+mod malformed;
+mod notify;
+mod order;
+mod reap;
+mod ring;
+mod security;
+mod setup;
+mod submit;
+mod syscalls;
+mod teardown;

@@ -1,15 +1,304 @@
-//! The table of all conformance tests.
+//! The table of all conformance tests, and running them.
 //!
 //! The one place that says which function shows which requirement.
 
+use crate::env::{Env, Factory, Outcome, Skip};
+use crate::{
+    attributes, cancel, exec, limits, malformed, notify, order, reap, ring, security, setup,
+    submit, syscalls, teardown,
+};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
 /// A conformance test.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Test {
     /// Module and function; the function's name states the rule.
     pub name: &'static str,
     /// The requirements that it shows.
     pub ids: &'static [&'static str],
+    /// The test.
+    pub run: fn(&Env<'_>) -> Outcome,
 }
 
-/// All of them.
-pub const TESTS: &[Test] = &[];
+macro_rules! tests {
+    ($($module:ident { $($name:ident: $($id:literal)+;)* })*) => {
+        /// All of them.
+        pub const TESTS: &[Test] = &[$($(Test {
+            name: concat!(stringify!($module), "::", stringify!($name)),
+            ids: &[$($id),+],
+            run: $module::$name,
+        }),*),*];
+    };
+}
+
+tests! {
+    setup {
+        version_in_force_is_the_smaller_one: "R-SETUP-1" "R-VER-2";
+        version_0_is_refused: "R-SETUP-2";
+        unknown_flag_is_refused: "R-SETUP-3";
+        unknown_hint_is_ignored_and_cleared: "R-SETUP-4";
+        probe_tells_what_a_creation_would_and_creates_nothing: "R-SETUP-5";
+        result_of_a_probe_can_be_used_to_create: "R-SETUP-5";
+        ring_size_is_rounded_up_to_a_power_of_two: "R-SETUP-6";
+        request_limit_has_a_default_and_a_maximum: "R-SETUP-7";
+        concurrency_has_a_default_and_a_maximum: "R-SETUP-8";
+        field_without_its_flag_is_refused: "R-SETUP-9";
+        eventfd_must_be_one: "R-SETUP-10";
+        errors_are_found_in_the_order_of_the_table: "R-CONV-4";
+        grow_without_the_feature_is_not_supported: "R-SETUP-12";
+        syscalls_lists_exactly_what_can_be_run: "R-SETUP-12" "R-SEC-4" "R-OP-1" "R-OP-2";
+        ops_lists_exactly_the_operations_that_are_there: "R-SETUP-12" "R-OP-1" "R-OP-2";
+        attrs_lists_exactly_what_is_taken: "R-SETUP-12";
+        parameters_are_not_changed_on_an_error: "R-CONV-5";
+    }
+    malformed {
+        each_case_has_its_error_and_the_iocbs_before_it_are_accepted:
+            "R-IOCB-2" "R-IOCB-3" "R-IOCB-4" "R-IOCB-5" "R-IOCB-6" "R-IOCB-7" "R-IOCB-8"
+            "R-SUBMIT-1" "R-SUBMIT-2" "R-CONV-3" "R-CONV-5";
+        stream_begins_at_a_multiple_of_8: "R-IOCB-1";
+        first_rule_that_is_broken_gives_the_error: "R-CONV-4";
+        nothing_else_is_malformed: "R-IOCB-9" "R-SUBMIT-4";
+    }
+    submit {
+        iocbs_are_accepted_in_order: "R-SUBMIT-1";
+        stream_ends_before_the_first_iocb_that_cannot_be_accepted: "R-SUBMIT-1" "R-SUBMIT-2";
+        empty_stream_gives_0: "R-SUBMIT-3";
+        failing_request_has_an_event_and_no_error: "R-SUBMIT-4";
+        submission_does_not_sleep_for_operations_or_limits: "R-SUBMIT-5" "R-RUN-3";
+        memory_of_the_stream_is_not_used_afterwards: "R-SUBMIT-7";
+        what_is_checked_is_what_is_run: "R-SUBMIT-6" "R-SEC-5";
+        what_is_not_allowed_is_not_supported_and_not_run: "R-OP-1" "R-SEC-4";
+        excluded_arguments_are_not_supported: "R-OP-1" "R-SEC-4";
+        wrong_number_of_arguments_is_einval: "R-OP-2";
+        nop_gives_0: "R-OP-4";
+        multishot_where_there_is_none_is_not_supported: "R-OP-7";
+        workers_are_at_most_the_concurrency_and_the_requests: "R-RUN-1";
+        async_request_is_not_run_inline: "R-RUN-2";
+        operation_that_may_sleep_is_not_run_inline: "R-RUN-3";
+        rest_of_a_transfer_goes_on_elsewhere_and_nothing_twice: "R-RUN-4" "R-OP-3";
+        read_of_a_part_is_not_continued_without_full: "R-RUN-4" "R-OP-3";
+        full_transfer_is_continued_to_its_end: "R-RUN-5";
+        full_file_transfers_of_each_family: "R-RUN-5";
+        full_without_bytes_to_move_is_not_supported: "R-RUN-6";
+        interrupted_request_is_restarted: "R-RUN-7";
+        nonblocking_descriptor_gives_eagain: "R-RUN-8";
+        id_is_written_back_before_the_call_returns: "R-ID-1";
+        ids_are_not_0_and_not_given_again: "R-ID-2";
+    }
+    reap {
+        iocbs_are_submitted_first: "R-GET-1";
+        wait_does_not_return_before_min_events_are_there: "R-GET-2";
+        min_events_0_does_not_wait: "R-GET-2";
+        events_on_the_overflow_list_count: "R-GET-2";
+        whole_events_are_copied_in_order_as_many_as_fit: "R-GET-3";
+        calls_move_the_overflow_list_to_the_ring: "R-GET-5" "R-OVF-4";
+        event_that_does_not_fit_stays_with_enobufs: "R-GET-6";
+        time_that_is_over_gives_etime: "R-GET-7";
+        events_are_returned_rather_than_an_error: "R-GET-8";
+        wait_for_an_id_ends_with_it_and_consumes_nothing: "R-GET-9";
+        wait_for_an_id_sees_the_overflow_list: "R-GET-9";
+        unknown_id_gives_enoent: "R-GET-10";
+        timeout_counts_from_the_call: "R-GET-11";
+        gather_makes_one_event_enough_after_its_time: "R-GET-12";
+        last_to_wait_is_woken_first_and_alone: "R-GET-13";
+        wakeup_that_is_not_used_is_passed_on: "R-GET-14";
+        wakeup_is_passed_on_by_a_thread_that_gives_up: "R-GET-14";
+        every_waiter_is_served_whatever_it_waits_for: "R-GET-14";
+        caught_signal_ends_the_wait_with_eintr: "R-GET-15";
+        signal_mask_holds_during_the_wait: "R-GET-15";
+        eight_threads_reap_each_event_once_and_whole:
+            "R-GET-4" "R-RING-4" "R-RING-7" "R-RING-9" "R-RING-10" "R-RING-11" "R-RING-12"
+            "R-RING-15" "R-OVF-7";
+        reaping_goes_on_while_requests_are_submitted_by_others: "R-EVENT-1";
+    }
+    cancel {
+        request_that_has_not_started_is_cancelled_by_id: "R-CANCEL-2" "R-CANCEL-1";
+        each_named_field_must_match: "R-CANCEL-1";
+        all_matches_what_runs_and_what_waits: "R-CANCEL-1" "R-CANCEL-3";
+        cancelled_request_has_no_effect_and_one_event: "R-CANCEL-2" "R-CANCEL-4";
+        nothing_in_flight_gives_enoent: "R-CANCEL-6";
+        id_matches_no_later_request: "R-CANCEL-8" "R-ID-2";
+        wait_returns_when_all_matches_have_ended: "R-CANCEL-5";
+        each_match_is_counted_once: "R-CANCEL-3";
+        cancel_during_completion_gives_one_event: "R-CANCEL-4";
+        bad_flags_and_fields_are_refused: "R-CONV-3" "R-CONV-4" "R-CONV-5";
+        other_requests_go_on_after_a_cancel: "R-CANCEL-2";
+    }
+    exec {
+        request_is_run_as_an_asynchronous_one_is: "R-EXEC-1";
+        groups_and_order_are_not_supported: "R-EXEC-1";
+        caller_sleeps_for_an_operation_that_does: "R-EXEC-1";
+        buffer_too_small_gives_enobufs_before_anything_is_run: "R-EXEC-2";
+        bytes_must_be_those_of_one_iocb: "R-EXEC-3" "R-CONV-4";
+        it_needs_no_room_in_the_context: "R-EXEC-1";
+    }
+    ring {
+        producer_page_and_data_are_read_only: "R-RING-1";
+        mapping_cannot_be_made_writable: "R-RING-1";
+        writing_to_a_reaped_event_faults: "R-RING-1";
+        data_is_mapped_twice_back_to_back: "R-RING-2";
+        child_does_not_inherit_the_mapping: "R-RING-3";
+        producer_page_says_what_the_ring_is: "R-RING-8";
+        tail_moves_by_the_bytes_of_the_events: "R-RING-15" "R-RING-4";
+        events_that_are_not_reaped_are_not_overwritten: "R-RING-7";
+        bad_head_counts_as_a_full_ring_and_loses_nothing: "R-RING-6" "R-HOST-1";
+        producer_does_not_read_back_what_it_wrote: "R-RING-8" "R-OVF-3";
+        overflow_keeps_order_while_the_list_is_not_empty: "R-OVF-2" "R-OVF-3";
+        publishing_moves_the_overflow_list: "R-OVF-4";
+        overflowed_counts_each_event_of_the_list: "R-OVF-6";
+        longest_event_fits_behind_the_wrap: "R-RING-2" "R-EVENT-5";
+        events_come_through_when_the_positions_wrap: "R-RING-16";
+        nothing_is_lost_whatever_the_consumers_leave_undone: "R-OVF-7" "R-OVF-1";
+        empty_ring_with_overflow_is_told_to_the_consumer: "R-OVF-5";
+        descriptors_of_the_ring_do_not_leak_into_an_exec: "R-LIFE-5";
+    }
+    notify {
+        eventfd_is_signalled_for_events: "R-NOTIFY-1";
+        eventfd_is_signalled_for_overflow: "R-NOTIFY-1";
+        nothing_is_signalled_while_notify_is_off: "R-NOTIFY-5";
+        any_other_value_of_notify_counts_as_on: "R-NOTIFY-1";
+        full_eventfd_blocks_nothing_and_loses_nothing: "R-NOTIFY-4";
+        eventfd_that_blocks_does_not_block_the_producer: "R-NOTIFY-4";
+        closed_eventfd_loses_nothing: "R-NOTIFY-4";
+        sleeper_on_the_eventfd_misses_no_event: "R-NOTIFY-2" "R-NOTIFY-3" "R-OVF-5";
+        descriptor_polls_readable_after_an_event: "R-FD-1";
+        descriptor_polls_readable_for_what_was_there_before: "R-FD-1";
+    }
+    order {
+        each_request_has_exactly_one_terminal_event: "R-EVENT-1" "R-EVENT-2" "R-ATTR-7";
+        user_data_is_that_of_the_request: "R-EVENT-4";
+        result_has_64_bits: "R-EVENT-3";
+        length_is_a_multiple_of_8_within_bounds: "R-EVENT-5";
+        flags_mean_the_same_for_each_operation: "R-EVENT-6" "R-EVENT-2";
+        events_are_published_in_the_order_of_completion: "R-EVENT-1";
+        unknown_flags_and_returns_can_be_ignored: "R-VER-1";
+    }
+    attributes {
+        returns_are_those_asked_for_in_the_order_of_the_request: "R-ATTR-1" "R-ATTR-6";
+        unknown_attribute_is_ignored_and_says_so: "R-ATTR-2";
+        unsupported_attribute_is_ignored_and_says_so: "R-ATTR-2";
+        required_attribute_fails_the_request_before_it_starts: "R-ATTR-3";
+        group_and_after_are_as_if_required: "R-AFTER-6";
+        bad_payload_is_einval: "R-ATTR-4";
+        return_with_a_status_has_no_payload: "R-ATTR-5";
+        request_that_never_ran_has_nothing_to_say: "R-ATTR-5";
+        tag_is_accepted: "R-TAG-1";
+        times_are_in_order_and_within_the_call: "R-TIMING-1" "R-TIMING-3";
+        path_names_the_last_rung: "R-PATH-1";
+        blocked_time_is_that_of_the_submission: "R-PATH-2";
+        cache_says_what_was_there_before: "R-CACHE-1";
+        cache_where_it_cannot_be_told_is_not_supported: "R-CACHE-2";
+        hints_do_not_change_the_result: "R-CACHE-3" "R-CACHE-2";
+        checksum_is_crc32c_of_the_bytes_moved: "R-CHECKSUM-1";
+        checksum_of_other_operations_is_not_supported: "R-CHECKSUM-2";
+        priority_holds_for_the_request_and_nothing_else: "R-PRIO-1";
+        priority_that_may_not_be_set_is_eperm: "R-PRIO-1";
+        attributes_work_the_same_on_every_rung: "R-ATTR-1";
+    }
+    syscalls {
+        file_calls_have_the_result_and_errno_of_the_plain_ones: "R-OP-3" "R-EVENT-3";
+        other_calls_have_the_result_and_errno_of_the_plain_ones: "R-OP-3" "R-EVENT-3";
+        file_tree_is_made_and_unmade_by_requests: "R-OP-3";
+        data_moves_between_descriptors_by_requests: "R-OP-3";
+        read_and_write_move_the_position_once: "R-OP-3" "R-RUN-4";
+    }
+    limits {
+        requests_above_the_limit_are_refused: "R-LIMIT-1" "R-SUBMIT-5";
+        request_counts_until_its_event_is_in_the_ring: "R-LIMIT-2";
+        requests_are_accepted_again_when_events_left_the_list: "R-LIMIT-4";
+        never_reaping_is_bounded_by_ring_and_limit: "R-LIMIT-5" "R-OVF-1";
+        limit_of_one_can_be_used: "R-LIMIT-1";
+        cancelled_requests_make_room: "R-LIMIT-2";
+    }
+    teardown {
+        closing_cancels_what_waits_and_the_ring_stays_with_dead_set: "R-LIFE-1" "R-FD-2";
+        teardown_returns_when_nothing_runs_any_more: "R-LIFE-2";
+        teardown_leaves_nothing: "R-LIFE-3";
+        calls_in_a_child_after_fork_give_exdev: "R-LIFE-4";
+        drop_in_a_child_does_not_harm_the_parent: "R-LIFE-4";
+        exit_and_exec_end_every_request: "R-LIFE-5";
+        request_outlives_the_thread_that_submitted_it: "R-LIFE-6";
+        stopping_the_process_does_not_change_a_result: "R-LIFE-8" "R-RUN-7";
+    }
+    security {
+        hostile_head_harms_no_one_else: "R-HOST-1" "R-RING-6";
+        head_that_changes_all_the_time_stops_nothing: "R-HOST-1";
+        moving_head_over_events_loses_only_those: "R-HOST-1";
+    }
+}
+
+/// How a test ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The rule holds.
+    Ok,
+    /// It does not; why.
+    Failed(String),
+    /// It could not be run here; why.
+    Skipped(String),
+}
+
+/// How all of them ended.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Each test that was run, in order.
+    pub verdicts: Vec<(&'static str, Verdict)>,
+}
+
+impl Report {
+    /// Numbers of tests that passed, failed, and were skipped.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let count = |is: fn(&Verdict) -> bool| self.verdicts.iter().filter(|v| is(&v.1)).count();
+        (
+            count(|v| matches!(v, Verdict::Ok)),
+            count(|v| matches!(v, Verdict::Failed(_))),
+            count(|v| matches!(v, Verdict::Skipped(_))),
+        )
+    }
+}
+
+/// Runs one test in a directory of its own below `scratch`.
+#[must_use]
+pub fn run_one(test: &Test, factory: &dyn Factory, scratch: &Path) -> Verdict {
+    let dir = scratch.join(format!("{}-{}", factory.name(), test.name.replace("::", "-")));
+    if let Err(e) = std::fs::create_dir_all(&dir) {
+        return Verdict::Failed(format!("{}: {e}", dir.display()));
+    }
+    let env = Env { factory, dir: &dir };
+    let result = catch_unwind(AssertUnwindSafe(|| (test.run)(&env)));
+    // Best effort: the whole scratch directory is thrown away at the end.
+    let _ = std::fs::remove_dir_all(&dir);
+    match result {
+        Ok(Ok(())) => Verdict::Ok,
+        Ok(Err(Skip(reason))) => Verdict::Skipped(reason),
+        Err(panic) => Verdict::Failed(message(&*panic)),
+    }
+}
+
+/// Runs all tests whose names contain `filter`, one after the other, and calls
+/// `tell` after each.
+pub fn run_all(
+    factory: &dyn Factory,
+    filter: &str,
+    scratch: &Path,
+    mut tell: impl FnMut(&Test, &Verdict),
+) -> Report {
+    let mut report = Report::default();
+    for test in TESTS.iter().filter(|t| t.name.contains(filter)) {
+        let verdict = run_one(test, factory, scratch);
+        tell(test, &verdict);
+        report.verdicts.push((test.name, verdict));
+    }
+    report
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+        .unwrap_or_else(|| "panicked".to_owned())
+}

@@ -1,0 +1,38 @@
+//! The implementations that the suite runs on.
+
+use crate::env::{Factory, Skip};
+use aio2::backend::Backend;
+use aio2::engine::Engine;
+use aio2::error::Errno;
+use aio2::kernel::Probe;
+use aio2_abi::setup::Setup;
+
+/// The in-process engine.
+#[derive(Clone, Copy, Debug)]
+pub struct InProcess;
+
+impl Factory for InProcess {
+    fn name(&self) -> &'static str {
+        "engine"
+    }
+
+    fn create(&self, setup: &Setup) -> Result<Box<dyn Backend>, Errno> {
+        Engine::new(setup).map(|engine| Box::new(engine) as Box<dyn Backend>)
+    }
+
+    fn probe(&self, setup: &Setup) -> Result<Setup, Errno> {
+        Engine::resolve(setup)
+    }
+}
+
+/// The running kernel, if it has the calls.
+///
+/// # Errors
+/// Why the suite cannot run on it.
+pub fn kernel() -> Result<Box<dyn Factory>, Skip> {
+    Err(Skip(match Probe::run() {
+        Probe::Available(_) => "this kernel has AIO2; the library has no backend for it yet".into(),
+        Probe::Refused(errno) => format!("this kernel refuses it: {errno}"),
+        Probe::NotImplemented => "this kernel has no AIO2".into(),
+    }))
+}

@@ -1,0 +1,212 @@
+//! Files, pipes and eventfds of tests, closed when dropped.
+//!
+//! [`Busy`] keeps a worker busy for as long as a test wants, and tells when it
+//! does: what "has started" means would be a matter of speed otherwise.
+
+use crate::context::until;
+use crate::env::Env;
+use crate::request::Request;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+
+/// Both ends of a pipe.
+#[derive(Debug)]
+pub struct Pipe {
+    /// The end to read from.
+    pub reader: File,
+    /// The end to write to.
+    pub writer: File,
+}
+
+impl Pipe {
+    /// A pipe with these flags of pipe2(2).
+    ///
+    /// # Panics
+    /// If there can be none.
+    #[must_use]
+    pub fn with_flags(flags: i32) -> Self {
+        let mut fds = [0; 2];
+        // SAFETY: `fds` has room for two.
+        let result = unsafe { libc::pipe2(fds.as_mut_ptr(), flags | libc::O_CLOEXEC) };
+        assert_eq!(result, 0, "pipe2: {}", std::io::Error::last_os_error());
+        // SAFETY: the descriptor is new, and no one else's.
+        let reader = unsafe { File::from_raw_fd(fds[0]) };
+        // SAFETY: as above.
+        let writer = unsafe { File::from_raw_fd(fds[1]) };
+        Pipe { reader, writer }
+    }
+
+    /// A pipe that blocks.
+    #[must_use]
+    pub fn new() -> Self {
+        Pipe::with_flags(0)
+    }
+
+    /// Descriptor of the end to read from.
+    #[must_use]
+    pub fn read_fd(&self) -> RawFd {
+        self.reader.as_raw_fd()
+    }
+
+    /// Descriptor of the end to write to.
+    #[must_use]
+    pub fn write_fd(&self) -> RawFd {
+        self.writer.as_raw_fd()
+    }
+
+    /// Bytes that can be read now.
+    #[must_use]
+    pub fn readable_bytes(&self) -> usize {
+        let mut bytes = 0_i32;
+        // SAFETY: FIONREAD writes an int.
+        let result = unsafe { libc::ioctl(self.read_fd(), libc::FIONREAD, &raw mut bytes) };
+        assert_eq!(result, 0);
+        bytes as usize
+    }
+}
+
+impl Default for Pipe {
+    fn default() -> Self {
+        Pipe::new()
+    }
+}
+
+/// A connected pair of Unix sockets of this type.
+///
+/// # Panics
+/// If there can be none.
+#[must_use]
+pub fn socket_pair(kind: i32) -> (OwnedFd, OwnedFd) {
+    let mut fds = [0; 2];
+    // SAFETY: `fds` has room for two.
+    let result =
+        unsafe { libc::socketpair(libc::AF_UNIX, kind | libc::SOCK_CLOEXEC, 0, fds.as_mut_ptr()) };
+    assert_eq!(result, 0, "socketpair: {}", std::io::Error::last_os_error());
+    // SAFETY: the descriptor is new, and no one else's.
+    let first = unsafe { OwnedFd::from_raw_fd(fds[0]) };
+    // SAFETY: as above.
+    let second = unsafe { OwnedFd::from_raw_fd(fds[1]) };
+    (first, second)
+}
+
+/// A request that keeps its worker busy: a write of more than a pipe holds.
+#[derive(Debug)]
+pub struct Busy {
+    pipe: Pipe,
+    bytes: Vec<u8>,
+    drained: usize,
+}
+
+impl Busy {
+    /// Nothing is submitted yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Busy { pipe: Pipe::new(), bytes: vec![0x5a; 256 << 10], drained: 0 }
+    }
+
+    /// The request to submit.
+    #[must_use]
+    pub fn request(&self) -> Request {
+        Request::write(self.pipe.write_fd(), &self.bytes).on_worker()
+    }
+
+    /// The descriptor that it writes to.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.pipe.write_fd()
+    }
+
+    /// Waits until a worker runs it.
+    pub fn wait_started(&self) {
+        until("the request has started", || self.pipe.readable_bytes() > 0);
+    }
+
+    /// Lets it end. Returns its result.
+    ///
+    /// # Panics
+    /// If it does not write what it should.
+    pub fn release(&mut self) -> i64 {
+        let mut buffer = vec![0; self.bytes.len() - self.drained];
+        self.pipe.reader.read_exact(&mut buffer).expect("the worker writes everything");
+        self.drained = self.bytes.len();
+        self.bytes.len() as i64
+    }
+}
+
+impl Default for Busy {
+    fn default() -> Self {
+        Busy::new()
+    }
+}
+
+/// A new file in the test's directory with these contents.
+///
+/// # Panics
+/// If it cannot be made.
+#[must_use]
+pub fn file_with(env: &Env<'_>, name: &str, contents: &[u8]) -> (PathBuf, File) {
+    let path = env.dir.join(name);
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    file.write_all(contents).expect("the contents are written");
+    (path, file)
+}
+
+/// An eventfd that does not block, at 0.
+///
+/// # Panics
+/// If there can be none.
+#[must_use]
+pub fn eventfd() -> File {
+    // SAFETY: takes two numbers.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    assert!(fd >= 0, "eventfd: {}", std::io::Error::last_os_error());
+    // SAFETY: the descriptor is new, and no one else's.
+    unsafe { File::from_raw_fd(fd) }
+}
+
+/// What an eventfd has counted since it was last asked.
+///
+/// # Panics
+/// If it cannot be read.
+pub fn eventfd_count(mut eventfd: &File) -> u64 {
+    let mut count = [0; 8];
+    match eventfd.read(&mut count) {
+        Ok(8) => u64::from_ne_bytes(count),
+        Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => 0,
+        other => panic!("an eventfd gave {other:?}"),
+    }
+}
+
+/// Names of the entries of a directory of /proc/self.
+///
+/// # Panics
+/// If it cannot be read.
+#[must_use]
+pub fn proc_self(name: &str) -> Vec<String> {
+    std::fs::read_dir(format!("/proc/self/{name}"))
+        .expect("/proc is mounted")
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+        .collect()
+}
+
+/// State of a thread of this process, as in proc(5): `S` sleeps.
+#[must_use]
+pub fn thread_state(tid: i32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Id of the calling thread.
+#[must_use]
+pub fn gettid() -> i32 {
+    // SAFETY: asks for a number.
+    unsafe { libc::gettid() }
+}
