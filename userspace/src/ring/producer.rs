@@ -97,6 +97,12 @@ impl<M: Memory> Producer<M> {
         count
     }
 
+    /// Bytes of events that consumers have not taken. Stale at once; a bad head
+    /// counts as nothing.
+    pub fn used_bytes(&mut self) -> u32 {
+        if self.refresh_head() { distance::<M>(self.head, self.tail) } else { 0 }
+    }
+
     /// Whether a consumer wants to be told of what was just published, or of a
     /// flag that was just set.
     ///

@@ -128,6 +128,11 @@ impl<M: Memory> Sink<M> {
         self.producer.available_events(limit)
     }
 
+    /// As [`Producer::used_bytes`]; what waits on the list does not count.
+    pub fn used_bytes(&mut self) -> u32 {
+        self.producer.used_bytes()
+    }
+
     /// As [`Producer::should_notify`].
     #[must_use = "true: a consumer waits to be told"]
     pub fn should_notify(&self) -> bool {
