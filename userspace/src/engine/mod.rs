@@ -60,6 +60,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use wait::Clock;
 
 /// A context of the in-process implementation.
 ///
@@ -147,9 +148,10 @@ impl Backend for Engine {
         events: Option<&mut [u8]>,
     ) -> Result<Got, Errno> {
         self.in_its_process()?;
+        let clock = Clock::new(wait);
         // SAFETY: the caller vouches for the addresses.
         let submitted = unsafe { submit::submit(&self.shared, iocbs) }?;
-        match wait::wait(&self.shared, wait, events) {
+        match wait::wait(&self.shared, wait, clock, events) {
             Ok(copied) => {
                 Ok(Got { submitted, bytes: copied.bytes, events: copied.events, ended: None })
             }

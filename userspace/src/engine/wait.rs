@@ -25,8 +25,11 @@ pub(super) struct Copied {
     pub(super) events: u32,
 }
 
-/// When a wait is over.
-struct Clock {
+/// When a wait is over, counted from the call.
+///
+/// SPEC: R-GET-11, R-GET-12
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
     deadline: Option<u64>,
     /// From when on one event is enough.
     gather: Option<u64>,
@@ -47,6 +50,7 @@ enum Slept {
 pub(super) fn wait(
     shared: &Shared,
     wait: &Wait<'_>,
+    clock: Clock,
     buffer: Option<&mut [u8]>,
 ) -> Result<Copied, Errno> {
     // SPEC: R-GET-5
@@ -54,11 +58,10 @@ pub(super) fn wait(
     match (wait.id, buffer) {
         (Some(_), Some(_)) => Err(Errno(EINVAL)),
         (Some(id), None) => {
-            let deadline = clock::deadline(wait.timeout);
-            wait_for_end(shared, id, deadline, wait.sigmask).map(|()| Copied::default())
+            wait_for_end(shared, id, clock.deadline, wait.sigmask).map(|()| Copied::default())
         }
-        (None, Some(buffer)) => copy_events(shared, wait, buffer),
-        (None, None) => wait_for_events(shared, wait).map(|()| Copied::default()),
+        (None, Some(buffer)) => copy_events(shared, wait, clock, buffer),
+        (None, None) => wait_for_events(shared, wait, clock).map(|()| Copied::default()),
     }
 }
 
@@ -87,8 +90,7 @@ pub(super) fn wait_for_end(
 }
 
 /// Waits until events are available, and takes none.
-fn wait_for_events(shared: &Shared, wait: &Wait<'_>) -> Result<(), Errno> {
-    let clock = Clock::new(wait);
+fn wait_for_events(shared: &Shared, wait: &Wait<'_>, clock: Clock) -> Result<(), Errno> {
     loop {
         let needed = clock.needed(wait.min_events) as usize;
         let mut context = shared.lock();
@@ -109,8 +111,12 @@ fn wait_for_events(shared: &Shared, wait: &Wait<'_>) -> Result<(), Errno> {
 /// Waits for events and copies them out, all that are there and fit.
 ///
 /// SPEC: R-GET-3, R-GET-6, R-GET-7, R-GET-8
-fn copy_events(shared: &Shared, wait: &Wait<'_>, buffer: &mut [u8]) -> Result<Copied, Errno> {
-    let clock = Clock::new(wait);
+fn copy_events(
+    shared: &Shared,
+    wait: &Wait<'_>,
+    clock: Clock,
+    buffer: &mut [u8],
+) -> Result<Copied, Errno> {
     let mut copied = Copied::default();
     loop {
         let full = copy_available(shared, buffer, &mut copied);
@@ -221,7 +227,8 @@ impl Copied {
 }
 
 impl Clock {
-    fn new(wait: &Wait<'_>) -> Self {
+    /// Begins to count for `wait`.
+    pub(super) fn new(wait: &Wait<'_>) -> Self {
         let gather = (!wait.gather.is_zero()).then(|| clock::after(wait.gather));
         Clock { deadline: clock::deadline(wait.timeout), gather }
     }
