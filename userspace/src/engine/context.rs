@@ -96,6 +96,19 @@ impl Shared {
         }
     }
 
+    /// As [`Shared::tell`], for a thread that needs the lock again: it keeps it
+    /// if there is nobody to tell.
+    pub(super) fn tell_between<'a>(
+        &'a self,
+        context: MutexGuard<'a, Context>,
+    ) -> MutexGuard<'a, Context> {
+        if context.waiters.is_empty() && !context.watched {
+            return context;
+        }
+        self.tell(context);
+        self.lock()
+    }
+
     /// Tells the waiters whose wait is satisfied, after releasing the lock.
     #[cold]
     pub(super) fn tell_waiters<'a>(&'a self, mut context: MutexGuard<'a, Context>) {
@@ -163,7 +176,13 @@ impl Context {
 
     /// Takes out the waiters that are satisfied now.
     fn satisfied(&mut self) -> Round {
-        let available = self.available(self.waiters.wanted_events());
+        // Counting walks the ring: not before there can be enough.
+        let most =
+            self.sink.overflow_events() + self.sink.used_bytes() as usize / event::HEADER_BYTES;
+        let available = match self.waiters.least_events() {
+            Some(least) if least <= most => self.available(self.waiters.wanted_events()),
+            _ => 0,
+        };
         let slots = &self.slots;
         self.waiters.satisfied(available, |id| slots.known(id.get()) == Known::Ended)
     }

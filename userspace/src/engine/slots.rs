@@ -7,6 +7,7 @@
 //! SPEC: sections 6.5 (ids), 9.1 (R-CANCEL-1, R-CANCEL-8).
 
 use std::collections::TryReserveError;
+use std::num::{NonZeroU32, NonZeroU64};
 
 /// Low bits of an id that hold the slot's number plus one.
 const SLOT_BITS: u32 = 21;
@@ -19,24 +20,25 @@ const _: () = assert!(aio2_abi::setup::MAX_REQUESTS < 1 << SLOT_BITS);
 
 /// The id of a request: never 0, never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Id(u64);
+pub(super) struct Id(NonZeroU64);
 
 impl Id {
     fn new(slot: u32, generation: u64) -> Self {
-        Id(generation << SLOT_BITS | u64::from(slot + 1))
+        let number = NonZeroU32::MIN.saturating_add(slot);
+        Id(NonZeroU64::from(number) | generation << SLOT_BITS)
     }
 
     /// As it stands in an iocb.
     pub(super) fn get(self) -> u64 {
-        self.0
+        self.0.get()
     }
 
     fn slot(self) -> usize {
-        (self.0 & ((1 << SLOT_BITS) - 1)) as usize - 1
+        (self.get() & ((1 << SLOT_BITS) - 1)) as usize - 1
     }
 
     fn generation(self) -> u64 {
-        self.0 >> SLOT_BITS
+        self.get() >> SLOT_BITS
     }
 }
 
@@ -199,10 +201,10 @@ impl<J> Slots<J> {
     ///
     /// SPEC: R-GET-10, R-ID-2
     pub(super) fn known(&self, id: u64) -> Known {
-        if id & ((1 << SLOT_BITS) - 1) == 0 {
-            return Known::Never;
-        }
-        let id = Id(id);
+        let id = match NonZeroU64::new(id) {
+            Some(number) if id & ((1 << SLOT_BITS) - 1) != 0 => Id(number),
+            _ => return Known::Never,
+        };
         match self.slots.get(id.slot()) {
             None => Known::Never,
             Some(slot) if id.generation() > slot.generation || id.generation() == 0 => Known::Never,

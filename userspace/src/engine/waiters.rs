@@ -74,6 +74,16 @@ impl Waiters {
         place.is_none()
     }
 
+    /// Fewest events that satisfy anyone, with those that are promised; none
+    /// if nobody waits for events.
+    pub(super) fn least_events(&self) -> Option<usize> {
+        let events = self.waiters.iter().filter_map(|w| match w.wants {
+            Wants::Events(n) => Some(n),
+            Wants::End(_) => None,
+        });
+        events.min().map(|least| least.saturating_add(self.promised))
+    }
+
     /// Most events that it matters to count: more would satisfy all.
     pub(super) fn wanted_events(&self) -> usize {
         self.waiters.iter().fold(self.promised, |sum, w| match w.wants {

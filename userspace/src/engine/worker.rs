@@ -110,8 +110,7 @@ fn work(shared: &Shared) {
             context = shared.lock();
             context.publish(&room[..words], 1, request.event_bytes as usize);
             context.slots.end(id);
-            shared.tell(context);
-            context = shared.lock();
+            context = shared.tell_between(context);
         }
         if context.workers.stopping {
             break;
