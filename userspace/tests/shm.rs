@@ -243,3 +243,21 @@ fn vm_flags(smaps: &str, address: usize) -> &str {
     }
     panic!("no mapping at {address:#x}");
 }
+
+// SPEC: R-OVF-7
+#[test]
+fn another_process_that_is_stopped_loses_nothing() {
+    // Built beside the tests, unless only these are asked for.
+    let example = std::env::current_exe()
+        .ok()
+        .and_then(|test| Some(test.parent()?.parent()?.join("examples/logring")))
+        .filter(|path| path.exists());
+    let Some(example) = example else {
+        println!("SKIP: the example logring is not built");
+        return;
+    };
+    let output = Command::new(example).arg("100000").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("nothing was lost"), "{said}");
+}
