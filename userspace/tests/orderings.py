@@ -60,7 +60,7 @@ CHANGES = [
      "                Err(_) => 0,\n",
      "                Err(error) if view.head.load(Ordering::Acquire) == head => return Err(error),\n                Err(_) => 0,\n", True),
     ("empty without a second look at head", "consumer.rs",
-     "if now == head {", "if now == head || true {", False),
+     "if now == head {", "if now == head || true {", True),
     ("new events overtake the list", "sink.rs",
      "if sink.flush() && sink.producer.write", "if sink.producer.write", True),
     ("head not checked", "producer.rs",

@@ -28,7 +28,9 @@ pub struct ExclusiveConsumer<M: Memory> {
 
 impl<M: Memory> ExclusiveConsumer<M> {
     pub(super) fn new(memory: M, broken: Option<Corruption>) -> Self {
-        // Acquire: as in `Consumer::reap`, from which this one takes over.
+        // Acquire: as in `Consumer::reap`. Whoever hands over the only handle
+        // orders this already, so that no model fails without it; it is for a
+        // consumer that was in another process.
         let head = memory.view().head.load(Ordering::Acquire);
         Self { memory, head, known: 0, broken, one_thread: PhantomData }
     }
