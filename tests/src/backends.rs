@@ -4,7 +4,7 @@ use crate::env::{Factory, Skip};
 use aio2::backend::Backend;
 use aio2::engine::Engine;
 use aio2::error::Errno;
-use aio2::kernel::Probe;
+use aio2::kernel::{Kernel, Probe};
 use aio2_abi::setup::Setup;
 
 /// The in-process engine.
@@ -25,14 +25,32 @@ impl Factory for InProcess {
     }
 }
 
+/// The running kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Running;
+
+impl Factory for Running {
+    fn name(&self) -> &'static str {
+        "kernel"
+    }
+
+    fn create(&self, setup: &Setup) -> Result<Box<dyn Backend>, Errno> {
+        Kernel::new(setup).map(|kernel| Box::new(kernel) as Box<dyn Backend>)
+    }
+
+    fn probe(&self, setup: &Setup) -> Result<Setup, Errno> {
+        Kernel::resolve(setup)
+    }
+}
+
 /// The running kernel, if it has the calls.
 ///
 /// # Errors
 /// Why the suite cannot run on it.
 pub fn kernel() -> Result<Box<dyn Factory>, Skip> {
-    Err(Skip(match Probe::run() {
-        Probe::Available(_) => "this kernel has AIO2; the library has no backend for it yet".into(),
-        Probe::Refused(errno) => format!("this kernel refuses it: {errno}"),
-        Probe::NotImplemented => "this kernel has no AIO2".into(),
-    }))
+    match Probe::run() {
+        Probe::Available(_) => Ok(Box::new(Running)),
+        Probe::Refused(errno) => Err(Skip(format!("this kernel refuses it: {errno}"))),
+        Probe::NotImplemented => Err(Skip("this kernel has no AIO2".into())),
+    }
 }

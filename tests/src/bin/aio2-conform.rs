@@ -7,7 +7,7 @@
 //! `aio2-conform: backend=… ok=… failed=… skipped=…`. Exit status 1 if a test
 //! failed, 2 for bad usage.
 
-use aio2_conformance::backends::{self, InProcess};
+use aio2_conformance::backends::{self, InProcess, Running};
 use aio2_conformance::child;
 use aio2_conformance::env::Factory;
 use aio2_conformance::suite::{TESTS, Test, Verdict, run_all};
@@ -55,7 +55,7 @@ fn tell(test: &Test, verdict: &Verdict) {
 }
 
 fn main() -> ExitCode {
-    child::play_role(&[&InProcess]);
+    child::play_role(&[&InProcess, &Running]);
     let options = match options() {
         Ok(options) => options,
         Err(e) => {
