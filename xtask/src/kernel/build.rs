@@ -1,0 +1,149 @@
+//! Builds: one directory a configuration, continued when the series changes.
+
+use super::Workshop;
+use super::config::{self, Config};
+use super::series::hex;
+use super::tree::{self, Applied};
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// What a build was made from.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Built {
+    applied: Applied,
+    /// Hash of the configuration's fragments.
+    config: String,
+}
+
+/// A source tree and the directory to build it in.
+pub struct Build<'a> {
+    pub source: &'a Path,
+    pub dir: &'a Path,
+}
+
+/// The bzImage of the applied source; built unless it is there.
+pub fn image(shop: &Workshop, applied: &Applied, config: Config) -> Result<PathBuf> {
+    let fragments = config.fragments(shop);
+    let text = config::text(&fragments)?;
+    let built = Built { applied: applied.clone(), config: hex(&Sha256::digest(text.as_bytes())) };
+    let entry = format!("build-{config}");
+    let (source, dir) = (tree::source_dir(shop), shop.cache.path(&entry));
+    let image = dir.join("arch/x86/boot/bzImage");
+    if shop.cache.stamp::<Built>(&entry).as_ref() == Some(&built) && image.exists() {
+        return Ok(image);
+    }
+
+    let start = Instant::now();
+    shop.cache.clear_stamp(&entry)?;
+    let mut fresh = !dir.join(".config").exists();
+    loop {
+        if fresh {
+            shop.cache.empty(&entry)?;
+        }
+        let how = if fresh { "from nothing" } else { "continued" };
+        println!("building {config}, {how}, in {}", dir.display());
+        let build = Build { source: &source, dir: &dir };
+        let result = build.configure(&fragments, &text).and_then(|()| build.make(&["bzImage"]));
+        match result {
+            Ok(()) => break,
+            Err(e) if fresh || is_fault_of_source(&dir) => return Err(e),
+            Err(e) => {
+                eprintln!("{e:#}\nthe build that was there may be broken: once more from nothing");
+                fresh = true;
+            }
+        }
+    }
+    shop.cache.set_stamp(&entry, &built)?;
+    println!("built {config} in {} s", start.elapsed().as_secs());
+    Ok(image)
+}
+
+impl Build<'_> {
+    /// Writes `.config`: tinyconfig with the fragments, whose text is `text`.
+    pub fn configure(&self, fragments: &[PathBuf], text: &str) -> Result<()> {
+        self.make(&["tinyconfig"])?;
+        let merge = Command::new(self.source.join("scripts/kconfig/merge_config.sh"))
+            .current_dir(self.source)
+            .args(["-m", "-O"])
+            .arg(self.dir)
+            .arg(self.dir.join(".config"))
+            .args(fragments)
+            .stdout(Stdio::null())
+            .status()?;
+        if !merge.success() {
+            bail!("merge_config.sh of {} failed", self.source.display());
+        }
+        self.make(&["olddefconfig"])?;
+        let has_aio2 = self.source.join("fs/aio2/Kconfig").exists()
+            || self.source.join("fs/aio2/Makefile").exists();
+        config::verify(self.dir, text, (!has_aio2).then_some("CONFIG_AIO2"))
+    }
+
+    /// Runs make on all processors; what it says goes to `make.log`.
+    pub fn make(&self, args: &[&str]) -> Result<()> {
+        let path = self.dir.join("make.log");
+        let log = File::create(&path).with_context(|| path.display().to_string())?;
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        let status = Command::new("make")
+            .arg("-C")
+            .arg(self.source)
+            .arg(format!("O={}", self.dir.display()))
+            .arg(format!("-j{jobs}"))
+            .arg("--output-sync=target")
+            .args(args)
+            // The same source gives the same bytes.
+            .env("KBUILD_BUILD_TIMESTAMP", "2020-01-01")
+            .env("KBUILD_BUILD_USER", "aio2")
+            .env("KBUILD_BUILD_HOST", "aio2")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .status()
+            .context("make cannot be run")?;
+        if status.success() {
+            return Ok(());
+        }
+        let said = fs::read_to_string(&path).unwrap_or_default();
+        bail!(
+            "make {} failed in {}:\n{}",
+            args.join(" "),
+            self.dir.display(),
+            errors(&said).join("\n")
+        )
+    }
+}
+
+/// Whether the compiler refused the source, so that building it again is vain.
+fn is_fault_of_source(dir: &Path) -> bool {
+    fs::read_to_string(dir.join("make.log")).is_ok_and(|log| log.contains(" error: "))
+}
+
+/// The lines of a make log that tell why it failed, with what surrounds them;
+/// its end if there are none.
+fn errors(log: &str) -> Vec<&str> {
+    let lines: Vec<&str> = log.lines().collect();
+    let is_error = |l: &&str| l.contains("error:") || l.contains("undefined reference");
+    let first = lines.iter().position(is_error);
+    match first {
+        Some(at) => lines[at.saturating_sub(5)..lines.len().min(at + 35)].to_vec(),
+        None => lines[lines.len().saturating_sub(30)..].to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_error_is_told_rather_than_the_end() {
+        let mut log = String::from("  CC x\nx.c:1:2: error: no\n");
+        log += &"more\n".repeat(100);
+        assert_eq!(errors(&log)[1], "x.c:1:2: error: no");
+        assert_eq!(errors("a\nb").last(), Some(&"b"));
+    }
+}

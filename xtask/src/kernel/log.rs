@@ -1,0 +1,188 @@
+//! Reads a guest's console for what a healthy kernel never says.
+//!
+//! Every line is looked at; nothing is excused here. A fault is reported with
+//! the lines after it, since the first line of a splat says little.
+
+use std::fmt;
+
+/// What kind of trouble a line tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Bug,
+    Warning,
+    Kasan,
+    Kcsan,
+    Ubsan,
+    Lockdep,
+    Rcu,
+    Leak,
+    Hang,
+    Debug,
+}
+
+/// What a line must contain, the more telling first.
+const SIGNS: &[(Kind, &str)] = &[
+    (Kind::Kasan, "KASAN:"),
+    (Kind::Kcsan, "KCSAN:"),
+    (Kind::Ubsan, "UBSAN:"),
+    (Kind::Lockdep, "possible circular locking dependency"),
+    (Kind::Lockdep, "possible recursive locking"),
+    (Kind::Lockdep, "possible irq lock inversion"),
+    (Kind::Lockdep, "-safe -> "),
+    (Kind::Lockdep, "inconsistent lock state"),
+    (Kind::Lockdep, "Invalid wait context"),
+    (Kind::Lockdep, "bad unlock balance"),
+    (Kind::Lockdep, "held lock freed"),
+    (Kind::Lockdep, "lock held when returning to user space"),
+    (Kind::Lockdep, "lock(s) held at exit"),
+    (Kind::Lockdep, "locks held at exit"),
+    (Kind::Lockdep, "trying to register non-static key"),
+    (Kind::Lockdep, "turning off the locking correctness validator"),
+    (Kind::Lockdep, "DEBUG_LOCKS_WARN_ON"),
+    (Kind::Rcu, "suspicious RCU usage"),
+    (Kind::Rcu, "rcu: INFO:"),
+    (Kind::Rcu, "detected stall"),
+    (Kind::Rcu, "Illegal context switch in RCU"),
+    (Kind::Leak, "new suspicious memory leak"),
+    (Kind::Leak, "unreferenced object"),
+    (Kind::Leak, "Objects remaining"),
+    (Kind::Leak, "percpu ref"),
+    (Kind::Hang, "blocked for more than"),
+    (Kind::Hang, "soft lockup"),
+    (Kind::Hang, "hard LOCKUP"),
+    (Kind::Hang, "workqueue lockup"),
+    (Kind::Debug, "ODEBUG:"),
+    (Kind::Debug, "list_add corruption"),
+    (Kind::Debug, "list_del corruption"),
+    (Kind::Debug, "refcount_t:"),
+    (Kind::Bug, "BUG"),
+    (Kind::Bug, "Oops"),
+    (Kind::Bug, "general protection fault"),
+    (Kind::Bug, "Kernel panic"),
+    (Kind::Bug, "double fault"),
+    (Kind::Bug, "segfault at"),
+    (Kind::Bug, "Out of memory"),
+    (Kind::Warning, "WARNING:"),
+];
+
+/// A line that tells of trouble.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fault<'a> {
+    pub kind: Kind,
+    /// Line number, from 1.
+    pub at: usize,
+    /// The line, and some that follow.
+    pub lines: Vec<&'a str>,
+}
+
+/// Lines of a splat that are shown.
+const SHOWN: usize = 25;
+
+/// All faults in a console log. What stands within the lines shown of one
+/// fault is part of it, unless it is of another kind.
+pub fn faults(log: &str) -> Vec<Fault<'_>> {
+    let lines: Vec<&str> = log.lines().collect();
+    let mut faults: Vec<Fault<'_>> = Vec::new();
+    for (i, line) in lines.iter().enumerate() {
+        let Some((kind, _)) = SIGNS.iter().find(|(_, sign)| line.contains(sign)) else { continue };
+        let told = faults.iter().any(|f| f.kind == *kind && i < f.at - 1 + f.lines.len());
+        if !told {
+            let end = lines.len().min(i + SHOWN);
+            faults.push(Fault { kind: *kind, at: i + 1, lines: lines[i..end].to_vec() });
+        }
+    }
+    faults
+}
+
+impl fmt::Display for Fault<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:?}, line {} of the console:", self.kind, self.at)?;
+        self.lines.iter().try_for_each(|line| writeln!(f, "    {line}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A boot without trouble, with the lines in it that look like some.
+    const CLEAN: &str = "\
+[    0.000000] Linux version 6.12.117 (aio2@aio2) (gcc (Debian 12.2.0-14) 12.2.0) #1 SMP
+[    0.000000] Command line: console=ttyS0 panic=-1 oops=panic
+[    0.000000] kasan: KernelAddressSanitizer initialized (generic)
+[    0.010000] rcu: \tRCU lockdep checking is enabled.
+[    0.010000] Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar
+[    0.010000] Debug: unmapping init [mem 0x1-0x2]
+[    0.020000] kcsan: enabled early
+[    0.020000] kcsan: selftest: 3/3 tests passed
+[    0.020000] kmemleak: Kernel memory leak detector initialized (mem pool available: 15679)
+[    0.100000] rcu: Hierarchical SRCU implementation.
+[    0.200000] ACPI: bus type PCI registered
+[    0.300000] EXT4-fs (vda): mounted filesystem r/w with ordered data mode.
+[    0.400000] reboot: Power down
+";
+
+    /// One line for each kind, as the kernel prints it.
+    const PLANTED: &[(Kind, &str)] = &[
+        (Kind::Bug, "[    1.0] BUG: kernel NULL pointer dereference, address: 0000000000000008"),
+        (Kind::Bug, "[    1.0] kernel BUG at fs/aio2/ring.c:77!"),
+        (Kind::Bug, "[    1.0] BUG: sleeping function called from invalid context at mm/util.c:1"),
+        (Kind::Bug, "[    1.0] BUG: scheduling while atomic: init/1/0x00000002"),
+        (Kind::Bug, "[    1.0] Oops: general protection fault, probably for non-canonical address"),
+        (Kind::Bug, "[    1.0] Kernel panic - not syncing: Attempted to kill init!"),
+        (Kind::Warning, "[    1.0] WARNING: CPU: 1 PID: 7 at fs/aio2/ctx.c:12 aio2_free+0x1/0x2"),
+        (Kind::Kasan, "[    1.0] BUG: KASAN: slab-use-after-free in aio2_publish+0x1/0x2"),
+        (Kind::Kcsan, "[    1.0] BUG: KCSAN: data-race in aio2_publish / aio2_reap"),
+        (Kind::Ubsan, "[    1.0] UBSAN: shift-out-of-bounds in fs/aio2/ring.c:3:2"),
+        (Kind::Lockdep, "[    1.0] WARNING: possible circular locking dependency detected"),
+        (Kind::Lockdep, "[    1.0] WARNING: inconsistent lock state"),
+        (Kind::Lockdep, "[    1.0] [ BUG: Invalid wait context ]"),
+        (Kind::Lockdep, "[    1.0] WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected"),
+        (Kind::Lockdep, "[    1.0] WARNING: lock held when returning to user space!"),
+        (Kind::Rcu, "[    1.0] WARNING: suspicious RCU usage"),
+        (Kind::Rcu, "[    1.0] rcu: INFO: rcu_preempt self-detected stall on CPU"),
+        (Kind::Leak, "[    1.0] kmemleak: 3 new suspicious memory leaks (see /sys/kernel/debug)"),
+        (Kind::Leak, "unreferenced object 0xffff888003a4c000 (size 1024):"),
+        (
+            Kind::Leak,
+            "[    1.0] BUG aio2_req (Not tainted): Objects remaining on __kmem_cache_shutdown()",
+        ),
+        (Kind::Hang, "[    1.0] INFO: task aio2-conform:77 blocked for more than 120 seconds."),
+        (Kind::Hang, "[    1.0] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [swapper/0:1]"),
+        (Kind::Debug, "[    1.0] ODEBUG: free active (active state 0) object type: timer_list"),
+        (Kind::Debug, "[    1.0] refcount_t: underflow; use-after-free."),
+        (Kind::Debug, "[    1.0] list_del corruption. prev->next should be 1, but was 2"),
+    ];
+
+    #[test]
+    fn a_clean_boot_has_no_fault() {
+        assert_eq!(faults(CLEAN), []);
+    }
+
+    #[test]
+    fn each_planted_line_is_found_and_named() {
+        for (kind, line) in PLANTED {
+            let log = format!("{CLEAN}{line}\n{CLEAN}");
+            let found = faults(&log);
+            assert_eq!(found.len(), 1, "{line}");
+            assert_eq!((found[0].kind, found[0].at), (*kind, CLEAN.lines().count() + 1), "{line}");
+            assert_eq!(found[0].lines[0], *line);
+        }
+    }
+
+    #[test]
+    fn every_sign_is_one_that_finds_its_line() {
+        for (kind, sign) in SIGNS {
+            let log = format!("[    1.0] x {sign} y");
+            let found = faults(&log);
+            assert_eq!(found.first().map(|f| f.kind), Some(*kind), "{sign}");
+        }
+    }
+
+    #[test]
+    fn a_second_splat_is_told_apart() {
+        let splat = format!("{}\n{}", PLANTED[0].1, " [    1.0] Call Trace:\n".repeat(SHOWN));
+        assert_eq!(faults(&format!("{splat}{splat}")).len(), 2);
+        assert_eq!(faults(&format!("{0}\n{0}\n", PLANTED[0].1)).len(), 1);
+    }
+}

@@ -1,0 +1,113 @@
+//! What the steps need of the system, and where Debian has it.
+
+use anyhow::{Result, bail};
+use std::path::Path;
+use xshell::{Shell, cmd};
+
+/// A file that is there when its package is installed.
+struct Need {
+    /// An absolute path, or the name of a program.
+    file: &'static str,
+    package: &'static str,
+}
+
+const fn need(file: &'static str, package: &'static str) -> Need {
+    Need { file, package }
+}
+
+/// To unpack, patch and build.
+const BUILD: &[Need] = &[
+    need("git", "git"),
+    need("gcc", "gcc"),
+    need("make", "make"),
+    need("perl", "perl"),
+    need("flex", "flex"),
+    need("bison", "bison"),
+    need("bc", "bc"),
+    need("xz", "xz-utils"),
+    need("cpio", "cpio"),
+    need("/usr/include/libelf.h", "libelf-dev"),
+    need("/usr/include/openssl/ssl.h", "libssl-dev"),
+];
+/// To boot.
+const GUEST: &[Need] = &[
+    need("qemu-system-x86_64", "qemu-system-x86"),
+    need("cpio", "cpio"),
+    need("gzip", "gzip"),
+    need("mke2fs", "e2fsprogs"),
+];
+/// To check.
+const CHECK: &[Need] = &[need("perl", "perl"), need("sparse", "sparse")];
+
+impl Need {
+    fn is_met(&self) -> bool {
+        if self.file.starts_with('/') {
+            return Path::new(self.file).exists();
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        // An ordinary user's PATH may lack the last two.
+        std::env::split_paths(&path)
+            .chain(["/usr/sbin".into(), "/sbin".into()])
+            .any(|dir| dir.join(self.file).is_file())
+    }
+}
+
+/// Sees to it that source and tools for building are there.
+pub fn for_build(sh: &Shell, source_package: &str, tarball: &Path) -> Result<()> {
+    let mut missing = missing(BUILD);
+    if !tarball.exists() {
+        missing.push(source_package);
+    }
+    install(sh, &missing)
+}
+
+/// Sees to it that what runs a guest is there.
+pub fn for_guest(sh: &Shell) -> Result<()> {
+    install(sh, &missing(GUEST))
+}
+
+/// Sees to it that the checkers are there.
+pub fn for_check(sh: &Shell) -> Result<()> {
+    install(sh, &missing(CHECK))
+}
+
+fn missing(needs: &[Need]) -> Vec<&'static str> {
+    needs.iter().filter(|n| !n.is_met()).map(|n| n.package).collect()
+}
+
+/// Installs packages as root; says what to install otherwise.
+fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    let is_root = cmd!(sh, "id -u").quiet().read()? == "0";
+    if !is_root || !Path::new("/usr/bin/apt-get").exists() {
+        bail!(
+            "missing: {list}. As root on Debian this would install them itself; otherwise: \
+             sudo apt-get install --no-install-recommends {list}"
+        );
+    }
+    println!("installing {list}");
+    let _env = sh.push_env("DEBIAN_FRONTEND", "noninteractive");
+    cmd!(sh, "apt-get -q=2 update").quiet().run()?;
+    cmd!(sh, "apt-get -q=2 install --no-install-recommends {packages...}").quiet().run()?;
+    Ok(())
+}
+
+/// The installed version of a Debian package, if dpkg knows one.
+pub fn installed_version(sh: &Shell, package: &str) -> Option<String> {
+    let format = "${Version}";
+    cmd!(sh, "dpkg-query -W -f {format} {package}").quiet().ignore_stderr().read().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_missing_by_its_package() {
+        let needs = [need("/", "base-files"), need("no such program", "unheard-of")];
+        assert_eq!(missing(&needs), ["unheard-of"]);
+    }
+}

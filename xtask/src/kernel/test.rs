@@ -1,0 +1,126 @@
+//! `cargo xtask kernel test`: the suite in the guest, and what the log says.
+
+use super::boot::{Machine, tail};
+use super::config::Config;
+use super::guest::{self, Program};
+use super::report::Report;
+use super::{Workshop, log, packages};
+use anyhow::{Result, bail};
+use std::time::{Duration, Instant};
+
+/// What to test, and how.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Configurations of the kernel, built if need be
+    #[arg(default_value = "minimal")]
+    configs: Vec<Config>,
+    /// Seconds after which the machine is ended
+    #[arg(long, default_value_t = 900)]
+    timeout: u64,
+    /// Write this line to the kernel's log: the test must fail if it tells of trouble
+    #[arg(long, value_name = "LINE")]
+    plant: Option<String>,
+    /// Print the console's log too
+    #[arg(long)]
+    verbose: bool,
+    /// Arguments for the suite
+    #[arg(last = true)]
+    suite: Vec<String>,
+}
+
+/// The conformance suite.
+const SUITE: Program = Program { package: "aio2-conformance", binary: "aio2-conform" };
+/// Completions of the null block device come from a timer's interrupt, late
+/// enough to be waited for.
+const APPEND: &str = "null_blk.irqmode=2 null_blk.completion_nsec=1000000";
+
+/// The engine runs in the guest too, so that a difference is the kernel's.
+const BACKENDS: [&str; 2] = ["engine", "kernel"];
+
+pub fn run(shop: &Workshop, args: &Args) -> Result<()> {
+    packages::for_guest(&shop.sh)?;
+    let mut failed = Vec::new();
+    for &config in &args.configs {
+        let wrong = test(shop, args, config)?;
+        for line in &wrong {
+            println!("{config}: {line}");
+        }
+        println!("{config}: {}", if wrong.is_empty() { "ok" } else { "FAILED" });
+        if !wrong.is_empty() {
+            failed.push(config.name());
+        }
+    }
+    if !failed.is_empty() {
+        bail!("the suite failed on {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+/// Runs the suite on a kernel; returns what was wrong.
+fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
+    let kernel = shop.kernel(config)?;
+    let dir = tempfile::tempdir()?;
+    let mut commands: Vec<String> =
+        BACKENDS.iter().map(|backend| suite_command(backend, &args.suite)).collect();
+    commands.extend(args.plant.as_ref().map(|line| format!("{} {line}", aio2_guest::PLANT)));
+    let machine = Machine {
+        kernel,
+        initrd: guest::initrd(shop, dir.path(), &[SUITE], &commands)?,
+        disk: Some(guest::disk(dir.path())?),
+        append: APPEND.into(),
+        counted: false,
+        timeout: Duration::from_secs(args.timeout),
+    };
+    let start = Instant::now();
+    let output = machine.run(dir.path())?;
+    let report = Report::parse(&output.report);
+    for ran in &report.commands {
+        println!("{config}: {}\n{}", ran.command, ran.output);
+    }
+    if args.verbose {
+        println!("{}", output.console);
+    }
+    println!("{config}: {} s in the guest", start.elapsed().as_secs());
+
+    let mut wrong: Vec<String> =
+        log::faults(&output.console).iter().map(ToString::to_string).collect();
+    wrong.extend(report.complaints());
+    for backend in BACKENDS {
+        if !report.commands.iter().any(|ran| passed(&ran.output, backend) > 0) {
+            wrong.push(format!("no test of the suite passed on the {backend}"));
+        }
+    }
+    if output.timed_out {
+        wrong.push(format!("not off after {} s (--timeout)", args.timeout));
+    }
+    if !report.done {
+        wrong.push(format!("the console's end:\n{}", tail(&output.console, 40)));
+    }
+    Ok(wrong)
+}
+
+/// The command that runs the suite on a backend, in a directory of its own.
+fn suite_command(backend: &str, extra: &[String]) -> String {
+    let dir = format!("/mnt/ext4/{backend}");
+    format!("/bin/{} --backend {backend} --dir {dir} {}", SUITE.binary, extra.join(" "))
+}
+
+/// How many tests passed on a backend, as the suite's closing line says.
+fn passed(output: &str, backend: &str) -> u64 {
+    let start = format!("{}: backend={backend} ok=", SUITE.binary);
+    let rest = output.lines().find_map(|line| line.strip_prefix(&start));
+    rest.and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suite_that_was_skipped_has_not_passed() {
+        let said = "ok a\nSKIP backend kernel: no AIO2\naio2-conform: backend=kernel ok=0 failed=0 skipped=9\n";
+        assert_eq!(passed(said, "kernel"), 0);
+        assert_eq!(passed("aio2-conform: backend=kernel ok=12 failed=0 skipped=0", "kernel"), 12);
+        assert_eq!(passed("", "kernel"), 0);
+    }
+}
