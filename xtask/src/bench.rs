@@ -3,6 +3,7 @@
 //! Each benchmark measures its baselines in the same run, in turns. They are
 //! not tests: nothing passes or fails by speed.
 
+use crate::kernel;
 use anyhow::{Result, bail};
 use std::process::Command;
 
@@ -12,12 +13,18 @@ pub struct Args {
     /// The ring against other queues, the engine against the kernel's interfaces; both if none is named
     #[arg(value_parser = ["ring", "engine"])]
     which: Vec<String>,
+    /// Instead, count instructions in a guest with the kernel series
+    #[arg(long, value_name = "CONFIG", num_args = 0..=1, default_missing_value = "perf")]
+    kernel: Option<kernel::Config>,
     /// Print one JSON object a line instead of tables
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(config) = args.kernel {
+        return kernel::bench(args.json, config);
+    }
     let mut benches: Vec<&str> = args.which.iter().map(String::as_str).collect();
     if benches.is_empty() {
         benches = vec!["ring", "engine"];

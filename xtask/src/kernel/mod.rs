@@ -11,6 +11,7 @@ mod cache;
 mod check;
 mod config;
 mod guest;
+mod icount;
 mod log;
 mod packages;
 mod report;
@@ -21,7 +22,8 @@ mod tree;
 
 use anyhow::{Context, Result};
 use cache::Cache;
-use config::Config;
+pub use config::Config;
+pub use icount::run as bench;
 use series::Series;
 use std::path::{Path, PathBuf};
 use xshell::Shell;
