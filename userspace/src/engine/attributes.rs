@@ -38,6 +38,8 @@ pub(super) struct Plan {
     handled: u64,
     /// Those whose payload is bad.
     bad: u64,
+    /// Those without which the request must not run.
+    required: u64,
     /// Those that have to be measured for a return.
     measured: u64,
     /// The hint of CACHE.
@@ -58,6 +60,7 @@ impl Plan {
             nr_returns: 0,
             handled: 0,
             bad: 0,
+            required: 0,
             measured: 0,
             hint: attr::CACHE_NORMAL,
             ioprio: 0,
@@ -67,11 +70,9 @@ impl Plan {
             let refused = plan.add(&a, operation);
             // SPEC: R-ATTR-3, R-ATTR-4, R-AFTER-6
             let required = a.flags.contains(Flags::REQUIRED) || ALWAYS_REQUIRED & bit(a.id) != 0;
-            if let Err(errno) = refused
-                && required
-                && verdict.is_ok()
-            {
-                verdict = Err(errno);
+            if required {
+                plan.required |= bit(a.id);
+                verdict = verdict.and(refused);
             }
         }
         (plan, verdict)
@@ -152,6 +153,11 @@ impl Plan {
         (self.handled & bit(attr::PRIORITY) != 0).then_some(self.ioprio)
     }
 
+    /// Whether the request must not run if its priority cannot be set.
+    pub(super) fn requires_priority(&self) -> bool {
+        self.required & bit(attr::PRIORITY) != 0
+    }
+
     /// Whether the pages have to be dropped behind the transfer.
     pub(super) fn drops_behind(&self) -> bool {
         self.handled & bit(attr::CACHE) != 0 && self.hint == attr::CACHE_DROP
@@ -184,9 +190,10 @@ impl Plan {
             (0, bytes.len())
         };
         match id {
-            attr::PRIORITY => (-outcome.priority_errno, 0),
             attr::TAG => (0, 0),
+            attr::PRIORITY if outcome.priority_errno != 0 => (-outcome.priority_errno, 0),
             _ if !outcome.ran => (-ENODATA, 0),
+            attr::PRIORITY => (0, 0),
             attr::TIMING => say(outcome.timing.as_bytes()),
             attr::PATH => say(outcome.path.as_bytes()),
             _ if outcome.result < 0 => (-ENODATA, 0),

@@ -283,11 +283,15 @@ pub(super) fn run_here(
             if place == attr::PATH_WORKER { clock::now() } else { progress.submitted };
     }
     let priority = request.plan.as_ref().and_then(|plan| plan.ioprio()).map(Priority::set);
-    let result = run_blocking(request, progress, runner);
     let priority_errno = match priority {
         Some(Err(errno)) => errno,
         _ => 0,
     };
+    if priority_errno != 0 && request.plan.as_ref().is_some_and(|plan| plan.requires_priority()) {
+        let result = -i64::from(priority_errno);
+        return Outcome { result, priority_errno, ..Outcome::default() };
+    }
+    let result = run_blocking(request, progress, runner);
     Outcome { priority_errno, ..finish(request, progress, result, place) }
 }
 
