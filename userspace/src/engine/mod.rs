@@ -7,15 +7,15 @@
 //!
 //! | room | duty |
 //! |---|---|
-//! | [`setup`] | parameters |
-//! | [`submit`] | from a byte stream to requests that run |
-//! | [`request`], [`attributes`] | one request, checked, and what it asks for |
-//! | [`run`], [`transfer`], [`call`], [`file`] | running it: inline, then blocking |
-//! | [`worker`] | the threads that block |
-//! | [`context`], [`slots`] | what all share, under one lock |
-//! | [`wait`], [`waiters`], [`park`], [`notify`] | who sleeps, and who is told |
-//! | [`cancel`] | ending what has not started |
-//! | [`fork`], [`clock`] | processes and time |
+//! | `setup` | parameters |
+//! | `submit` | from a byte stream to requests that run |
+//! | `request`, `attributes` | one request, checked, and what it asks for |
+//! | `run`, `transfer`, `call`, `file` | running it: inline, then blocking |
+//! | `worker` | the threads that block |
+//! | `context`, `slots` | what all share, under one lock |
+//! | `wait`, `waiters`, `park`, `notify` | who sleeps, and who is told |
+//! | `cancel` | ending what has not started |
+//! | `fork`, `clock` | processes and time |
 //!
 //! Not here: reaping from the ring ([`crate::ring::Consumer`]) and anything
 //! that makes the calls pleasant.

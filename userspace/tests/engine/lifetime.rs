@@ -64,6 +64,12 @@ fn held() -> (usize, usize, usize) {
     (fds.count(), workers.count(), maps.lines().filter(|line| line.contains("aio2")).count())
 }
 
+/// Resident memory of this process.
+fn resident_pages() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
 #[test]
 fn setup_and_teardown_leave_nothing_behind() {
     // In a process of its own: other tests have contexts too.
@@ -77,13 +83,19 @@ fn setup_and_teardown_leave_nothing_behind() {
         assert!(status.unwrap().success());
         return;
     }
-    for i in 0..2000 {
+    let mut resident = 0;
+    for i in 0..10_000 {
         let f = Fixture::with(|s| s.ring_bytes = 4096);
         if i % 10 == 0 {
             f.submit([Iocb::nop(0), Iocb::nop(1).flags(Flags::ASYNC)]);
         }
+        if i == 1000 {
+            resident = resident_pages();
+        }
     }
     assert_eq!(held(), (0, 0, 0));
+    let grown = resident_pages().saturating_sub(resident);
+    assert!(grown < 256, "{grown} pages more after 9000 contexts");
 }
 
 #[test]
