@@ -101,6 +101,7 @@ fn a_buffer_too_small_is_told_with_what_suffices() {
     assert_eq!(got, Err(WaitError::BufferTooSmall { event_max }));
 }
 
+// SPEC: R-EXEC-3
 #[test]
 fn more_than_one_iocb_is_not_executed() {
     let mut iocbs = Iocbs::new();

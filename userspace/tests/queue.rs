@@ -64,6 +64,7 @@ impl Drop for Watched {
     }
 }
 
+// SPEC: R-LIFE-2
 #[test]
 fn drop_waits_for_a_read_in_flight() {
     let (freed, last) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<_>>::default());
@@ -98,6 +99,7 @@ fn a_leaked_queue_leaks_its_buffers() {
     assert!(!freed.load(Ordering::SeqCst));
 }
 
+// SPEC: R-LIMIT-1, R-LIMIT-4, R-OVF-5
 #[test]
 fn a_limit_loses_nothing() {
     let context = Context::builder().ring_bytes(4096).max_requests(4).build().unwrap();
@@ -183,6 +185,7 @@ fn answers_come_by_type() {
     assert_eq!(done.attribute(attr::TAG), Attribute::Handled(&[][..]));
 }
 
+// SPEC: R-ATTR-2, R-ATTR-4, R-ATTR-5
 #[test]
 fn each_status_of_an_attribute_is_told_apart() {
     let mut queue = queue();
@@ -206,6 +209,7 @@ fn each_status_of_an_attribute_is_told_apart() {
     assert_eq!(done.cache(), Attribute::NoData);
 }
 
+// SPEC: R-ATTR-3
 #[test]
 fn a_required_attribute_that_is_unknown_fails_the_request() {
     let mut queue = queue::<(), ()>();
@@ -229,6 +233,7 @@ fn a_priority_is_an_attribute_like_any_other() {
     ));
 }
 
+// SPEC: R-RUN-2
 #[test]
 fn a_request_kept_from_the_submission_runs_elsewhere() {
     let mut queue = queue();
@@ -237,6 +242,7 @@ fn a_request_kept_from_the_submission_runs_elsewhere() {
     assert_ne!(place, Place::Inline);
 }
 
+// SPEC: R-SUBMIT-1, R-IOCB-8
 #[test]
 fn a_malformed_request_fails_alone() {
     let mut queue = queue::<(), u32>();

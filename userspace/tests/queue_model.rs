@@ -109,6 +109,7 @@ impl Model {
     }
 }
 
+// SPEC: R-EVENT-1, R-EVENT-4, R-OVF-7
 #[test]
 fn a_hundred_thousand_random_operations_agree_with_the_model() {
     let mut file = tempfile::tempfile().unwrap();

@@ -50,6 +50,7 @@ fn a_result_that_is_negative_is_an_error_number() {
     assert_eq!(event.result(), Err(Errno(libc::EBADF)));
 }
 
+// SPEC: R-RING-12, R-OVF-7
 #[test]
 fn every_event_goes_to_one_of_four_reapers_beyond_the_ring_too() {
     const EVENTS: usize = 40_000;

@@ -128,6 +128,7 @@ impl<B: Buffer, T> Queue<B, T> {
     /// Queues an operation; [`Queue::submit`] or [`Queue::wait`] submits it.
     ///
     /// If its attributes are too long for an iocb, its completion says E2BIG.
+    #[inline]
     pub fn push(&mut self, op: Op<B>, token: T) -> Key {
         let (key, entry) = self.entries.insert(Entry { op, token });
         let key = Key(key);
@@ -256,6 +257,7 @@ impl<B: Buffer, T> Queue<B, T> {
     ///
     /// # Errors
     /// [`ReapError`] if the ring is broken.
+    #[inline]
     pub fn pop(&mut self) -> Result<Option<Completion<B, T>>, ReapError> {
         while let Some((key, errno)) = self.refused.pop_front() {
             if let Some(Entry { op, token }) = self.entries.remove(key.0) {
@@ -384,6 +386,7 @@ pub struct Completions<'q, B: Buffer, T> {
 impl<B: Buffer, T> Iterator for Completions<'_, B, T> {
     type Item = Completion<B, T>;
 
+    #[inline]
     fn next(&mut self) -> Option<Completion<B, T>> {
         self.queue.pop().ok().flatten()
     }

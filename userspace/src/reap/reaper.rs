@@ -80,6 +80,7 @@ impl Reaper {
     }
 
     /// The next event, claimed before or now; none if there is none.
+    #[inline]
     pub(crate) fn next_event(&mut self) -> Result<Option<Event<'_>>, ReapError> {
         self.fill()?;
         if self.next == self.end {

@@ -208,6 +208,7 @@ impl<'a> Event<'a> {
     }
 
     /// Its bytes.
+    #[inline]
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes

@@ -46,6 +46,7 @@ pub struct Op<B> {
 }
 
 impl<B> Op<B> {
+    #[inline]
     fn new(nr: libc::c_long, shape: Shape<B>) -> Self {
         let nr = u32::try_from(nr).expect("syscall numbers are small");
         Op { nr, flags: Flags::empty(), shape, attributes: Attributes::default() }
@@ -276,6 +277,7 @@ impl<B> Op<B> {
 
     /// Takes the operation apart and keeps the buffer, if it has one.
     #[must_use]
+    #[inline]
     pub fn into_buffer(self) -> Option<B> {
         match self.shape {
             Shape::Bytes { buf, .. } | Shape::PathBytes { buf, .. } => Some(buf),
@@ -294,6 +296,7 @@ impl<B> Op<B> {
 }
 
 impl<B: Buffer> Op<B> {
+    #[inline]
     fn on_bytes(
         nr: libc::c_long,
         fd: impl Into<SharedFd>,
@@ -306,11 +309,13 @@ impl<B: Buffer> Op<B> {
     }
 
     /// Reads at `offset` bytes: pread(2).
+    #[inline]
     pub fn read_at(fd: impl Into<SharedFd>, buf: B, offset: u64) -> Self {
         Op::on_bytes(libc::SYS_pread64, fd, buf, offset, 4)
     }
 
     /// Writes at `offset` bytes: pwrite(2).
+    #[inline]
     pub fn write_at(fd: impl Into<SharedFd>, buf: B, offset: u64) -> Self {
         Op::on_bytes(libc::SYS_pwrite64, fd, buf, offset, 4)
     }
