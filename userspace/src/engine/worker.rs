@@ -32,6 +32,8 @@ pub(super) struct Workers {
     count: usize,
     /// Those that wait for a job.
     idle: usize,
+    /// Those of them that were told of one and are not awake yet.
+    told: usize,
     stopping: bool,
     handles: Vec<JoinHandle<()>>,
 }
@@ -39,13 +41,28 @@ pub(super) struct Workers {
 impl Workers {
     pub(super) fn new(concurrency: u32) -> Self {
         let concurrency = concurrency as usize;
-        Workers { concurrency, count: 0, idle: 0, stopping: false, handles: Vec::new() }
+        Workers { concurrency, count: 0, idle: 0, told: 0, stopping: false, handles: Vec::new() }
     }
 
     /// Makes every worker go once the queue is empty; those to be joined.
     pub(super) fn stop(&mut self) -> Vec<JoinHandle<()>> {
         self.stopping = true;
         std::mem::take(&mut self.handles)
+    }
+
+    /// Notes that an idle one is to be told of a job; false if all are already.
+    fn tell_one(&mut self) -> bool {
+        let tells = self.told < self.idle;
+        self.told += usize::from(tells);
+        tells
+    }
+
+    /// Notes that an idle one is awake. Which of them was told cannot be known,
+    /// and need not: it looks at the queue, and too few that count as told are
+    /// told again.
+    fn wake(&mut self) {
+        self.idle -= 1;
+        self.told = self.told.saturating_sub(1);
     }
 
     /// Notes that one more is needed for `queued` jobs, if that is so.
@@ -63,7 +80,7 @@ pub(super) fn give(shared: &Arc<Shared>, job: Job, id: Option<Id>) {
     context.slots.enqueue(id, job);
     let queued = context.slots.queued();
     let grow = context.workers.grow(queued);
-    let wake = context.workers.idle > 0;
+    let wake = context.workers.tell_one();
     drop(context);
     if wake {
         shared.jobs.notify_one();
@@ -119,7 +136,7 @@ fn work(shared: &Shared) {
         let (waited, timeout) =
             shared.jobs.wait_timeout(context, IDLE).unwrap_or_else(PoisonError::into_inner);
         context = waited;
-        context.workers.idle -= 1;
+        context.workers.wake();
         if timeout.timed_out() && context.slots.queued() == 0 {
             break;
         }
