@@ -39,6 +39,13 @@ impl Random {
         }
     }
 
+    /// An event of `words` words.
+    fn event(&mut self, words: usize) -> Vec<u64> {
+        let mut event: Vec<u64> = (0..words).map(|_| self.next()).collect();
+        event[0] = header(words as u32 * 8, self.next() as u32);
+        event
+    }
+
     fn geometry(&mut self) -> Geometry {
         let ring_bytes = 64 << self.below(4);
         let event_max = 8 * (1 + self.below(u64::from(ring_bytes) / 8)) as u32;
@@ -50,6 +57,8 @@ impl Random {
 enum Op {
     /// Events of so many words, published together.
     Push(Vec<usize>),
+    /// The same, given back to back.
+    PushAll(Vec<usize>),
     Flush,
     Reap {
         buffer_words: usize,
@@ -63,10 +72,11 @@ enum Op {
 impl Op {
     fn random(random: &mut Random, event_max: u32) -> Self {
         let max_words = u64::from(event_max) / 8;
-        match random.below(8) {
-            0..3 => Op::Push(
-                (0..random.below(5)).map(|_| 1 + random.below(max_words) as usize).collect(),
-            ),
+        let count = random.below(5);
+        let lengths = (0..count).map(|_| 1 + random.below(max_words) as usize).collect();
+        match random.below(9) {
+            0..2 => Op::Push(lengths),
+            2 | 8 => Op::PushAll(lengths),
             3 => Op::Flush,
             4 => Op::Available(random.below(10) as usize),
             _ if random.below(2) == 0 => Op::Drain(random.below(6) as usize),
@@ -163,11 +173,19 @@ fn agrees_with_oracle(seed: u64) {
                 sink.reserve(bytes).unwrap();
                 let mut batch = sink.batch();
                 for words in lengths {
-                    let mut event: Vec<u64> = (0..words).map(|_| random.next()).collect();
-                    event[0] = header(words as u32 * 8, random.next() as u32);
+                    let event = random.event(words);
                     batch.push(&event, words * 8);
                     oracle.push(event);
                 }
+            }
+            Op::PushAll(lengths) => {
+                let events: Vec<_> = lengths.into_iter().map(|words| random.event(words)).collect();
+                let all = events.concat();
+                sink.reserve(all.len() * 8).unwrap();
+                sink.push_all(&all, all.len() * 8);
+                // It flushes even if there is nothing to push.
+                oracle.flush();
+                events.into_iter().for_each(|event| oracle.push(event));
             }
             Op::Flush => {
                 oracle.flush();
@@ -236,7 +254,7 @@ fn producer_survives(seed: u64) {
         }
         let tail = view.tail.load(Relaxed);
         match Op::random(&mut random, geometry.event_max()) {
-            Op::Push(lengths) => {
+            Op::Push(lengths) | Op::PushAll(lengths) => {
                 for words in lengths {
                     let mut event = vec![sent; words];
                     event[0] = header(words as u32 * 8, 0);
