@@ -64,6 +64,21 @@ fn held() -> (usize, usize, usize) {
     (fds.count(), workers.count(), maps.lines().filter(|line| line.contains("aio2")).count())
 }
 
+/// Whether this is a process that runs test `name` only; makes one otherwise,
+/// which must succeed.
+fn alone(name: &str) -> bool {
+    const ALONE: &str = "AIO2_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(ALONE, "1")
+        .status();
+    assert!(status.unwrap().success());
+    false
+}
+
 /// Resident memory of this process.
 fn resident_pages() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -72,15 +87,8 @@ fn resident_pages() -> usize {
 
 #[test]
 fn setup_and_teardown_leave_nothing_behind() {
-    // In a process of its own: other tests have contexts too.
-    const CHILD: &str = "AIO2_TEARDOWN_CHILD";
-    if std::env::var_os(CHILD).is_none() {
-        let name = "lifetime::setup_and_teardown_leave_nothing_behind";
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args([name, "--exact", "--nocapture"])
-            .env(CHILD, "1")
-            .status();
-        assert!(status.unwrap().success());
+    // Other tests have contexts too.
+    if !alone("lifetime::setup_and_teardown_leave_nothing_behind") {
         return;
     }
     let mut resident = 0;
@@ -96,6 +104,28 @@ fn setup_and_teardown_leave_nothing_behind() {
     assert_eq!(held(), (0, 0, 0));
     let grown = resident_pages().saturating_sub(resident);
     assert!(grown < 256, "{grown} pages more after 9000 contexts");
+}
+
+#[test]
+fn without_a_thread_a_request_ends_with_eagain() {
+    // No address space is left for a stack.
+    if !alone("lifetime::without_a_thread_a_request_ends_with_eagain") {
+        return;
+    }
+    let f = Fixture::with(|s| s.concurrency = 1);
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: fills in the limit.
+    unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
+    let none = libc::rlimit { rlim_cur: 1, ..limit };
+    // SAFETY: reads the limit.
+    unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const none) };
+    f.submit([Iocb::nop(1).flags(Flags::ASYNC), Iocb::nop(2)]);
+    // SAFETY: as above.
+    unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+    let results: Vec<_> = f.next_n(2).iter().map(|a| (a.user_data, a.res)).collect();
+    assert_eq!(results, [(1, -i64::from(libc::EAGAIN)), (2, 0)]);
+    f.submit([Iocb::nop(3).flags(Flags::ASYNC)]);
+    assert_eq!(f.next().res, 0, "and the next one has its thread");
 }
 
 #[test]
