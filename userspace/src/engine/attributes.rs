@@ -1,14 +1,14 @@
 //! The attributes of one request: what they ask for, and what to return.
 //!
 //! A [`Plan`] is made once, when the request is accepted, and goes with it. It
-//! measures nothing itself: [`super::run`] does, and only what is asked for.
+//! measures nothing itself: [`super::outcome`] does, and only what is asked for.
 //! GROUP, AFTER, DEADLINE and SIGNAL are not supported yet; a new attribute is
 //! a bit of [`TAKEN`] and an arm in [`Plan::take`] and [`Plan::answer`].
 //!
 //! SPEC: section 8.
 
+use super::outcome::Outcome;
 use super::request::Operation;
-use super::run::Outcome;
 use crate::syscall::Class;
 use aio2_abi::attr::{self, BadPayload, Flags};
 use aio2_abi::event::Encoder;

@@ -7,8 +7,9 @@
 //! SPEC: sections 5.6 (overflow), 5.7 (notification), 10 (limits).
 
 use super::notify::Notifier;
+use super::outcome::{self, Outcome};
 use super::request::Request;
-use super::run::{self, Outcome, Progress};
+use super::run::Progress;
 use super::slots::{Id, Keys, Known, Slots};
 use super::waiters::{Round, Waiters};
 use super::worker::Workers;
@@ -163,7 +164,7 @@ impl Context {
     pub(super) fn abandon(&mut self, id: Id, request: &Request, errno: i32) {
         let mut room: EventRoom = [0; _];
         let outcome = Outcome { result: -i64::from(errno), ..Outcome::default() };
-        let bytes = run::write_event(request, &outcome, room.as_mut_bytes()).len();
+        let bytes = outcome::write_event(request, &outcome, room.as_mut_bytes()).len();
         self.publish(&room[..bytes / 8], 1, request.event_bytes as usize);
         self.slots.end(id);
     }

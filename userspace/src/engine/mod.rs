@@ -11,6 +11,7 @@
 //! | `submit` | from a byte stream to requests that run |
 //! | `request`, `attributes` | one request, checked, and what it asks for |
 //! | `run`, `transfer`, `call`, `file` | running it: inline, then blocking |
+//! | `outcome` | what is measured, and the event |
 //! | `worker` | the threads that block |
 //! | `context`, `slots` | what all share, under one lock |
 //! | `wait`, `waiters`, `park`, `notify` | who sleeps, and who is told |
@@ -30,6 +31,7 @@ mod context;
 mod file;
 mod fork;
 mod notify;
+mod outcome;
 mod park;
 mod request;
 mod run;
@@ -184,8 +186,8 @@ impl Backend for Engine {
         let request = unsafe { Request::new(&parsed) };
         let mut progress = Progress::new(&request);
         let place = attr::PATH_INLINE;
-        let outcome = run::run_here(&request, &mut progress, Runner::Caller, place);
-        Ok(run::write_event(&request, &outcome, event).len())
+        let told = run::run_here(&request, &mut progress, Runner::Caller, place);
+        Ok(outcome::write_event(&request, &told, event).len())
     }
 
     fn consumer(&self) -> Consumer<ConsumerMap> {

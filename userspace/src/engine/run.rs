@@ -2,20 +2,19 @@
 //!
 //! [`try_inline`] never sleeps and says when it would have to; [`run_blocking`]
 //! goes on from there, in a worker or in the caller of exec. Both work on a
-//! [`Progress`], so that nothing is moved twice. Where a request runs and when
-//! its event is published is decided by those that call this.
+//! [`Progress`], so that nothing is moved twice. What is told of it afterwards
+//! is [`super::outcome`]'s business; where a request runs and when its event is
+//! published is decided by those that call this.
 //!
-//! SPEC: sections 6.4 (running), 8 (TIMING, PATH, CACHE, CHECKSUM, PRIORITY).
-#![allow(unsafe_code)] // sched_getcpu(3)
+//! SPEC: sections 6.4 (running), 8 (PRIORITY).
 
 use super::clock;
 use super::file;
+use super::outcome::{self, Outcome};
 use super::request::{Operation, Request};
 use super::transfer::Transfer;
-use crate::ring;
 use crate::syscall::Class;
 use aio2_abi::attr;
-use aio2_abi::event::{self, Encoder};
 use aio2_abi::iocb::Flags;
 use libc::{EAGAIN, EINTR, ENODATA, EOPNOTSUPP};
 
@@ -23,30 +22,17 @@ use libc::{EAGAIN, EINTR, ENODATA, EOPNOTSUPP};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
     /// Bytes moved.
-    done: u64,
+    pub(super) done: u64,
     /// Bytes of them that were moved without waiting.
-    hit: u64,
+    pub(super) hit: u64,
     /// A try without blocking was made.
     tried: bool,
     /// That try tells which bytes were in the page cache.
-    tells_hits: bool,
+    pub(super) tells_hits: bool,
     /// Times in ns, 0 where nobody asks.
-    submitted: u64,
-    started: u64,
-    blocked: u64,
-}
-
-/// How a request ended, as far as its attributes ask.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Outcome {
-    pub(super) ran: bool,
-    pub(super) result: i64,
-    pub(super) timing: attr::TimingReturn,
-    pub(super) path: attr::PathReturn,
-    pub(super) checksum: u32,
-    pub(super) hit: Option<u64>,
-    /// 0, or why the priority could not be set (positive).
-    pub(super) priority_errno: i32,
+    pub(super) submitted: u64,
+    pub(super) started: u64,
+    pub(super) blocked: u64,
 }
 
 /// Remembers for one batch whether a descriptor reads through the page cache.
@@ -292,94 +278,7 @@ pub(super) fn run_here(
         return Outcome { result, priority_errno, ..Outcome::default() };
     }
     let result = run_blocking(request, progress, runner);
-    Outcome { priority_errno, ..finish(request, progress, result, place) }
-}
-
-/// Measures what the attributes ask for, now that the result is known.
-pub(super) fn finish(request: &Request, progress: &Progress, result: i64, place: u32) -> Outcome {
-    let mut outcome = Outcome { ran: true, result, ..Outcome::default() };
-    if let Operation::Refused(_) = request.operation {
-        outcome.ran = false;
-        return outcome;
-    }
-    let Some(plan) = &request.plan else { return outcome };
-    let inline = place == attr::PATH_INLINE;
-    if plan.measures(attr::TIMING) || plan.measures(attr::PATH) && inline {
-        let (submitted, completed) = (progress.submitted, clock::now());
-        let started = progress.started.max(submitted);
-        outcome.timing = attr::TimingReturn { submitted, started, completed };
-    }
-    if plan.measures(attr::PATH) {
-        let blocked_ns =
-            if inline { outcome.timing.completed - progress.submitted } else { progress.blocked };
-        outcome.path = attr::PathReturn { place, cpu: cpu(), blocked_ns };
-    }
-    if result < 0 {
-        return outcome;
-    }
-    if progress.tells_hits {
-        outcome.hit = Some(progress.hit);
-    }
-    if plan.measures(attr::CHECKSUM) || plan.drops_behind() {
-        finish_transfer(request, result as u64, &mut outcome);
-    }
-    outcome
-}
-
-/// What is done with the bytes that were moved.
-#[cold]
-fn finish_transfer(request: &Request, len: u64, outcome: &mut Outcome) {
-    let Operation::Syscall(class) = request.operation else { return };
-    let Some(transfer) = Transfer::new(&request.call, class) else { return };
-    let Some(plan) = &request.plan else { return };
-    if plan.measures(attr::CHECKSUM) {
-        transfer.moved(len, |bytes| {
-            outcome.checksum = crc32c::crc32c_append(outcome.checksum, bytes);
-        });
-    }
-    if plan.drops_behind()
-        && let Some(fd) = request.fd
-    {
-        let offset =
-            transfer.offset().or_else(|| file::position(fd).and_then(|at| at.checked_sub(len)));
-        if let Some(offset) = offset {
-            // Advice: that it is not taken changes nothing (R-CACHE-3).
-            let _ = file::drop_pages(fd, offset, len);
-        }
-    }
-}
-
-/// Writes the event of a request without attributes to the front of `room`; the
-/// words that it takes.
-#[inline(always)]
-pub(super) fn write_plain_event(request: &Request, result: i64, room: &mut [u64]) -> usize {
-    const WORDS: usize = event::HEADER_BYTES / 8;
-    let header = ring::header(event::HEADER_BYTES as u32, event::Flags::empty().bits());
-    room[..WORDS].copy_from_slice(&[header, request.user_data, result as u64]);
-    WORDS
-}
-
-/// Writes the event of a request that ended with `outcome` to `buffer`.
-pub(super) fn write_event<'b>(
-    request: &Request,
-    outcome: &Outcome,
-    buffer: &'b mut [u8],
-) -> &'b [u8] {
-    let flags = event::Flags::empty();
-    let Some(mut event) = Encoder::new(buffer, flags, request.user_data, outcome.result) else {
-        return &[];
-    };
-    if let Some(plan) = &request.plan {
-        plan.write_returns(&mut event, outcome);
-    }
-    event.finish()
-}
-
-/// The processor that runs this thread.
-fn cpu() -> u32 {
-    // SAFETY: takes nothing, touches nothing.
-    let cpu = unsafe { libc::sched_getcpu() };
-    cpu.max(0) as u32
+    Outcome { priority_errno, ..outcome::finish(request, progress, result, place) }
 }
 
 /// The I/O priority of this thread, changed until this is dropped.

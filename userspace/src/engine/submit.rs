@@ -8,6 +8,7 @@
 #![allow(unsafe_code)] // passes on what the submitter vouches for
 
 use super::context::{Job, Shared};
+use super::outcome;
 use super::request::Request;
 use super::run::{self, CachedFd, Progress};
 use super::slots::Id;
@@ -182,10 +183,10 @@ impl<'a> Batch<'a> {
     fn complete(&mut self, request: &Request, progress: &Progress, result: i64, id: Option<Id>) {
         let room = &mut self.words[self.len..];
         self.len += match &request.plan {
-            None => run::write_plain_event(request, result, room),
+            None => outcome::write_plain_event(request, result, room),
             Some(_) => {
-                let outcome = run::finish(request, progress, result, PATH_INLINE);
-                run::write_event(request, &outcome, room.as_mut_bytes()).len() / 8
+                let told = outcome::finish(request, progress, result, PATH_INLINE);
+                outcome::write_event(request, &told, room.as_mut_bytes()).len() / 8
             }
         };
         self.events += 1;

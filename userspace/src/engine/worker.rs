@@ -9,6 +9,7 @@
 #![allow(unsafe_code)] // pthread_sigmask(3)
 
 use super::context::{EventRoom, Job, Shared};
+use super::outcome;
 use super::run::{self, Runner};
 use super::slots::Id;
 use aio2_abi::attr::PATH_WORKER;
@@ -122,8 +123,8 @@ fn work(shared: &Shared) {
     loop {
         while let Some((id, Job { request, mut progress })) = context.slots.dequeue() {
             drop(context);
-            let outcome = run::run_here(&request, &mut progress, Runner::Worker, PATH_WORKER);
-            let words = run::write_event(&request, &outcome, room.as_mut_bytes()).len() / 8;
+            let told = run::run_here(&request, &mut progress, Runner::Worker, PATH_WORKER);
+            let words = outcome::write_event(&request, &told, room.as_mut_bytes()).len() / 8;
             context = shared.lock();
             context.publish(&room[..words], 1, request.event_bytes as usize);
             context.slots.end(id);
