@@ -18,7 +18,7 @@ fn runtimes() -> [Runtime; 2] {
 fn tasks_await_operations_of_a_driver_that_is_a_task() {
     for runtime in runtimes() {
         runtime.block_on(async {
-            let driver = Driver::new(Context::builder().max_requests(16).build().unwrap()).unwrap();
+            let driver = Driver::new(Context::builder().max_requests(2).build().unwrap()).unwrap();
             let handle = driver.handle();
             let driving = tokio::spawn(driver.drive());
             let mut file = tempfile::tempfile().unwrap();

@@ -28,6 +28,7 @@ use crate::shm::ConsumerMap;
 use crate::submit::{Buffer, Op};
 use sleep::Sleeper;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,11 +72,13 @@ impl<B: Buffer> Shared<B> {
 
     /// Submits, and hands the completions that are there to their futures;
     /// those to be woken are added to `wake`.
+    ///
+    /// Whoever takes an event submits what a limit had kept in the queue:
+    /// nobody else may come by.
     fn round(&self, wake: &mut Vec<Waker>) -> Result<(), WaitError> {
-        self.lock().submit()?;
         loop {
             // Bound, so that the lock is released before it is dropped.
-            let unwanted = self.lock().hand_out(wake)?;
+            let unwanted = self.lock().advance(wake)?;
             if unwanted.is_none() {
                 return Ok(());
             }
@@ -100,26 +103,35 @@ impl<B: Buffer> State<B> {
         }
     }
 
-    /// Hands out completions until there is none, or one that nobody wants.
-    fn hand_out(
+    /// Submits and hands out until nothing is left to do, or a completion is
+    /// met that nobody wants.
+    fn advance(
         &mut self,
         wake: &mut Vec<Waker>,
     ) -> Result<Option<Completion<B, TaskKey>>, WaitError> {
-        while let Some(done) = self.queue.pop()? {
-            let TaskKey(key) = done.token;
-            match self.tasks.get_mut(key) {
-                Some(task @ Task::Waiting(_)) => {
-                    if let Task::Waiting(waker) = std::mem::replace(task, Task::Ended(done)) {
-                        wake.extend(waker);
+        loop {
+            let submitted = self.submit();
+            let mut any = false;
+            while let Some(done) = self.queue.pop()? {
+                any = true;
+                let TaskKey(key) = done.token;
+                match self.tasks.get_mut(key) {
+                    Some(task @ Task::Waiting(_)) => {
+                        if let Task::Waiting(waker) = mem::replace(task, Task::Ended(done)) {
+                            wake.extend(waker);
+                        }
+                    }
+                    _ => {
+                        self.tasks.remove(key);
+                        return Ok(Some(done));
                     }
                 }
-                _ => {
-                    self.tasks.remove(key);
-                    return Ok(Some(done));
-                }
+            }
+            submitted?;
+            if !any || self.queue.queued() == 0 {
+                return Ok(None);
             }
         }
-        Ok(None)
     }
 }
 

@@ -47,8 +47,12 @@ impl<B: Buffer> Run<B> {
         self.state = State::Running { task, request };
         if !driven {
             let mut wake = Vec::new();
-            // Its driver meets the same error, and reports it.
-            let _ = self.shared.round(&mut wake);
+            if let Err(error) = self.shared.round(&mut wake) {
+                // Its driver may sleep, and would not know.
+                self.shared.lock().queue.give_up(request, error.errno());
+                // What was given up is handed out before the error is met again.
+                let _ = self.shared.round(&mut wake);
+            }
             wake.into_iter().for_each(Waker::wake);
         }
     }

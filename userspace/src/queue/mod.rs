@@ -281,8 +281,7 @@ impl<B: Buffer, T> Queue<B, T> {
     /// # Errors
     /// [`CancelError::NotFound`] if it has ended.
     pub fn cancel(&mut self, key: Key) -> Result<Cancelled, CancelError> {
-        if self.iocbs.remove(key.0) {
-            self.refused.push_back((key, Errno(libc::ECANCELED)));
+        if self.give_up(key, Errno(libc::ECANCELED)) {
             return Ok(Cancelled::NotStarted);
         }
         let mut cancel =
@@ -293,6 +292,16 @@ impl<B: Buffer, T> Queue<B, T> {
             Cancel { interrupted: 1.., .. } => Cancelled::Interrupted,
             _ => Cancelled::TooLate,
         })
+    }
+
+    /// Takes a request that is still queued out, to end with `errno`; false if
+    /// it is not queued.
+    pub(crate) fn give_up(&mut self, key: Key, errno: Errno) -> bool {
+        let queued = self.iocbs.remove(key.0);
+        if queued {
+            self.refused.push_back((key, errno));
+        }
+        queued
     }
 
     /// Cancels every request; the completions come nevertheless. Does not wait.
