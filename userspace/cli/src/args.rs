@@ -159,7 +159,7 @@ pub struct ExecArgs {
     #[arg(value_name = "NR|NAME")]
     pub call: String,
     /// Its arguments
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     pub args: Vec<OsString>,
     /// An attribute, and whether to fail without it
     #[arg(long = "attr", value_name = "NAME[=VALUE][,required]")]
