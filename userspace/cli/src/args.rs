@@ -96,23 +96,45 @@ pub fn unwritable(error: io::Error) -> Trouble {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Copy files and trees through AIO2
+    ///
+    /// Copies keep mode, owner where permitted, times, holes, symbolic links and
+    /// hard links among each other. Not kept: extended attributes and ACLs.
+    ///
+    /// A file is written under a temporary name in its directory (.aio2-cp.*) and
+    /// renamed when it is complete and durable. Exit status: 0 all was copied, 1
+    /// something failed and was named, 2 usage or setup, 128+N stopped by signal N.
+    ///
+    /// Memory is bounded: 24 MiB of buffers, 64 files under way, and per level of
+    /// the tree's depth a list of up to 16 KiB. Only the table of files with several
+    /// names grows with the tree, by about 200 bytes and the path for each of which
+    /// not all names were met yet.
+    #[command(verbatim_doc_comment)]
     Cp(CpArgs),
     /// Tell what this system offers
     Probe(ProbeArgs),
     /// Run one syscall with attributes
+    ///
+    /// Arguments: a number (decimal, 0x…, 0o…, negative), str:TEXT (pointer to TEXT
+    /// and a zero byte), in:TEXT (pointer to TEXT), buf:N (pointer to N bytes, shown
+    /// afterwards), fd:PATH (PATH opened for reading). TEXT may have \n \t \0 \xNN \\.
+    ///
+    /// Attributes: timing, path, checksum, cache[=normal|keep|drop|no-readahead],
+    /// priority=N, tag=N, deadline=NS, group=KEY, or a number with payload in
+    /// hexadecimal: 42=0011223344556677.
+    #[command(verbatim_doc_comment)]
     Exec(ExecArgs),
     /// Decode saved requests, events or a ring
+    ///
+    /// A ring is its consumer page, its producer page, and the data, one after
+    /// another. Those of a process that uses the engine are memfds named
+    /// aio2-consumer and aio2-producer: cat /proc/PID/map_files/{CONSUMER,PRODUCER}
+    /// into a file, or into aio2 dump -. With --json each line is one record.
+    #[command(verbatim_doc_comment)]
     Dump(DumpArgs),
 }
 
-/// Copies keep mode, owner where permitted, times, holes, symbolic links and
-/// hard links among each other. Not kept: extended attributes and ACLs.
-///
-/// A file is written under a temporary name in its directory (.aio2-cp.*) and
-/// renamed when it is complete and durable. Exit status: 0 all was copied, 1
-/// something failed and was named, 2 usage or setup, 128+N stopped by signal N.
+/// Options of `cp`.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct CpArgs {
     /// Copy directories with everything in them
     #[arg(short, long, visible_short_alias = 'R')]
@@ -145,15 +167,8 @@ pub struct ProbeArgs {
     pub verbose: bool,
 }
 
-/// Arguments: a number (decimal, 0x…, 0o…, negative), str:TEXT (pointer to TEXT
-/// and a zero byte), in:TEXT (pointer to TEXT), buf:N (pointer to N bytes, shown
-/// afterwards), fd:PATH (PATH opened for reading). TEXT may have \n \t \0 \xNN \\.
-///
-/// Attributes: timing, path, checksum, cache[=normal|keep|drop|no-readahead],
-/// priority=N, tag=N, deadline=NS, group=KEY, or a number with payload in
-/// hexadecimal: 42=0011223344556677.
+/// Options of `exec`.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct ExecArgs {
     /// Name or number of the syscall, or nop
     #[arg(value_name = "NR|NAME")]
@@ -175,10 +190,8 @@ pub struct ExecArgs {
     pub save_event: Option<PathBuf>,
 }
 
-/// A ring is what a context's file descriptor maps: the consumer page, the
-/// producer page, and the data. With --json each line is one record.
+/// Options of `dump`.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub struct DumpArgs {
     /// What the bytes are; found out if not given
     #[arg(long = "as", value_enum, value_name = "WHAT")]

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
+    let json = global.json;
     let exit = match command {
         Command::Cp(args) => cp::run(&global, args),
         Command::Probe(args) => probe::run(&global, &args),
@@ -32,7 +33,11 @@ fn main() -> ExitCode {
     match exit {
         Ok(exit) => exit.into(),
         Err(trouble) => {
-            eprintln!("aio2: {trouble}");
+            if json {
+                eprintln!("{}", serde_json::json!({ "error": trouble.to_string() }));
+            } else {
+                eprintln!("aio2: {trouble}");
+            }
             ExitCode::from(2)
         }
     }

@@ -99,7 +99,7 @@ fn advice(operation: &str, errno: i32) -> Option<&'static str> {
             "the target cannot hold this hard link; copy the file by name"
         }
         libc::EIO => "the device reports an error; see the kernel's log",
-        libc::EFBIG => "the target's file system has no files of that size",
+        libc::EFBIG => "raise the limit of file sizes (ulimit -f), or choose another file system",
         _ => return None,
     })
 }

@@ -35,7 +35,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use progress::Progress;
 use report::Report;
 use session::{Options, Session};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -132,12 +132,15 @@ fn check(context: &Context, args: &CpArgs) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The first SIGINT or SIGTERM asks to stop and clean up, a second one ends
-/// the process at once.
+/// The first SIGINT, SIGTERM or SIGHUP asks to stop and clean up, a second one
+/// ends the process at once.
 fn stop_on_signals() -> Result<Arc<AtomicUsize>, Trouble> {
     let stop = Arc::new(AtomicUsize::new(0));
     let again = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    // Caught, so that a file above the limit of sizes is EFBIG and not the end.
+    flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))
+        .map_err(|error| Trouble::new(format!("SIGXFSZ cannot be caught: {error}")))?;
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
         let number = signal.unsigned_abs() as usize;
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))
             .and_then(|_| flag::register(signal, Arc::clone(&again)))

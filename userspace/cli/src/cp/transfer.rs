@@ -155,6 +155,9 @@ async fn one(cx: &Session, files: &Transfer<'_>, chunk: Chunk, pass: Pass) -> Re
 async fn until_end(cx: &Session, files: &Transfer<'_>, pass: Pass) -> Result<u64, Failure> {
     let mut chunk = Chunk { offset: 0, len: CHUNK_BYTES };
     loop {
+        if cx.stopped() {
+            return Err(Failure::stopped(files.entry.source_path()));
+        }
         let end = one(cx, files, chunk, pass).await?;
         if end != u64::MAX {
             return Ok(end);

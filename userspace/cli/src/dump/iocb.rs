@@ -1,10 +1,10 @@
 //! Requests, one after another.
 
 use super::WellFormed;
-use super::record::{Printer, Record};
+use super::record::{self, Printer, Record};
 use crate::attribute;
 use crate::exec::signature;
-use aio2_abi::iocb::{Flags, HEADER_BYTES, Header, Iocb, LEN_MAX, Malformed, Stream};
+use aio2_abi::iocb::{HEADER_BYTES, Header, Iocb, LEN_MAX, Malformed, Stream};
 use serde_json::json;
 use std::io::{self, Write};
 use zerocopy::FromBytes;
@@ -57,26 +57,22 @@ fn skippable(rest: &[u8], malformed: Malformed) -> Option<usize> {
 fn record(iocb: &Iocb<'_>, offset: usize) -> Record {
     let header = &iocb.header;
     let args = &iocb.args[..usize::from(header.nr_args)];
+    let flags = record::flags(iocb.flags().iter_names().map(|(name, _)| name));
     let fields = vec![
         ("call", json!(signature::call(header.nr, args))),
         ("nr", json!(header.nr)),
         ("args", json!(args.iter().map(|arg| format!("{arg:#x}")).collect::<Vec<_>>())),
-        ("flags", json!(flags(header.flags))),
+        ("flags", json!(flags)),
         ("user_data", json!(format!("{:#x}", header.user_data))),
         ("id", json!(header.id)),
         ("bytes", json!(header.len)),
         ("event_bytes", json!(iocb.event_bytes)),
     ];
     let parts = iocb.attrs().map(|attr| {
-        let names = attr.flags.iter_names().map(|(name, _)| name.to_lowercase());
-        let mut fields = vec![("flags", json!(names.collect::<Vec<_>>().join("|")))];
+        let flags = record::flags(attr.flags.iter_names().map(|(name, _)| name));
+        let mut fields = vec![("flags", json!(flags))];
         fields.append(&mut attribute::request_fields(attr.id, attr.payload));
         (attribute::name(attr.id), fields)
     });
     Record { what: "iocb", offset, fields, parts: parts.collect() }
-}
-
-fn flags(bits: u16) -> String {
-    let names: Vec<_> = Flags::from_bits_retain(bits).iter_names().map(|(name, _)| name).collect();
-    if names.is_empty() { "none".into() } else { names.join("|") }
 }

@@ -84,6 +84,9 @@ fn detect(bytes: &[u8]) -> Result<Form, &'static str> {
     if ring::find(bytes).is_some() {
         return Ok(Form::Ring);
     }
+    if ring::lacks_consumer(bytes) {
+        return Err("it is a ring without its consumer page: put that before it (cat both)");
+    }
     let (iocbs, events) = (iocb::well_formed(bytes), event::well_formed(bytes));
     match (iocbs.is_multiple(bytes), events.is_multiple(bytes)) {
         (true, false) => Ok(Form::Iocb),

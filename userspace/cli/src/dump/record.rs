@@ -88,3 +88,9 @@ fn as_json(what: &str, offset: usize, fields: Fields, parts: Vec<(String, Fields
     object.insert("attributes".to_owned(), Value::Array(parts));
     Value::Object(object)
 }
+
+/// The names of flags in one word.
+pub fn flags<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.collect();
+    if names.is_empty() { "none".into() } else { names.join("|") }
+}

@@ -2,7 +2,7 @@
 //! maps them; the data once or twice.
 
 use super::event;
-use super::record::{Printer, Record};
+use super::record::{self, Printer, Record};
 use aio2_abi::ring::{ConsumerPage, Flags, MAGIC, NOTIFY_OFF, ProducerPage};
 use aio2_abi::setup::{RING_BYTES_MAX, RING_BYTES_MIN};
 use serde_json::json;
@@ -18,6 +18,11 @@ pub fn find(bytes: &[u8]) -> Option<usize> {
         let magic = bytes.get(page..page + 4).and_then(|b| b.try_into().ok());
         magic.map(u32::from_ne_bytes) == Some(MAGIC)
     })
+}
+
+/// Whether the bytes are a ring but for its consumer page.
+pub fn lacks_consumer(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC.to_ne_bytes())
 }
 
 /// Prints the pages of a ring and the events from head to tail.
@@ -90,14 +95,13 @@ fn consumer_record(page: &ConsumerPage) -> Record {
 }
 
 fn producer_record(page: &ProducerPage, offset: usize) -> Record {
-    let flags: Vec<_> =
-        Flags::from_bits_retain(page.flags).iter_names().map(|(name, _)| name).collect();
+    let flags = Flags::from_bits_retain(page.flags);
     let fields = vec![
         ("version", json!(page.version)),
         ("ring_bytes", json!(page.ring_bytes)),
         ("event_max", json!(page.event_max)),
         ("tail", json!(page.tail)),
-        ("flags", json!(flags.join("|"))),
+        ("flags", json!(record::flags(flags.iter_names().map(|(name, _)| name)))),
         ("overflowed", json!(page.overflowed)),
         ("bad_heads", json!(page.bad_heads)),
         ("next_map", json!(page.next_map)),
