@@ -184,7 +184,7 @@ impl Backend for Engine {
         }
         // SAFETY: the caller vouches for the addresses.
         let request = unsafe { Request::new(&parsed) };
-        let mut progress = Progress::new(&request);
+        let mut progress = Progress::new(&request, None);
         let place = attr::PATH_INLINE;
         let told = run::run_here(&request, &mut progress, Runner::Caller, place);
         Ok(outcome::write_event(&request, &told, event).len())

@@ -28,6 +28,14 @@ pub(super) struct Outcome {
     pub(super) priority_errno: i32,
 }
 
+impl Outcome {
+    /// When it was completed, in ns, if that was measured.
+    #[inline]
+    pub(super) fn completed(&self) -> Option<u64> {
+        Some(self.timing.completed).filter(|&completed| completed > 0)
+    }
+}
+
 /// Measures what the attributes ask for, now that the result is known.
 pub(super) fn finish(request: &Request, progress: &Progress, result: i64, place: u32) -> Outcome {
     let mut outcome = Outcome { ran: true, result, ..Outcome::default() };

@@ -64,11 +64,12 @@ pub(super) enum Runner {
 }
 
 impl Progress {
-    /// The progress of a request that is being accepted now.
+    /// The progress of a request that is being accepted now, as far as is known
+    /// since the clock was read at `just_now`.
     #[inline]
-    pub(super) fn new(request: &Request) -> Self {
+    pub(super) fn new(request: &Request, just_now: Option<u64>) -> Self {
         let timed = request.measures(attr::TIMING) || request.measures(attr::PATH);
-        let submitted = if timed { clock::now() } else { 0 };
+        let submitted = if timed { just_now.unwrap_or_else(clock::now) } else { 0 };
         Progress { submitted, ..Progress::default() }
     }
 

@@ -86,6 +86,9 @@ struct Batch<'a> {
     ids: [Option<Id>; BATCH_REQUESTS],
     nr_ids: usize,
     fds: CachedFd,
+    /// When the request before was completed, if it was told so: then this one
+    /// is accepted, and the clock need not be read again.
+    just_now: Option<u64>,
 }
 
 impl<'a> Batch<'a> {
@@ -101,6 +104,7 @@ impl<'a> Batch<'a> {
             ids: [None; BATCH_REQUESTS],
             nr_ids: 0,
             fds: CachedFd::default(),
+            just_now: None,
         }
     }
 
@@ -121,6 +125,7 @@ impl<'a> Batch<'a> {
 
     /// Publishes what has completed, and has `wanted` requests admitted.
     fn exchange(&mut self, wanted: usize) {
+        self.just_now = None;
         let mut context = self.shared.lock();
         if self.events > 0 {
             context.publish(&self.words[..self.len], self.events, self.reserved);
@@ -163,7 +168,7 @@ impl<'a> Batch<'a> {
     /// Runs an admitted request inline, or gives it to a worker.
     #[inline(always)]
     fn run(&mut self, request: &Request, id: Option<Id>) {
-        let mut progress = Progress::new(request);
+        let mut progress = Progress::new(request, self.just_now.take());
         let result = if run::needs_worker(request) {
             None
         } else {
@@ -186,6 +191,7 @@ impl<'a> Batch<'a> {
             None => outcome::write_plain_event(request, result, room),
             Some(_) => {
                 let told = outcome::finish(request, progress, result, PATH_INLINE);
+                self.just_now = told.completed();
                 outcome::write_event(request, &told, room.as_mut_bytes()).len() / 8
             }
         };
