@@ -2,10 +2,11 @@
 
 mod common;
 
+use aio2::ring::Pending;
 use aio2::{Context, Driver, Errno, Handle, Op, SharedFd};
 use aio2_abi::attr;
 use aio2_abi::setup::Setup;
-use common::{pipe, stingy};
+use common::{at_random, pipe, stingy};
 use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -87,7 +88,7 @@ fn what_is_refused_for_now_ends_later() {
     let setup = Setup { version: 1, max_requests: 50, ..Setup::default() };
     // With nothing in flight a refusal is an error, so that one always is.
     let (reading, writing) = pipe();
-    let mut driver = Driver::new(stingy(&setup, 3)).unwrap();
+    let mut driver = Driver::new(stingy(&setup, at_random(3))).unwrap();
     let handle = driver.handle();
     let mut blocked = Box::pin(handle.run(Op::read(reading, vec![0])));
     while driver.block_on(poll_once(blocked.as_mut())).is_err() {}
@@ -101,6 +102,40 @@ fn what_is_refused_for_now_ends_later() {
     assert!(done.iter().all(|done| done.result == Ok(0)));
     drop(writing);
     assert_eq!(driver.block_on(blocked).unwrap().result, Ok(0));
+}
+
+#[test]
+fn who_takes_the_last_event_submits_what_a_limit_kept_back() {
+    // The read is accepted, then there is no room, then there is.
+    let mut script = [1, 0].into_iter();
+    let setup = Setup { version: 1, ..Setup::default() };
+    let context = stingy(&setup, move || script.next().unwrap_or(usize::MAX));
+    let consumer = context.consumer();
+    let driver = Driver::new(context).unwrap();
+    let handle = driver.handle();
+    let mut task = TaskContext::from_waker(Waker::noop());
+    let (reading, writing) = pipe();
+    let mut read = pin!(handle.run(Op::read(reading, vec![0])));
+    assert!(read.as_mut().poll(&mut task).is_pending());
+    drop(writing);
+    while consumer.pending() == Pending::Nothing {
+        thread::yield_now();
+    }
+    // Nobody drives.
+    let mut nop = pin!(handle.run(Op::nop()));
+    assert!(nop.as_mut().poll(&mut task).is_ready());
+    assert!(read.as_mut().poll(&mut task).is_ready());
+}
+
+#[test]
+fn what_cannot_be_submitted_at_all_ends_with_the_error() {
+    let setup = Setup { version: 1, ..Setup::default() };
+    let driver = Driver::<()>::new(stingy(&setup, || 0)).unwrap();
+    let mut nop = pin!(driver.handle().run(Op::nop()));
+    match nop.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())) {
+        Poll::Ready(done) => assert_eq!(done.result, Err(Errno(libc::EAGAIN))),
+        Poll::Pending => panic!("nobody will submit it"),
+    }
 }
 
 /// Polls a future, does not wait for it, and lets its driver have a round.

@@ -6,7 +6,7 @@ mod common;
 use aio2::{Cancelled, Completion, Errno, Key, Op, Queue, SharedFd, Timeout};
 use aio2_abi::attr;
 use aio2_abi::setup::Setup;
-use common::{Random, stingy};
+use common::{Random, at_random, stingy};
 use std::collections::HashMap;
 use std::io::Write;
 
@@ -121,7 +121,7 @@ fn a_hundred_thousand_random_operations_agree_with_the_model() {
         concurrency: 2,
         ..Setup::default()
     };
-    let mut queue = Queue::new(stingy(&setup, 1));
+    let mut queue = Queue::new(stingy(&setup, at_random(1)));
     let mut model = Model {
         file: SharedFd::new(file),
         requests: HashMap::new(),

@@ -9,6 +9,7 @@ use aio2::{Context, Errno, Implementation};
 use aio2_abi::iocb::Stream;
 use aio2_abi::setup::Setup;
 use aio2_abi::wait::Cancel;
+use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
@@ -38,20 +39,32 @@ pub fn pipe() -> (OwnedFd, OwnedFd) {
     ends.into()
 }
 
-/// The engine, accepting at random fewer iocbs than it is given, or none.
-#[derive(Debug)]
+/// The engine, accepting fewer iocbs than it is given, or none.
 pub struct Stingy {
     engine: Engine,
-    random: Mutex<u64>,
+    /// How many to accept at the next submission, at most.
+    accept: Mutex<Box<dyn FnMut() -> usize + Send>>,
+}
+
+impl fmt::Debug for Stingy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.engine.fmt(f)
+    }
 }
 
 /// A context over a stingy engine.
-pub fn stingy(setup: &Setup, seed: u64) -> Context {
+pub fn stingy(setup: &Setup, accept: impl FnMut() -> usize + Send + 'static) -> Context {
     let engine = Engine::new(setup).expect("an engine");
-    let backend = Arc::new(Stingy { engine, random: Mutex::new(seed) });
+    let backend = Arc::new(Stingy { engine, accept: Mutex::new(Box::new(accept)) });
     // SAFETY: it hands on to an engine of its own, and one that accepts less
     // than it could keeps the SPEC.
     unsafe { Context::over(backend, Implementation::Engine) }
+}
+
+/// Accepts up to seven at random.
+pub fn at_random(seed: u64) -> impl FnMut() -> usize + Send {
+    let mut random = Random(seed);
+    move || random.below(8) as usize
 }
 
 impl Backend for Stingy {
@@ -60,11 +73,7 @@ impl Backend for Stingy {
     }
 
     unsafe fn submit(&self, iocbs: &mut [u8]) -> Result<usize, Errno> {
-        let mut seed = self.random.lock().unwrap();
-        let mut random = Random(*seed);
-        let accept = random.below(8) as usize;
-        *seed = random.0;
-        drop(seed);
+        let accept = (self.accept.lock().unwrap())();
         let well_formed = Stream::new(iocbs).unwrap().map_while(Result::ok).take(accept);
         let bytes = well_formed.map(|iocb| iocb.header.len as usize).sum();
         if bytes == 0 && Stream::new(iocbs).unwrap().peek().is_some_and(|first| first.is_ok()) {
