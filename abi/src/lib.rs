@@ -15,6 +15,8 @@ pub mod errno;
 pub mod event;
 pub mod iocb;
 pub mod op;
+#[cfg(feature = "arbitrary")]
+pub mod random;
 pub mod ring;
 pub mod setup;
 pub mod wait;
