@@ -5,7 +5,7 @@
 //! must do little.
 
 use crate::env::Factory;
-use crate::{attributes, ring, teardown};
+use crate::{attributes, ring, stress, teardown};
 use std::process::{Command, ExitStatus};
 
 /// Names the implementation and the role that a process shall play.
@@ -20,6 +20,8 @@ const ROLES: &[(&str, Role)] = &[
     ("write_to_the_consumer_page", ring::write_to_the_consumer_page),
     ("exits_with_requests_in_flight", teardown::exits_with_requests_in_flight),
     ("execs_with_requests_in_flight", teardown::execs_with_requests_in_flight),
+    ("reaps_while_it_is_stopped", stress::reaps_while_it_is_stopped),
+    ("makes_many_contexts", stress::makes_many_contexts),
     ("waits_while_it_is_stopped", teardown::waits_while_it_is_stopped),
 ];
 

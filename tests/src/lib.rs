@@ -10,6 +10,9 @@
 //! | [`suite`], [`env`], [`backends`] | what is run, with what, on what |
 //! | [`context`], [`request`], [`file`], [`signal`], [`child`], [`random`] | what tests need |
 //! | `setup`, `malformed`, `submit`, `reap`, … | the tests, by noun |
+//! | [`model`] | what a context must do, without threads and bytes |
+//! | [`stress`] | long runs |
+//! | [`fuzz`] | the bodies of the fuzz targets |
 //! | [`spec`] | SPEC.md as data, for the traceability test |
 
 pub mod backends;
@@ -17,10 +20,13 @@ pub mod child;
 pub mod context;
 pub mod env;
 pub mod file;
+pub mod fuzz;
+pub mod model;
 pub mod random;
 pub mod request;
 pub mod signal;
 pub mod spec;
+pub mod stress;
 pub mod suite;
 
 mod attributes;

@@ -1,0 +1,530 @@
+//! The sequential model of a context, and sequences of calls that are made on
+//! it and on an implementation at once.
+//!
+//! The model is meant to be obviously right: it has no threads, no bytes and
+//! no positions, only lists of events and of requests. Where SPEC.md leaves
+//! open how much of a stream is accepted at a limit, it checks the bounds and
+//! goes on with what the implementation did; all else must be equal: what is
+//! accepted, each error, each event, its order, and whether it is in the ring
+//! or on the overflow list.
+//!
+//! SPEC: sections 4.2 to 4.5, 5.4 to 5.6, 10.
+
+use crate::context::{Context, Event, PATIENCE, errno};
+use crate::env::{Factory, setup};
+use crate::file::Busy;
+use crate::request::{Batch, Request};
+use aio2::backend::Wait;
+use aio2_abi::attr;
+use aio2_abi::ring::Flags;
+use aio2_abi::setup::Setup;
+use aio2_abi::wait::{Cancel, CancelFlags};
+use arbitrary::{Arbitrary, Unstructured};
+use libc::{EAGAIN, ECANCELED, EINVAL, ENOBUFS, ENOENT, EOPNOTSUPP, ETIME};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+const RING_BYTES: u32 = 4096;
+const FILE_BYTES: u64 = 3000;
+
+/// What a request is, as far as its event depends on it.
+#[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Ends with 0.
+    Nop,
+    /// Not on the allow list.
+    Forbidden,
+    /// With too many arguments.
+    WrongArguments,
+    /// With a REQUIRED attribute that is not known.
+    Required,
+}
+
+/// A call on a context.
+#[derive(Arbitrary, Clone, Debug)]
+pub enum Op {
+    /// Submits so many requests that end within the call, whose kinds and
+    /// numbers of returns are picked by the bits.
+    Submit(u8, u32),
+    /// Submits so many good iocbs (at most 7) and a malformed one.
+    Malformed(u8),
+    /// Submits in `io_getevents2`, and copies events to so many bytes.
+    SubmitAndCopy(u8, u16),
+    /// Reads the file at an offset, so many bytes.
+    Read(u16, u16),
+    /// Keeps the only worker busy.
+    Gate,
+    /// Submits requests that wait for the worker.
+    Queue(u8),
+    /// Lets the worker go on, until it has nothing to do.
+    Ungate,
+    /// Cancels one of the requests that wait, by id or by user_data, or one
+    /// that has ended.
+    Cancel(u8, bool),
+    /// Takes up to so many events from the ring.
+    Reap(u8),
+    /// `io_getevents2` with a buffer of so many bytes, and min_events.
+    Copy(u16, u8),
+    /// `io_getevents2` without a buffer, with min_events.
+    Wait(u8),
+    /// Waits for one of the requests that were submitted with an id.
+    WaitId(u8),
+    /// `io_exec2`, with so many returns.
+    Exec(Kind, u8),
+}
+
+/// An event as the model has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Expected {
+    user_data: u64,
+    res: i64,
+    len: u32,
+}
+
+/// A request that waits for the worker.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    id: u64,
+    event: Expected,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    ring: VecDeque<Expected>,
+    overflow: VecDeque<Expected>,
+    waiting: Vec<Waiting>,
+    overflowed: u64,
+    max_requests: usize,
+}
+
+impl Model {
+    fn ring_bytes(&self) -> u32 {
+        self.ring.iter().map(|e| e.len).sum()
+    }
+
+    fn flush(&mut self) {
+        while let Some(event) = self.overflow.front()
+            && self.ring_bytes() + event.len <= RING_BYTES
+        {
+            self.ring.extend(self.overflow.pop_front());
+        }
+    }
+
+    fn publish(&mut self, event: Expected) {
+        self.flush();
+        if self.overflow.is_empty() && self.ring_bytes() + event.len <= RING_BYTES {
+            self.ring.push_back(event);
+        } else {
+            self.overflow.push_back(event);
+            self.overflowed += 1;
+        }
+    }
+
+    /// Requests that can be accepted; `running` are in flight beside those
+    /// that wait.
+    fn room(&self, running: usize) -> usize {
+        self.max_requests - self.overflow.len() - self.waiting.len() - running
+    }
+
+    fn available(&self) -> usize {
+        self.ring.len() + self.overflow.len()
+    }
+
+    /// What a call with a buffer copies, or its error.
+    fn copy(&mut self, bytes: usize, min_events: usize) -> Result<Vec<Expected>, i32> {
+        let mut copied = Vec::new();
+        let mut left = bytes;
+        loop {
+            self.flush();
+            match self.ring.front() {
+                Some(event) if event.len as usize <= left => {
+                    left -= event.len as usize;
+                    copied.extend(self.ring.pop_front());
+                }
+                Some(_) if copied.is_empty() && min_events > 0 => return Err(ENOBUFS),
+                None if copied.is_empty() && min_events > 0 => return Err(ETIME),
+                _ => return Ok(copied),
+            }
+        }
+    }
+}
+
+/// A model and an implementation, side by side.
+struct Pair<'a> {
+    model: Model,
+    context: Context,
+    file: &'a File,
+    /// What keeps the worker busy, its user_data and its id.
+    busy: Option<(Busy, u64, u64)>,
+    /// Ids that were given out, newest last.
+    ids: Vec<u64>,
+    next: u64,
+}
+
+/// Runs the calls on the implementation and on the model.
+///
+/// # Panics
+/// At the first difference.
+pub fn run(factory: &dyn Factory, file: &File, max_requests: u8, ops: &[Op]) {
+    let max_requests = u32::from(max_requests) + 1;
+    let setup = Setup { ring_bytes: RING_BYTES, max_requests, concurrency: 1, ..setup() };
+    let context = Context::new(factory.create(&setup).expect("a context can be created"));
+    let model = Model { max_requests: max_requests as usize, ..Model::default() };
+    let mut pair = Pair { model, context, file, busy: None, ids: Vec::new(), next: 0 };
+    for op in ops {
+        pair.step(op);
+        if matches!(op, Op::Copy(..) | Op::SubmitAndCopy(..)) {
+            // Whether a call moves the list once more when it has copied is
+            // left open.
+            pair.flush();
+        }
+        assert_eq!(pair.context.overflowed(), pair.model.overflowed, "after {op:?}");
+        let flag = pair.context.ring_flags().contains(Flags::OVERFLOW);
+        assert_eq!(flag, !pair.model.overflow.is_empty(), "OVERFLOW after {op:?}");
+    }
+    pair.finish();
+}
+
+/// A request limit and the calls that `bytes` stand for.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> (u8, Vec<Op>) {
+    let mut u = Unstructured::new(bytes);
+    let max_requests = u.arbitrary().unwrap_or(0);
+    let mut ops = Vec::new();
+    while !u.is_empty() && ops.len() < 80 {
+        ops.extend(Op::arbitrary(&mut u).ok());
+    }
+    (max_requests, ops)
+}
+
+/// The file that [`Op::Read`] reads.
+///
+/// # Panics
+/// If it cannot be made.
+#[must_use]
+pub fn file() -> File {
+    // SAFETY: the name is a C string.
+    let fd = unsafe { libc::memfd_create(c"aio2-model".as_ptr(), libc::MFD_CLOEXEC) };
+    assert!(fd >= 0);
+    // SAFETY: the descriptor is new, and no one else's.
+    let mut file: File = unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) };
+    let contents: Vec<u8> = (0..FILE_BYTES).map(|n| ((n * n) >> 3) as u8).collect();
+    std::io::Write::write_all(&mut file, &contents).expect("it is written");
+    file
+}
+
+fn same(events: &[Event], expected: &[Expected]) {
+    let events: Vec<Expected> = events
+        .iter()
+        .map(|e| Expected { user_data: e.user_data, res: e.res, len: e.len })
+        .collect();
+    assert_eq!(events, expected);
+}
+
+impl Pair<'_> {
+    fn step(&mut self, op: &Op) {
+        // Whether a submission moves the overflow list is left open.
+        self.flush();
+        match op {
+            Op::Submit(count, bits) => self.submit(count % 64, *bits),
+            Op::Malformed(good) => self.malformed(usize::from(good % 8)),
+            Op::SubmitAndCopy(count, bytes) => self.submit_and_copy(count % 16, bytes % 600),
+            Op::Read(offset, len) => self.read(*offset, *len),
+            Op::Gate => self.gate(),
+            Op::Queue(count) => (0..count % 8).for_each(|_| self.queue()),
+            Op::Ungate => self.ungate(),
+            Op::Cancel(which, by_id) => self.cancel(usize::from(*which), *by_id),
+            Op::Reap(max) => self.reap(usize::from(*max)),
+            Op::Copy(bytes, min) => self.copy(usize::from(bytes % 2000), *min),
+            Op::Wait(min) => self.wait(*min),
+            Op::WaitId(which) => self.wait_id(usize::from(*which)),
+            Op::Exec(kind, returns) => self.exec(*kind, *returns),
+        }
+    }
+
+    fn flush(&mut self) {
+        assert_eq!(self.context.wait(&Wait::events(0)), Ok(()));
+        self.model.flush();
+    }
+
+    /// A request, and the event that it has to have.
+    fn request(&mut self, kind: Kind, returns: u8) -> (Request, Expected) {
+        self.next += 1;
+        let user_data = self.next;
+        let returns = returns % 8;
+        let mut request = match kind {
+            Kind::Nop | Kind::Required => Request::nop(user_data),
+            Kind::Forbidden => Request::call(libc::SYS_ptrace, &[]).user_data(user_data),
+            Kind::WrongArguments => Request::call(libc::SYS_getpid, &[1]).user_data(user_data),
+        };
+        for id in 0..u16::from(returns) {
+            request = request.attr(20 + id, attr::Flags::RETURN, &[]);
+        }
+        if kind == Kind::Required {
+            request = request.attr(60, attr::Flags::REQUIRED, &[]);
+        }
+        let res = match kind {
+            Kind::Nop => 0,
+            Kind::Forbidden | Kind::Required => -i64::from(EOPNOTSUPP),
+            Kind::WrongArguments => -i64::from(EINVAL),
+        };
+        (request, Expected { user_data, res, len: 24 + 8 * u32::from(returns) })
+    }
+
+    fn running(&self) -> usize {
+        usize::from(self.busy.is_some())
+    }
+
+    /// Number of the iocbs that a submission accepted, which must be possible.
+    fn accepted(
+        &self,
+        batch: &Batch,
+        result: Result<usize, aio2::error::Errno>,
+        events: &[Expected],
+    ) -> usize {
+        let room = self.model.room(self.running());
+        if room == 0 && !events.is_empty() {
+            assert_eq!(errno(result), Some(EAGAIN), "{room} requests can be accepted");
+            return 0;
+        }
+        let bytes = result.expect("there is room");
+        let count = (0..=batch.len()).find(|n| batch.offset(*n) == bytes);
+        let count = count.expect("whole iocbs are accepted");
+        assert!(count >= events.len().min(room), "{count} accepted, {room} can be");
+        // More than there is room for only if the others were published.
+        let mut fits = self.model.ring_bytes();
+        let published = events.iter().take_while(|e| {
+            fits += e.len;
+            self.model.overflow.is_empty() && fits <= RING_BYTES
+        });
+        assert!(count <= room + published.count(), "{count} accepted, {room} can be");
+        count
+    }
+
+    fn submit(&mut self, count: u8, bits: u32) {
+        let (requests, events): (Vec<Request>, Vec<Expected>) = (0..count)
+            .map(|n| {
+                let kind = match bits.rotate_right(n.into()) & 7 {
+                    0 => Kind::Forbidden,
+                    1 => Kind::WrongArguments,
+                    2 => Kind::Required,
+                    _ => Kind::Nop,
+                };
+                self.request(kind, bits.rotate_left(n.into()) as u8)
+            })
+            .unzip();
+        let mut batch = Batch::of(requests);
+        let result = self.context.submit(&mut batch);
+        let count = self.accepted(&batch, result, &events);
+        events[..count].iter().for_each(|e| self.model.publish(*e));
+    }
+
+    fn malformed(&mut self, good: usize) {
+        let (requests, events): (Vec<Request>, Vec<Expected>) =
+            (0..=good).map(|_| self.request(Kind::Nop, 0)).unzip();
+        let mut batch = Batch::of(requests);
+        let last = batch.offset(good);
+        // The reserved field of the last one.
+        batch.bytes()[last + 12] = 1;
+        let result = self.context.submit(&mut batch);
+        if good == 0 {
+            assert_eq!(errno(result), Some(EINVAL), "malformed, whatever the limit says");
+        } else {
+            let count = self.accepted(&batch, result, &events[..good]);
+            events[..count].iter().for_each(|e| self.model.publish(*e));
+        }
+    }
+
+    fn submit_and_copy(&mut self, count: u8, bytes: u16) {
+        let (requests, events): (Vec<Request>, Vec<Expected>) =
+            (0..count).map(|n| self.request(Kind::Nop, n)).unzip();
+        let mut batch = Batch::of(requests);
+        let mut buffer = vec![0; usize::from(bytes)];
+        let wait = Wait::events(1).within(Duration::ZERO);
+        // SAFETY: the requests have no addresses.
+        let got = unsafe { self.context.backend().wait(&wait, batch.bytes(), Some(&mut buffer)) };
+        let submitted = match &got {
+            Ok(got) => Ok(got.submitted),
+            // Nothing was submitted; the error may be that of the wait.
+            Err(_) if events.is_empty() => Ok(0),
+            Err(errno) => Err(*errno),
+        };
+        let count = self.accepted(&batch, submitted, &events);
+        events[..count].iter().for_each(|e| self.model.publish(*e));
+        if count == 0 && !events.is_empty() {
+            return;
+        }
+        match (self.model.copy(usize::from(bytes), 1), got) {
+            (Ok(expected), Ok(got)) => {
+                same(&Event::parse_all(&buffer[..got.bytes]), &expected);
+                assert_eq!((got.events as usize, got.ended), (expected.len(), None));
+            }
+            (Err(expected), Ok(got)) => {
+                assert_eq!((got.bytes, got.ended.map(|e| e.0)), (0, Some(expected)));
+            }
+            (expected, Err(errno)) => assert_eq!(expected, Err(errno.0)),
+        }
+    }
+
+    fn read(&mut self, offset: u16, len: u16) {
+        if self.busy.is_some() {
+            // It may need the worker.
+            return;
+        }
+        self.next += 1;
+        let user_data = self.next;
+        let mut buffer = vec![0; usize::from(len)];
+        let read = Request::pread(self.file.as_raw_fd(), &mut buffer, offset.into());
+        let flags = aio2_abi::iocb::Flags::WRITE_ID;
+        let mut batch = Batch::of([read.user_data(user_data).flags(flags)]);
+        if self.model.room(0) == 0 {
+            assert_eq!(errno(self.context.submit(&mut batch)), Some(EAGAIN));
+            return;
+        }
+        self.context.submit_all(&mut batch);
+        self.ids.push(batch.id(0));
+        self.await_id(batch.id(0));
+        let res = FILE_BYTES.saturating_sub(offset.into()).min(len.into()) as i64;
+        let first = u64::from(offset);
+        for (n, byte) in (first..first + res as u64).zip(&buffer) {
+            assert_eq!(*byte, ((n * n) >> 3) as u8, "byte {n} of the file");
+        }
+        self.model.publish(Expected { user_data, res, len: 24 });
+    }
+
+    fn await_id(&self, id: u64) {
+        let wait = Wait { id: Some(id), ..Wait::events(0).within(PATIENCE) };
+        assert_eq!(self.context.wait(&wait), Ok(()));
+    }
+
+    fn gate(&mut self) {
+        if self.busy.is_some() || self.model.room(0) == 0 {
+            return;
+        }
+        self.next += 1;
+        let busy = Busy::new();
+        let id = self.context.submit_one(busy.request().user_data(self.next));
+        busy.wait_started();
+        self.ids.push(id);
+        self.busy = Some((busy, self.next, id));
+    }
+
+    fn queue(&mut self) {
+        if self.busy.is_none() {
+            return;
+        }
+        let (request, event) = self.request(Kind::Nop, self.next as u8);
+        let flags = aio2_abi::iocb::Flags::WRITE_ID;
+        let mut batch = Batch::of([request.on_worker().flags(flags)]);
+        if self.model.room(1) == 0 {
+            assert_eq!(errno(self.context.submit(&mut batch)), Some(EAGAIN));
+            return;
+        }
+        self.context.submit_all(&mut batch);
+        self.ids.push(batch.id(0));
+        self.model.waiting.push(Waiting { id: batch.id(0), event });
+    }
+
+    fn ungate(&mut self) {
+        let Some((mut busy, user_data, _)) = self.busy.take() else { return };
+        let res = busy.release();
+        // One worker takes one after the other. Waiting for them moves the
+        // overflow list, which is at rest as nobody reaps.
+        let last = self.model.waiting.last().map(|w| w.id);
+        self.model.publish(Expected { user_data, res, len: 24 });
+        for waiting in std::mem::take(&mut self.model.waiting) {
+            self.model.publish(waiting.event);
+        }
+        if let Some(id) = last {
+            self.await_id(id);
+        } else {
+            let wanted = self.model.available() as u32;
+            assert_eq!(self.context.wait(&Wait::events(wanted).within(PATIENCE)), Ok(()));
+        }
+    }
+
+    fn cancel(&mut self, which: usize, by_id: bool) {
+        let waits = !self.model.waiting.is_empty() && !which.is_multiple_of(4);
+        let (flags, fields, place) = if waits {
+            let place = which % self.model.waiting.len();
+            let Waiting { id, event } = self.model.waiting[place];
+            let user_data = event.user_data;
+            if by_id {
+                (CancelFlags::ID, Cancel { id, ..Cancel::default() }, Some(place))
+            } else {
+                (CancelFlags::USER_DATA, Cancel { user_data, ..Cancel::default() }, Some(place))
+            }
+        } else {
+            // Never given to anyone.
+            let user_data = self.next + 1 + which as u64;
+            (CancelFlags::USER_DATA, Cancel { user_data, ..Cancel::default() }, None)
+        };
+        let result = self.context.cancel(flags, fields);
+        match place {
+            None => assert_eq!(errno(result), Some(ENOENT)),
+            Some(place) => {
+                let (matches, done) = result.expect("it waits");
+                assert_eq!((matches, done.cancelled), (1, 1));
+                assert_eq!((done.interrupted, done.too_late), (0, 0));
+                let event = self.model.waiting.remove(place).event;
+                self.model.publish(Expected { res: -i64::from(ECANCELED), ..event });
+            }
+        }
+    }
+
+    fn reap(&mut self, max: usize) {
+        let events = self.context.reap_ring(max);
+        let count = max.min(self.model.ring.len());
+        let expected: Vec<Expected> = self.model.ring.drain(..count).collect();
+        same(&events, &expected);
+    }
+
+    fn copy(&mut self, bytes: usize, min: u8) {
+        let wait = Wait::events(min.into()).within(Duration::ZERO);
+        let result = self.context.wait_copy(&wait, bytes);
+        match self.model.copy(bytes, min.into()) {
+            Ok(expected) => same(&result.expect("there are events, or none are needed"), &expected),
+            Err(expected) => assert_eq!(errno(result), Some(expected)),
+        }
+    }
+
+    fn wait(&mut self, min: u8) {
+        let result = self.context.wait(&Wait::events(min.into()).within(Duration::ZERO));
+        let there = self.model.available() >= usize::from(min);
+        assert_eq!(errno(result), if there { None } else { Some(ETIME) });
+    }
+
+    fn wait_id(&mut self, which: usize) {
+        let Some(id) = self.ids.get(which % self.ids.len().max(1)).copied() else { return };
+        let is_busy = self.busy.as_ref().is_some_and(|(_, _, busy)| *busy == id);
+        let in_flight = is_busy || self.model.waiting.iter().any(|w| w.id == id);
+        let wait = Wait { id: Some(id), ..Wait::events(0).within(Duration::ZERO) };
+        let result = errno(self.context.wait(&wait));
+        assert_eq!(result, if in_flight { Some(ETIME) } else { None });
+    }
+
+    fn exec(&mut self, kind: Kind, returns: u8) {
+        let (request, expected) = self.request(kind, returns);
+        let mut batch = Batch::of([request]);
+        let mut buffer = vec![0; expected.len as usize];
+        let short = buffer.len() - 1;
+        // SAFETY: the request has no addresses.
+        let result = unsafe { self.context.backend().exec(batch.bytes(), &mut buffer[..short]) };
+        assert_eq!(errno(result), Some(ENOBUFS));
+        // SAFETY: as above.
+        let result = unsafe { self.context.backend().exec(batch.bytes(), &mut buffer) };
+        assert_eq!(result, Ok(buffer.len()));
+        same(&Event::parse_all(&buffer), &[expected]);
+    }
+
+    fn finish(mut self) {
+        self.ungate();
+        while self.model.available() > 0 {
+            self.copy(1500, 1);
+            self.reap(7);
+        }
+        self.context.assert_idle();
+    }
+}
