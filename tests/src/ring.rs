@@ -269,6 +269,24 @@ pub(crate) fn overflow_keeps_order_while_the_list_is_not_empty(env: &Env<'_>) ->
     Ok(())
 }
 
+pub(crate) fn shorter_event_does_not_overtake_the_overflow_list(env: &Env<'_>) -> Outcome {
+    let context = env.small_ring();
+    let mut long = Request::nop(1000);
+    for id in 11..=attr::ID_MAX {
+        long = long.attr(id, attr::Flags::RETURN, &[]);
+    }
+    // The ring is full but for a few bytes, and the long one waits.
+    context.submit_all(&mut nops(0..165));
+    context.submit_all(&mut Batch::of([long]));
+    assert_eq!((context.overflowed(), context.reap_ring(1).len()), (1, 1));
+    // This one would fit into the ring.
+    context.submit_all(&mut nops(165..166));
+    assert_eq!(context.overflowed(), 2);
+    let expected: Vec<u64> = (1..165).chain([1000, 165]).collect();
+    assert_eq!(user_data(&context.reap(166)), expected);
+    Ok(())
+}
+
 pub(crate) fn publishing_moves_the_overflow_list(env: &Env<'_>) -> Outcome {
     let context = env.small_ring();
     context.submit_all(&mut nops(0..200));

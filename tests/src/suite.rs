@@ -146,6 +146,7 @@ tests! {
         bad_head_counts_as_a_full_ring_and_loses_nothing: "R-RING-6" "R-HOST-1";
         producer_does_not_read_back_what_it_wrote: "R-RING-8" "R-OVF-3";
         overflow_keeps_order_while_the_list_is_not_empty: "R-OVF-2" "R-OVF-3";
+        shorter_event_does_not_overtake_the_overflow_list: "R-OVF-2";
         publishing_moves_the_overflow_list: "R-OVF-4";
         overflowed_counts_each_event_of_the_list: "R-OVF-6";
         longest_event_fits_behind_the_wrap: "R-RING-2" "R-EVENT-5";
