@@ -1,8 +1,8 @@
 //! Long runs: many consumers, a process that is stopped again and again, and
 //! thousands of contexts.
 //!
-//! The work is a number of events, not a time, so that a slow machine takes
-//! longer and nothing else; `AIO2_STRESS_SECONDS` makes it a time.
+//! In normal runs the work is a number of events, not a time, so that a slow
+//! machine takes longer and nothing else.
 
 use crate::child;
 use crate::context::{Context, PATIENCE, errno};
@@ -30,9 +30,14 @@ struct Run {
     elapsed: Duration,
 }
 
+/// Seconds of a long run.
+const SECONDS: &str = "AIO2_STRESS_SECONDS";
+/// Events of a short run.
+const EVENTS: u64 = 200_000;
+
 /// Seconds that the environment asks for.
 fn seconds() -> Option<u64> {
-    let seconds = std::env::var("AIO2_STRESS_SECONDS").ok()?;
+    let seconds = std::env::var(SECONDS).ok()?;
     Some(seconds.parse().expect("AIO2_STRESS_SECONDS is a number"))
 }
 
@@ -170,7 +175,19 @@ impl Run {
 /// # Errors
 /// Never; it runs everywhere.
 pub fn eight_threads_reap_one_context(env: &Env<'_>) -> Outcome {
-    let run = reap_with_eight(env.factory, 200_000, seconds());
+    eight_threads(env, None)
+}
+
+/// The same for a minute, or as the environment says.
+///
+/// # Errors
+/// Never; it runs everywhere.
+pub fn eight_threads_reap_for_a_minute(env: &Env<'_>) -> Outcome {
+    eight_threads(env, Some(seconds().unwrap_or(60)))
+}
+
+fn eight_threads(env: &Env<'_>, time: Option<u64>) -> Outcome {
+    let run = reap_with_eight(env.factory, EVENTS, time);
     println!("eight consumers, a ring of one page: {}", run.line());
     assert!(run.overflowed > 0, "the ring was full now and then");
     Ok(())
@@ -179,7 +196,7 @@ pub fn eight_threads_reap_one_context(env: &Env<'_>) -> Outcome {
 /// Child: reaps as above, and prints how it went.
 pub(crate) fn reaps_while_it_is_stopped(factory: &dyn Factory) -> i32 {
     println!("running");
-    let run = reap_with_eight(factory, 200_000, seconds());
+    let run = reap_with_eight(factory, EVENTS, seconds());
     println!("{}", run.line());
     0
 }
@@ -192,11 +209,28 @@ pub(crate) fn reaps_while_it_is_stopped(factory: &dyn Factory) -> i32 {
 /// # Panics
 /// If an event is lost, or comes twice.
 pub fn reaping_process_is_stopped_again_and_again(env: &Env<'_>) -> Outcome {
-    let mut child = child::command(env.factory, "reaps_while_it_is_stopped")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("the child runs");
+    stopped(env, None)
+}
+
+/// The same for a minute, or as the environment says.
+///
+/// # Errors
+/// Never; it runs everywhere.
+///
+/// # Panics
+/// If an event is lost, or comes twice.
+pub fn reaping_process_is_stopped_for_a_minute(env: &Env<'_>) -> Outcome {
+    stopped(env, Some(seconds().unwrap_or(60)))
+}
+
+fn stopped(env: &Env<'_>, time: Option<u64>) -> Outcome {
+    let mut command = child::command(env.factory, "reaps_while_it_is_stopped");
+    match time {
+        Some(seconds) => command.env(SECONDS, seconds.to_string()),
+        None => command.env_remove(SECONDS),
+    };
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the child runs");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     assert_eq!(lines.next().and_then(Result::ok).as_deref(), Some("running"));
     let pid = child.id() as i32;

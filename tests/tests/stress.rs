@@ -1,22 +1,23 @@
 //! Many threads reap one context; contexts are made and unmade by thousands.
 //!
-//! In normal runs the amount of work is fixed and small. With
-//! `AIO2_STRESS_SECONDS=60` the reaping goes on for so long.
+//! In normal runs the amount of work is fixed and small. The ignored tests reap
+//! for `AIO2_STRESS_SECONDS`, or a minute.
+
+mod common;
 
 use aio2_conformance::backends::InProcess;
 use aio2_conformance::child;
 use aio2_conformance::stress;
-use aio2_conformance::suite::{Test, Verdict, run_one};
-use libtest_mimic::{Arguments, Trial};
+use aio2_conformance::suite::Test;
 
-const TESTS: &[Test] = &[
+const SHORT: &[Test] = &[
     Test {
         name: "eight_threads_reap_one_context",
         ids: &["R-OVF-7", "R-EVENT-1"],
         run: stress::eight_threads_reap_one_context,
     },
     Test {
-        name: "eight_threads_reap_while_the_process_is_stopped_again_and_again",
+        name: "eight_threads_reap_while_their_process_is_stopped_again_and_again",
         ids: &["R-OVF-7", "R-LIFE-8"],
         run: stress::reaping_process_is_stopped_again_and_again,
     },
@@ -27,25 +28,23 @@ const TESTS: &[Test] = &[
     },
 ];
 
+const LONG: &[Test] = &[
+    Test {
+        name: "eight_threads_reap_one_context_for_a_minute",
+        ids: &["R-OVF-7", "R-EVENT-1"],
+        run: stress::eight_threads_reap_for_a_minute,
+    },
+    Test {
+        name: "eight_threads_reap_for_a_minute_while_their_process_is_stopped",
+        ids: &["R-OVF-7", "R-LIFE-8"],
+        run: stress::reaping_process_is_stopped_for_a_minute,
+    },
+];
+
 fn main() {
     child::play_role(&[&InProcess]);
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    let trials = TESTS
-        .iter()
-        .map(|test| {
-            Trial::test(format!("{} [{}]", test.name, test.ids.join(" ")), move || {
-                let scratch = tempfile::tempdir()?;
-                match run_one(test, &InProcess, scratch.path()) {
-                    Verdict::Ok => Ok(()),
-                    Verdict::Skipped(reason) => {
-                        println!("SKIP {}: {reason}", test.name);
-                        Ok(())
-                    }
-                    Verdict::Failed(why) => Err(why.into()),
-                }
-            })
-        })
-        .collect();
-    libtest_mimic::run(&arguments, trials).exit();
+    let mut trials = common::trials(SHORT, &InProcess);
+    let long = LONG.iter().map(|t| common::trial(t, &InProcess).with_ignored_flag(true));
+    trials.extend(long);
+    libtest_mimic::run(&common::arguments(), trials).exit();
 }

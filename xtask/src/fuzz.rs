@@ -26,7 +26,8 @@ pub struct Args {
 /// If one crashes, or cannot be built.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let sh = Shell::new()?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the project")?;
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the project")?;
     sh.change_dir(root);
     // libFuzzer needs flags that the stable compiler takes only so.
     sh.set_var("RUSTC_BOOTSTRAP", "1");
