@@ -131,6 +131,7 @@ fn no_clobber_keeps_what_is_there() {
     fs::write(at("source/a"), "new a").unwrap();
     fs::write(at("source/b"), "new b").unwrap();
     fs::write(at("target/source/a"), "old a").unwrap();
+    fs::set_permissions(at("target/source"), Permissions::from_mode(0o710)).unwrap();
     let output = run([
         OsStr::new("--json"),
         "cp".as_ref(),
@@ -142,6 +143,8 @@ fn no_clobber_keeps_what_is_there() {
     assert_eq!(json(&output)["kept"], 1);
     assert_eq!(fs::read(at("target/source/a")).unwrap(), b"old a");
     assert_eq!(fs::read(at("target/source/b")).unwrap(), b"new b");
+    let mode = fs::metadata(at("target/source")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o710, "a directory that was there is kept too");
     assert_eq!(leftovers(&at("target")), [] as [&Path; 0]);
 }
 

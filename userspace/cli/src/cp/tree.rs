@@ -34,7 +34,8 @@ pub struct Dir {
     pub source: At,
     /// Where the entries' copies go.
     pub target: SharedFd,
-    /// The source's mode and times, to be given to the target at the end.
+    /// What the target is given of the source's metadata at the end: nothing
+    /// if it is the base, or was there and `--no-clobber` keeps it.
     stat: Option<Stat>,
     /// Whether this run has made the target, so that nothing was in it.
     pub created: bool,
@@ -228,13 +229,14 @@ async fn descend(cx: &Rc<Session>, stack: &mut Vec<Level>, entry: Entry) {
     cx.wait_for_finishers().await;
     match open(cx, &entry).await {
         Ok(Opened { source, target, stat, created, sets_group }) => {
+            let keeps = created || !cx.options.no_clobber;
             let dir = Dir {
                 sets_group,
                 parent: Some((entry.dir, entry.target_name)),
                 prefix: Vec::new(),
                 source: At::from(&source),
                 target,
-                stat: Some(stat),
+                stat: keeps.then_some(stat),
                 created,
             };
             let (dir, root) = (Rc::new(dir), entry.root);
@@ -310,7 +312,7 @@ async fn finish(cx: &Rc<Session>, dir: Dir) {
         Ok(()) if cx.options.sync => cx.fs.fsync(&target).await,
         result => result,
     };
-    if stat.is_some() {
+    if parent.is_some() {
         cx.tally.directories.add(1);
     }
     if let Err(fault) = result {
