@@ -52,11 +52,12 @@ enum Backend {
 }
 
 impl Global {
-    /// A context as the command line asks for it.
+    /// A context as the command line asks for it; `workers` of them, if it does
+    /// not say how many, or as many as the implementation likes.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn context(&self) -> Result<Context, Trouble> {
+    pub fn context(&self, workers: Option<u32>) -> Result<Context, Trouble> {
         let prefer = match self.backend {
             Backend::Auto => Prefer::Auto,
             Backend::Engine => Prefer::Engine,
@@ -66,7 +67,7 @@ impl Global {
             .prefer(prefer)
             .ring_bytes(self.ring.unwrap_or(0))
             .max_requests(self.requests.unwrap_or(0))
-            .concurrency(self.concurrency.unwrap_or(0));
+            .concurrency(self.concurrency.or(workers).unwrap_or(0));
         builder.build().map_err(|error| Trouble::new(error.to_string()))
     }
 
@@ -101,7 +102,8 @@ pub enum Command {
     /// hard links among each other. Not kept: extended attributes and ACLs.
     ///
     /// A file is written under a temporary name in its directory (.aio2-cp.*) and
-    /// renamed when it is complete and durable. Exit status: 0 all was copied, 1
+    /// renamed when it is complete and durable; a file or symbolic link of that
+    /// name is replaced. Exit status: 0 all was copied, 1
     /// something failed and was named, 2 usage or setup, 128+N stopped by signal N.
     ///
     /// Memory is bounded: 24 MiB of buffers, 64 files under way, and per level of

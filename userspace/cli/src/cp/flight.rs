@@ -13,6 +13,9 @@ use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+/// A turn ends when one in so many of the operations has: enough to go on with.
+const WAKE_PART: usize = 4;
+
 /// What came of an operation.
 pub struct Done {
     /// The operation, with its buffer.
@@ -53,14 +56,17 @@ impl Flight {
         self.call(op).await
     }
 
-    /// Submits what is queued, waits up to `timeout` for a completion, and
+    /// Submits what is queued, waits up to `timeout` for some completions, and
     /// wakes the futures of all that are there.
     ///
     /// # Errors
     /// If the context is broken: nothing more can be done with it.
     pub fn turn(&self, timeout: Duration) -> Result<(), WaitError> {
         let mut queue = self.queue.borrow_mut();
-        match queue.wait(1, Timeout::After(timeout)) {
+        // To wake up for each completion would cost two switches for each;
+        // what is still under way keeps the workers busy meanwhile.
+        let several = (queue.len() / WAKE_PART).max(1);
+        match queue.wait(several, Timeout::After(timeout)) {
             Ok(_) | Err(WaitError::Interrupted) => {}
             Err(error) => return Err(error),
         }

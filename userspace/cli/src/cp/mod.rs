@@ -42,6 +42,7 @@ use std::ffi::OsString;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a turn waits at most, so that a signal and the progress are seen to.
@@ -54,7 +55,7 @@ const TURN: Duration = Duration::from_millis(100);
 pub fn run(global: &Global, args: CpArgs) -> Result<Exit, Trouble> {
     let stop = stop_on_signals()?;
     raise_file_limit();
-    let context = global.context()?;
+    let context = global.context(workers(args.no_sync))?;
     check(&context, &args)?;
     let backend = context.implementation().to_string();
     let started = Instant::now();
@@ -118,6 +119,14 @@ fn copy(
         Some(bad) => Err(Trouble::new(format!("cp: {bad}"))),
         None => Ok(()),
     }
+}
+
+/// How many workers to have. Without fsync most operations end within
+/// microseconds, and a worker more than there are processors only takes the
+/// processor from another; those that wait for a device need more.
+fn workers(no_sync: bool) -> Option<u32> {
+    let processors = thread::available_parallelism().ok()?.get();
+    no_sync.then(|| u32::try_from(processors).unwrap_or(1))
 }
 
 /// Refuses early what the context cannot do.

@@ -150,6 +150,7 @@ impl Session {
 
     /// The number of the signal that has asked to stop, or 0.
     pub fn signal(&self) -> usize {
+        // The number is all that is told: nothing else is published by it.
         self.stop.load(Ordering::Relaxed)
     }
 

@@ -46,7 +46,7 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<Exit, Trouble> {
     let mut iocb = encode(&signature, &arguments, &asked, flags)?;
     save(args.save_iocb.as_deref(), iocb.bytes())?;
     let mut room = [0_u64; event::LEN_MAX / 8];
-    let event = exec(&global.context()?, &mut iocb, &mut room)?;
+    let event = exec(&global.context(None)?, &mut iocb, &mut room)?;
     save(args.save_event.as_deref(), event)?;
     let (event, _) = Event::parse(event)
         .map_err(|bad| Trouble::new(format!("exec: the implementation sent no event: {bad}")))?;
