@@ -74,9 +74,36 @@ fn attribute(u: &mut Unstructured<'_>) -> Result<u16> {
     })
 }
 
+/// Where the fields of a stream are, with their sizes: what a parser looks at.
+struct Fields {
+    places: [(usize, usize); 160],
+    len: usize,
+}
+
+impl Fields {
+    const IOCB: &'static [(usize, usize)] = &[(0, 4), (4, 2), (6, 2), (8, 4), (12, 4), (24, 8)];
+    const EVENT: &'static [(usize, usize)] = &[(0, 4), (4, 4), (16, 8)];
+    const ATTR: &'static [(usize, usize)] = &[(0, 2), (2, 2), (4, 4)];
+
+    fn new() -> Self {
+        Fields { places: [(0, 1); 160], len: 0 }
+    }
+
+    /// Adds those of a structure at `start`; as many as there is room for.
+    fn add(&mut self, start: usize, fields: &[(usize, usize)]) {
+        for (offset, size) in fields {
+            if let Some(place) = self.places.get_mut(self.len) {
+                *place = (start + offset, *size);
+                self.len += 1;
+            }
+        }
+    }
+}
+
 impl<'a> Arbitrary<'a> for Iocbs {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let mut stream = Iocbs { words: [0; WORDS], len: 0 };
+        let mut fields = Fields::new();
         for _ in 0..u.int_in_range(0..=8)? {
             let buffer = &mut stream.words.as_mut_bytes()[stream.len..];
             let args: [u64; iocb::MAX_ARGS] = u.arbitrary()?;
@@ -88,18 +115,22 @@ impl<'a> Arbitrary<'a> for Iocbs {
             else {
                 break;
             };
+            fields.add(stream.len, Fields::IOCB);
             for _ in 0..u.int_in_range(0..=4)? {
                 let id = attribute(u)?;
+                let start = stream.len + encoder.len();
                 let flags = attr::Flags::from_bits_truncate(u.arbitrary()?);
                 let expected = attr::kind(id).map_or(8, |kind| usize::from(kind.request));
                 let len = if u.ratio(3, 4)? { expected } else { u.int_in_range(0..=40)? };
                 let payload: [u64; 5] = u.arbitrary()?;
                 // Without room the iocb stays as it is.
-                let _ = encoder.attr(id, flags, &payload.as_bytes()[..len]);
+                if encoder.attr(id, flags, &payload.as_bytes()[..len]).is_ok() {
+                    fields.add(start, Fields::ATTR);
+                }
             }
             stream.len += encoder.len();
         }
-        damage(u, stream.words.as_mut_bytes(), &mut stream.len)?;
+        damage(u, &fields, stream.words.as_mut_bytes(), &mut stream.len)?;
         Ok(stream)
     }
 }
@@ -107,6 +138,7 @@ impl<'a> Arbitrary<'a> for Iocbs {
 impl<'a> Arbitrary<'a> for Events {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let mut stream = Events { words: [0; WORDS], len: 0 };
+        let mut fields = Fields::new();
         for _ in 0..u.int_in_range(0..=8)? {
             let buffer = &mut stream.words.as_mut_bytes()[stream.len..];
             let flags = event::Flags::from_bits_retain(u.arbitrary()?);
@@ -115,36 +147,56 @@ impl<'a> Arbitrary<'a> for Events {
             else {
                 break;
             };
+            fields.add(stream.len, Fields::EVENT);
+            let mut start = stream.len + event::HEADER_BYTES;
             for _ in 0..u.int_in_range(0..=4)? {
                 let id = attribute(u)?;
                 let status = if u.ratio(1, 2)? { 0 } else { u.arbitrary()? };
                 let len = u.int_in_range(0..=40)?;
                 let payload: [u64; 5] = u.arbitrary()?;
                 // Without room the event stays as it is.
-                let _ = encoder.ret(id, status, &payload.as_bytes()[..len]);
+                if encoder.ret(id, status, &payload.as_bytes()[..len]).is_some() {
+                    fields.add(start, Fields::ATTR);
+                    let sent = if status == 0 { crate::align8(len) } else { 0 };
+                    start += attr::HEADER_BYTES + sent;
+                }
             }
             stream.len += encoder.finish().len();
         }
-        damage(u, stream.words.as_mut_bytes(), &mut stream.len)?;
+        damage(u, &fields, stream.words.as_mut_bytes(), &mut stream.len)?;
         Ok(stream)
     }
 }
 
 /// Leaves the stream alone, or replaces fields, or cuts it off.
-fn damage(u: &mut Unstructured<'_>, bytes: &mut [u8], len: &mut usize) -> Result<()> {
-    if *len == 0 || u.ratio(1, 2)? {
+fn damage(
+    u: &mut Unstructured<'_>,
+    fields: &Fields,
+    bytes: &mut [u8],
+    len: &mut usize,
+) -> Result<()> {
+    if fields.len == 0 || u.ratio(1, 2)? {
         return Ok(());
     }
-    for _ in 0..u.int_in_range(1..=3)? {
-        let size = *u.choose(&[1, 2, 4, 8])?;
-        let field = u.int_in_range(0..=*len / size - 1)? * size;
-        let value: u64 = match u.int_in_range(0..=3)? {
-            0 => 0,
+    for _ in 0..u.int_in_range(1..=2)? {
+        let (place, size) = if u.ratio(7, 8)? {
+            *u.choose(&fields.places[..fields.len])?
+        } else {
+            (u.int_in_range(0..=*len / 8 - 1)? * 8, 8)
+        };
+        let field = &mut bytes[place..place + size];
+        let mut old = [0; 8];
+        old[..size].copy_from_slice(field);
+        let old = u64::from_ne_bytes(old);
+        let value = match u.int_in_range(0..=5)? {
+            0 => u.int_in_range(0..=8)?,
             1 => u64::MAX,
-            2 => u64::from(u.int_in_range::<u16>(0..=1100)?),
+            2 => old.wrapping_add(u.int_in_range(1..=16)?),
+            3 => old.wrapping_sub(u.int_in_range(1..=16)?),
+            4 => u64::from(u.int_in_range::<u16>(0..=1100)?),
             _ => u.arbitrary()?,
         };
-        bytes[field..field + size].copy_from_slice(&value.to_ne_bytes()[..size]);
+        field.copy_from_slice(&value.to_ne_bytes()[..size]);
     }
     if u.ratio(1, 4)? {
         *len = u.int_in_range(0..=*len)?;

@@ -28,6 +28,7 @@ pub mod signal;
 pub mod spec;
 pub mod stress;
 pub mod suite;
+mod watchdog;
 
 mod attributes;
 mod cancel;

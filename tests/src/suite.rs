@@ -3,6 +3,7 @@
 //! The one place that says which function shows which requirement.
 
 use crate::env::{Env, Factory, Outcome, Skip};
+use crate::watchdog::Watchdog;
 use crate::{
     attributes, cancel, exec, limits, malformed, notify, order, reap, ring, security, setup,
     submit, syscalls, teardown,
@@ -269,6 +270,7 @@ pub fn run_one(test: &Test, factory: &dyn Factory, scratch: &Path) -> Verdict {
         return Verdict::Failed(format!("{}: {e}", dir.display()));
     }
     let env = Env { factory, dir: &dir };
+    let _watchdog = Watchdog::over(test.name);
     let result = catch_unwind(AssertUnwindSafe(|| (test.run)(&env)));
     // Best effort: the whole scratch directory is thrown away at the end.
     let _ = std::fs::remove_dir_all(&dir);
