@@ -358,6 +358,17 @@ fn check_attrs(mut rest: &[u8]) -> Result<(u64, u32), Malformed> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom;
 
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "no room: an iocb has at most {MAX_ARGS} arguments and {LEN_MAX} bytes, and must fit its buffer"
+        )
+    }
+}
+
+impl core::error::Error for NoRoom {}
+
 /// Writes one iocb into a buffer.
 ///
 /// It fills in the length with each step, so that what stands in the buffer is
