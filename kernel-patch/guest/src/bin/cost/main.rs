@@ -6,6 +6,7 @@
 //! numbers are time stamps, and of little use.
 
 mod aio;
+mod aio2;
 mod plain;
 mod uring;
 
@@ -112,6 +113,9 @@ fn main() -> Result<()> {
         Box::new(uring::Uring::new(entries)?),
         Box::new(aio::Aio::new(entries)?),
     ];
+    for timing in [false, true] {
+        interfaces.extend(aio2::Aio2::new(timing)?.map(|aio2| Box::new(aio2) as Box<_>));
+    }
     for (name, operation) in operations {
         for batch in BATCHES {
             for interface in &mut interfaces {
