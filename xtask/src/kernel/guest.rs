@@ -46,12 +46,13 @@ fn build(shop: &Workshop, programs: &[Program]) -> Result<Vec<PathBuf>> {
     Ok(programs.iter().map(|p| dir.join(p.binary)).collect())
 }
 
-/// Makes an initrd in `dir` that runs `commands`, a line each, with
-/// `programs` in `/bin`.
+/// Makes an initrd in `dir` that runs `commands`, a line each, with `programs`
+/// and the static executables `more` in `/bin`.
 pub fn initrd(
     shop: &Workshop,
     dir: &Path,
     programs: &[Program],
+    more: &[PathBuf],
     commands: &[String],
 ) -> Result<PathBuf> {
     let all: Vec<Program> = [&[INIT], programs].concat();
@@ -64,6 +65,10 @@ pub fn initrd(
         let dir = if program.binary == INIT.binary { "." } else { "bin" };
         let to = root.join(dir).join(program.binary);
         fs::copy(&file, &to).with_context(|| file.display().to_string())?;
+    }
+    for file in more {
+        fs::copy(file, root.join("bin").join(file.file_name().unwrap_or_default()))
+            .with_context(|| file.display().to_string())?;
     }
     fs::write(root.join(&aio2_guest::COMMANDS[1..]), commands.join("\n") + "\n")?;
     let initrd = dir.join("initrd.gz");

@@ -57,7 +57,7 @@ pub fn run(json: bool, config: Config) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let machine = Machine {
         kernel,
-        initrd: guest::initrd(&shop, dir.path(), &[COST], &[format!("/bin/{}", COST.binary)])?,
+        initrd: guest::initrd(&shop, dir.path(), &[COST], &[], &[format!("/bin/{}", COST.binary)])?,
         disk: None,
         append: APPEND.into(),
         counted: true,

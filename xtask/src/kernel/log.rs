@@ -18,6 +18,7 @@ pub enum Kind {
     Leak,
     Hang,
     Debug,
+    Kunit,
 }
 
 /// What a line must contain, the more telling first.
@@ -55,6 +56,7 @@ const SIGNS: &[(Kind, &str)] = &[
     (Kind::Debug, "list_add corruption"),
     (Kind::Debug, "list_del corruption"),
     (Kind::Debug, "refcount_t:"),
+    (Kind::Kunit, "not ok "),
     (Kind::Bug, "BUG"),
     (Kind::Bug, "Oops"),
     (Kind::Bug, "general protection fault"),
@@ -119,6 +121,8 @@ mod tests {
 [    0.100000] rcu: Hierarchical SRCU implementation.
 [    0.200000] ACPI: bus type PCI registered
 [    0.300000] EXT4-fs (vda): mounted filesystem r/w with ordered data mode.
+[    0.300000]     ok 1 an_event_is_read_back
+[    0.300000] # aio2_ring: pass:1 fail:0 skip:0 total:1
 [    0.400000] reboot: Power down
 ";
 
@@ -151,6 +155,7 @@ mod tests {
         (Kind::Hang, "[    1.0] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [swapper/0:1]"),
         (Kind::Debug, "[    1.0] ODEBUG: free active (active state 0) object type: timer_list"),
         (Kind::Debug, "[    1.0] refcount_t: underflow; use-after-free."),
+        (Kind::Kunit, "[    1.0]     not ok 3 a_full_ring_overflows"),
         (Kind::Debug, "[    1.0] list_del corruption. prev->next should be 1, but was 2"),
     ];
 

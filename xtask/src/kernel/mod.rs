@@ -15,6 +15,7 @@ mod icount;
 mod log;
 mod packages;
 mod report;
+mod selftest;
 mod series;
 mod sparse;
 mod test;

@@ -1,10 +1,11 @@
-//! `cargo xtask kernel test`: the suite in the guest, and what the log says.
+//! `cargo xtask kernel test`: the suite and the series' selftests in the guest,
+//! and what the log says.
 
 use super::boot::{Machine, tail};
 use super::config::Config;
 use super::guest::{self, Program};
 use super::report::Report;
-use super::{Workshop, log, packages};
+use super::{Workshop, log, packages, selftest};
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
 
@@ -62,10 +63,13 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
     let dir = tempfile::tempdir()?;
     let mut commands: Vec<String> =
         BACKENDS.iter().map(|backend| suite_command(backend, &args.suite)).collect();
+    let selftests = selftest::build(shop, config, &dir.path().join("selftests"))?;
+    let names = selftests.iter().filter_map(|path| path.file_name()?.to_str());
+    commands.extend(names.map(|name| format!("/bin/{name}")));
     commands.extend(args.plant.as_ref().map(|line| format!("{} {line}", aio2_guest::PLANT)));
     let machine = Machine {
         kernel,
-        initrd: guest::initrd(shop, dir.path(), &[SUITE], &commands)?,
+        initrd: guest::initrd(shop, dir.path(), &[SUITE], &selftests, &commands)?,
         disk: Some(guest::disk(dir.path())?),
         append: APPEND.into(),
         counted: false,
