@@ -37,7 +37,12 @@ const GUEST: &[Need] = &[
     need("mke2fs", "e2fsprogs"),
 ];
 /// To check.
-const CHECK: &[Need] = &[need("perl", "perl"), need("sparse", "sparse")];
+const CHECK: &[Need] = &[
+    need("perl", "perl"),
+    need("sparse", "sparse"),
+    // checkpatch checks licences with it.
+    need("/usr/lib/python3/dist-packages/ply/lex.py", "python3-ply"),
+];
 
 impl Need {
     fn is_met(&self) -> bool {
