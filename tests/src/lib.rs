@@ -12,12 +12,13 @@
 //! | `setup`, `malformed`, `submit`, `reap`, … | the tests, by noun |
 //! | [`model`] | what a context must do, without threads and bytes |
 //! | [`stress`] | long runs |
-//! | [`fuzz`] | the bodies of the fuzz targets |
+//! | [`fuzz`], [`corpus`] | the bodies of the fuzz targets, and how a plain test runs them |
 //! | [`spec`] | SPEC.md as data, for the traceability test |
 
 pub mod backends;
 pub mod child;
 pub mod context;
+pub mod corpus;
 pub mod env;
 pub mod file;
 pub mod fuzz;
