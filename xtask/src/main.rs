@@ -4,6 +4,7 @@
 //! system it installs (as root, from Debian), or says what is missing.
 
 mod bench;
+mod fuzz;
 mod kernel;
 mod test;
 
@@ -22,6 +23,8 @@ enum Task {
     Test(test::Args),
     /// Measure ring and engine beside their peers, as ratios
     Bench(bench::Args),
+    /// Run the fuzz targets for a while
+    Fuzz(fuzz::Args),
     /// Fetch, patch, build and boot the kernel, and test it
     Kernel(kernel::Args),
 }
@@ -30,6 +33,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Fuzz(args) => fuzz::run(args),
         Task::Kernel(args) => kernel::run(args),
     }
 }
