@@ -154,10 +154,11 @@ impl Model {
 /// A model and an implementation, side by side.
 struct Pair<'a> {
     model: Model,
+    /// What keeps the worker busy, its user_data and its id. Dropped before the
+    /// context, which waits for it.
+    busy: Option<(Busy, u64, u64)>,
     context: Context,
     file: &'a File,
-    /// What keeps the worker busy, its user_data and its id.
-    busy: Option<(Busy, u64, u64)>,
     /// Ids that were given out, newest last.
     ids: Vec<u64>,
     next: u64,
@@ -172,7 +173,7 @@ pub fn run(factory: &dyn Factory, file: &File, max_requests: u8, ops: &[Op]) {
     let setup = Setup { ring_bytes: RING_BYTES, max_requests, concurrency: 1, ..setup() };
     let context = Context::new(factory.create(&setup).expect("a context can be created"));
     let model = Model { max_requests: max_requests as usize, ..Model::default() };
-    let mut pair = Pair { model, context, file, busy: None, ids: Vec::new(), next: 0 };
+    let mut pair = Pair { model, busy: None, context, file, ids: Vec::new(), next: 0 };
     for op in ops {
         pair.step(op);
         if matches!(op, Op::Copy(..) | Op::SubmitAndCopy(..)) {
