@@ -234,12 +234,21 @@ pub(crate) fn attrs_lists_exactly_what_is_taken(env: &Env<'_>) -> Outcome {
     let mut buffer = [0; 4096];
     for id in 1..=attr::ID_MAX {
         // PRIORITY 0 is none; a TAG may be anything; a hint of 0 is no advice.
-        let payload = vec![0; attr::kind(id).map_or(0, |kind| kind.request.into())];
+        let mut payload = vec![0; attr::kind(id).map_or(0, |kind| kind.request.into())];
+        let mut result = 4096;
+        match id {
+            attr::DEADLINE => payload.fill(0xff),
+            // By default it is ignored.
+            attr::SIGNAL => payload[0] = libc::SIGWINCH as u8,
+            // No request has this id.
+            attr::AFTER => result = -i64::from(libc::ENOENT),
+            _ => {}
+        }
         let flags = attr::Flags::REQUIRED | attr::Flags::RETURN;
         let read = Request::pread(file.as_raw_fd(), &mut buffer, 0);
         let event = context.run(read.attr(id, flags, &payload));
         if setup.attrs >> id & 1 == 1 {
-            assert_eq!(event.res, 4096, "attribute {id} is listed: {event:?}");
+            assert_eq!(event.res, result, "attribute {id} is listed: {event:?}");
             assert_eq!(event.status(id), 0, "attribute {id} is listed");
             let listed = setup.returns >> id & 1 == 1;
             let bytes = event.returns[0].2.len();

@@ -2,13 +2,15 @@
 //!
 //! A [`Plan`] is made once, when the request is accepted, and goes with it. It
 //! measures nothing itself: [`super::outcome`] does, and only what is asked for.
-//! GROUP, AFTER, DEADLINE and SIGNAL are not supported yet; a new attribute is
-//! a bit of [`TAKEN`] and an arm in [`Plan::take`] and [`Plan::answer`].
+//! What GROUP, AFTER, DEADLINE and SIGNAL bring about is in [`super::special`].
+//! A new attribute is a bit of [`TAKEN`] and an arm in [`Plan::take`] and
+//! [`Plan::answer`].
 //!
 //! SPEC: section 8.
 
 use super::outcome::Outcome;
 use super::request::Operation;
+use super::signal;
 use crate::syscall::Class;
 use aio2_abi::attr::{self, BadPayload, Flags};
 use aio2_abi::event::Encoder;
@@ -17,10 +19,16 @@ use libc::{EINVAL, ENODATA, EOPNOTSUPP};
 use zerocopy::IntoBytes;
 
 /// Attributes that the engine takes in a request.
-pub(super) const TAKEN: u64 = bit(attr::PRIORITY) | bit(attr::TAG) | RETURNED;
+pub(super) const TAKEN: u64 = bit(attr::PRIORITY) | bit(attr::TAG) | SPECIAL | RETURNED;
 /// Attributes that the engine can return with a payload.
 pub(super) const RETURNED: u64 =
     bit(attr::CACHE) | bit(attr::TIMING) | bit(attr::PATH) | bit(attr::CHECKSUM);
+/// Attributes that concern more than the running of the request.
+const SPECIAL: u64 = bit(attr::DEADLINE) | bit(attr::SIGNAL) | bit(attr::GROUP) | bit(attr::AFTER);
+/// Attributes that a run in the calling thread does not have.
+///
+/// SPEC: R-EXEC-1
+const NOT_IN_EXEC: u64 = bit(attr::DEADLINE) | bit(attr::GROUP) | bit(attr::AFTER);
 /// Attributes without which a request would run at the wrong time.
 const ALWAYS_REQUIRED: u64 = bit(attr::GROUP) | bit(attr::AFTER);
 
@@ -46,6 +54,11 @@ pub(super) struct Plan {
     hint: u32,
     /// The value of PRIORITY.
     ioprio: u32,
+    /// The payloads of DEADLINE, SIGNAL, GROUP and AFTER.
+    timeout_ns: u64,
+    signal: attr::Signal,
+    group: u64,
+    after: attr::After,
 }
 
 impl Plan {
@@ -60,10 +73,14 @@ impl Plan {
             nr_returns: 0,
             handled: 0,
             bad: 0,
-            required: 0,
             measured: 0,
             hint: attr::CACHE_NORMAL,
             ioprio: 0,
+            timeout_ns: 0,
+            signal: attr::Signal::default(),
+            group: 0,
+            after: attr::After::default(),
+            required: 0,
         };
         let mut verdict = Ok(());
         for a in attrs {
@@ -136,6 +153,28 @@ impl Plan {
                 }
                 is_file
             }
+            attr::DEADLINE => {
+                self.timeout_ns = attr::payload::<attr::Deadline>(a.payload)?.timeout_ns;
+                true
+            }
+            attr::SIGNAL => {
+                self.signal = attr::payload(a.payload)?;
+                if !signal::is_valid(&self.signal) {
+                    return Err(BadPayload);
+                }
+                true
+            }
+            attr::GROUP => {
+                self.group = attr::payload::<attr::Group>(a.payload)?.key;
+                true
+            }
+            attr::AFTER => {
+                self.after = attr::payload(a.payload)?;
+                if self.after.resv != 0 || self.after.kind > attr::AFTER_STREAM {
+                    return Err(BadPayload);
+                }
+                true
+            }
             attr::TAG => attr::payload::<attr::Tag>(a.payload).map(|_| true)?,
             // TIMING and PATH have no payload.
             _ => attr::payload::<[u8; 0]>(a.payload).map(|_| true)?,
@@ -150,7 +189,45 @@ impl Plan {
 
     /// The priority to run the request with.
     pub(super) fn ioprio(&self) -> Option<u32> {
-        (self.handled & bit(attr::PRIORITY) != 0).then_some(self.ioprio)
+        self.has(attr::PRIORITY).then_some(self.ioprio)
+    }
+
+    fn has(&self, id: u16) -> bool {
+        self.handled & bit(id) != 0
+    }
+
+    /// Whether an attribute concerns more than the running of the request.
+    #[inline]
+    pub(super) fn is_special(&self) -> bool {
+        self.handled & SPECIAL != 0
+    }
+
+    /// How long after its acceptance the request is cancelled, in ns.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.has(attr::DEADLINE).then_some(self.timeout_ns)
+    }
+
+    /// The signal to send when the request has ended.
+    pub(super) fn signal(&self) -> Option<attr::Signal> {
+        self.has(attr::SIGNAL).then_some(self.signal)
+    }
+
+    /// The key of the group that the request is a member of.
+    pub(super) fn group(&self) -> Option<u64> {
+        self.has(attr::GROUP).then_some(self.group)
+    }
+
+    /// What the request starts after.
+    pub(super) fn after(&self) -> Option<attr::After> {
+        self.has(attr::AFTER).then_some(self.after)
+    }
+
+    /// Leaves out what a run in the calling thread does not have; false if that
+    /// is required.
+    pub(super) fn restrict_to_exec(&mut self) -> bool {
+        let left_out = self.handled & NOT_IN_EXEC;
+        self.handled &= !left_out;
+        left_out & self.required == 0
     }
 
     /// Whether the request must not run if its priority cannot be set.
@@ -160,7 +237,7 @@ impl Plan {
 
     /// Whether the pages have to be dropped behind the transfer.
     pub(super) fn drops_behind(&self) -> bool {
-        self.handled & bit(attr::CACHE) != 0 && self.hint == attr::CACHE_DROP
+        self.has(attr::CACHE) && self.hint == attr::CACHE_DROP
     }
 
     /// Appends the returns of the request to its event, whose room was
@@ -190,7 +267,7 @@ impl Plan {
             (0, bytes.len())
         };
         match id {
-            attr::TAG => (0, 0),
+            attr::TAG | attr::DEADLINE | attr::SIGNAL | attr::GROUP | attr::AFTER => (0, 0),
             attr::PRIORITY if outcome.priority_errno != 0 => (-outcome.priority_errno, 0),
             _ if !outcome.ran => (-ENODATA, 0),
             attr::PRIORITY => (0, 0),

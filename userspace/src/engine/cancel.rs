@@ -1,31 +1,25 @@
-//! Cancelling requests: what waits for a worker ends now.
+//! Cancelling requests: which match, and what became of them.
 //!
-//! A request that runs is too late; interrupting it is not built yet, and would
-//! stand in [`stop`].
+//! How one is stopped, by a cancel or a deadline, is in [`super::ending`].
 //!
 //! SPEC: sections 4.4, 9.1.
 
 use super::clock;
 use super::context::{Context, Shared};
+use super::ending::Stopped;
 use super::slots::{Id, InFlight};
 use super::wait::wait_for_end;
 use crate::error::Errno;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use libc::{EAGAIN, ECANCELED, EINVAL, ENOENT};
-
-/// What became of a match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Cancelled,
-    TooLate,
-}
+use std::sync::Arc;
 
 /// Cancels what matches `request`, and fills in what became of it; the number
 /// of matches.
 ///
 /// # Errors
 /// As [`crate::backend::Backend::cancel`].
-pub(super) fn cancel(shared: &Shared, request: &mut Cancel) -> Result<u32, Errno> {
+pub(super) fn cancel(shared: &Arc<Shared>, request: &mut Cancel) -> Result<u32, Errno> {
     let flags = check(request)?;
     let deadline =
         flags.contains(CancelFlags::TIMEOUT).then(|| clock::now().saturating_add(request.timeout));
@@ -34,21 +28,22 @@ pub(super) fn cancel(shared: &Shared, request: &mut Cancel) -> Result<u32, Errno
     if matches.is_empty() {
         return Err(Errno(ENOENT));
     }
-    let (mut cancelled, mut too_late) = (0, 0);
+    let (mut cancelled, mut interrupted, mut too_late) = (0, 0, 0);
     for &id in &matches {
-        match stop(&mut context, id) {
-            Fate::Cancelled => cancelled += 1,
-            Fate::TooLate => too_late += 1,
+        match context.stop(id, ECANCELED) {
+            Stopped::Cancelled => cancelled += 1,
+            Stopped::Interrupted => interrupted += 1,
+            Stopped::TooLate => too_late += 1,
         }
     }
     shared.tell(context);
-    (request.cancelled, request.interrupted, request.too_late) = (cancelled, 0, too_late);
+    (request.cancelled, request.interrupted, request.too_late) = (cancelled, interrupted, too_late);
     if flags.contains(CancelFlags::WAIT) {
         for id in &matches {
             wait_for_end(shared, id.get(), deadline, None)?;
         }
     }
-    Ok(cancelled + too_late)
+    Ok(cancelled + interrupted + too_late)
 }
 
 /// The flags, if they and the fields fit together.
@@ -89,17 +84,4 @@ fn matches(context: &Context, request: &Cancel, flags: CancelFlags) -> Result<Ve
         ids.push(r.id);
     }
     Ok(ids)
-}
-
-/// Ends request `id`, if that is possible.
-///
-/// SPEC: R-CANCEL-2, R-CANCEL-4
-fn stop(context: &mut Context, id: Id) -> Fate {
-    match context.slots.unqueue(id) {
-        Some(job) => {
-            context.abandon(id, &job.request, ECANCELED);
-            Fate::Cancelled
-        }
-        None => Fate::TooLate,
-    }
 }

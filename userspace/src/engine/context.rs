@@ -1,23 +1,25 @@
 //! The state of a context, under its one lock.
 //!
-//! Everything that several threads need stands in [`Context`]; whatever
-//! sleeps, wakes, or enters the kernel is done after the lock is released, by
-//! what a method returns. Lock order: there is only this lock.
+//! Everything that several threads need stands in [`Context`]; whatever sleeps
+//! or wakes is done after the lock is released, by what a method returns or by
+//! [`super::errands`]. Lock order: there is only this lock.
 //!
 //! SPEC: sections 5.6 (overflow), 5.7 (notification), 10 (limits).
 
+use super::errands::{self, Errands};
 use super::notify::Notifier;
-use super::outcome::{self, Outcome};
+use super::order::Order;
+use super::poll::Polls;
 use super::request::Request;
 use super::run::Progress;
-use super::slots::{Id, Keys, Known, Slots};
+use super::slots::{Keys, Known, Slots};
+use super::timer::Timers;
 use super::waiters::{Round, Waiters};
 use super::worker::Workers;
 use crate::ring::{Consumer, Sink};
 use crate::shm::{ConsumerMap, ProducerMap};
 use aio2_abi::event;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use zerocopy::IntoBytes;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A request on its way to a worker.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(super) struct Shared {
     context: Mutex<Context>,
     /// Workers wait here for jobs.
     pub(super) jobs: Condvar,
+    /// The timer waits here for something to do.
+    pub(super) alarm: Condvar,
     pub(super) notifier: Notifier,
     /// The consumer that copies events out for a wait; others are its clones.
     pub(super) consumer: Consumer<ConsumerMap>,
@@ -42,6 +46,11 @@ pub(super) struct Context {
     pub(super) slots: Slots<Job>,
     pub(super) waiters: Waiters,
     pub(super) workers: Workers,
+    pub(super) order: Order,
+    pub(super) timers: Timers,
+    pub(super) polls: Polls,
+    /// What whoever has the lock does after it.
+    pub(super) errands: Errands,
     /// Requests that are accepted, or may be by a submission that goes on, and
     /// whose event is not with the sink yet.
     in_flight: usize,
@@ -67,11 +76,16 @@ impl Shared {
             slots: Slots::new(),
             waiters: Waiters::default(),
             workers: Workers::new(concurrency),
+            order: Order::new(max_requests as usize),
+            timers: Timers::default(),
+            polls: Polls::default(),
+            errands: Errands::default(),
             in_flight: 0,
             max_requests: max_requests as usize,
             watched,
         };
-        Shared { context: Mutex::new(context), jobs: Condvar::new(), notifier, consumer }
+        let (jobs, alarm) = (Condvar::new(), Condvar::new());
+        Shared { context: Mutex::new(context), jobs, alarm, notifier, consumer }
     }
 
     /// The state. No call panics with it half changed, so that a lock which a
@@ -85,8 +99,9 @@ impl Shared {
     ///
     /// Without a waiter and a watched eventfd it enters no kernel.
     #[inline]
-    pub(super) fn tell(&self, context: MutexGuard<'_, Context>) {
+    pub(super) fn tell(self: &Arc<Self>, context: MutexGuard<'_, Context>) {
         let notify = context.watched && context.sink.should_notify();
+        let has_errands = !context.errands.is_empty();
         if context.waiters.is_empty() {
             drop(context);
         } else {
@@ -95,15 +110,18 @@ impl Shared {
         if notify {
             self.notifier.signal();
         }
+        if has_errands {
+            errands::run(self);
+        }
     }
 
     /// As [`Shared::tell`], for a thread that needs the lock again: it keeps it
     /// if there is nobody to tell.
     pub(super) fn tell_between<'a>(
-        &'a self,
+        self: &'a Arc<Self>,
         context: MutexGuard<'a, Context>,
     ) -> MutexGuard<'a, Context> {
-        if context.waiters.is_empty() && !context.watched {
+        if context.waiters.is_empty() && !context.watched && context.errands.is_empty() {
             return context;
         }
         self.tell(context);
@@ -160,15 +178,6 @@ impl Context {
         self.sink.push_all(words, reserved);
     }
 
-    /// Ends a request that never ran, with `errno` (positive).
-    pub(super) fn abandon(&mut self, id: Id, request: &Request, errno: i32) {
-        let mut room: EventRoom = [0; _];
-        let outcome = Outcome { result: -i64::from(errno), ..Outcome::default() };
-        let bytes = outcome::write_event(request, &outcome, room.as_mut_bytes()).len();
-        self.publish(&room[..bytes / 8], 1, request.event_bytes as usize);
-        self.slots.end(id);
-    }
-
     /// Number of available events, counted up to `limit`.
     pub(super) fn available(&mut self, limit: usize) -> usize {
         let waiting = self.sink.overflow_events();
@@ -188,8 +197,13 @@ impl Context {
         self.waiters.satisfied(available, |id| slots.known(id.get()) == Known::Ended)
     }
 
+    /// Requests that are in flight.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
     /// Requests that may still be admitted.
-    fn room(&self) -> usize {
+    pub(super) fn room(&self) -> usize {
         self.max_requests.saturating_sub(self.in_flight + self.sink.overflow_events())
     }
 }

@@ -15,7 +15,11 @@
 //! | `worker` | the threads that block |
 //! | `context`, `slots` | what all share, under one lock |
 //! | `wait`, `waiters`, `park`, `notify` | who sleeps, and who is told |
-//! | `cancel` | ending what has not started |
+//! | `special`, `history` | accepting what is not only to be run |
+//! | `order` | groups, and who waits for whom |
+//! | `ending`, `errands`, `signal` | what the end of a request brings about |
+//! | `cancel`, `interrupt`, `seat` | ending what waits and what runs |
+//! | `timer`, `poll` | threads that wait for times and for files |
 //! | `fork`, `clock` | processes and time |
 //!
 //! Not here: reaping from the ring ([`crate::ring::Consumer`]) and anything
@@ -28,16 +32,26 @@ mod call;
 mod cancel;
 mod clock;
 mod context;
+mod ending;
+mod errands;
 mod file;
 mod fork;
+mod history;
+mod interrupt;
 mod notify;
+mod order;
 mod outcome;
 mod park;
+mod poll;
 mod request;
 mod run;
+mod seat;
 mod setup;
+mod signal;
 mod slots;
+mod special;
 mod submit;
+mod timer;
 mod transfer;
 mod wait;
 mod waiters;
@@ -62,11 +76,12 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use wait::Clock;
 
 /// A context of the in-process implementation.
 ///
-/// Dropping it cancels what has not started, waits for what runs, and leaves
+/// Dropping it cancels every request, waits for what runs on, and leaves
 /// nothing behind but the ring, as long as a consumer of it lives, with DEAD
 /// set. In a child after fork every call fails with EXDEV.
 pub struct Engine {
@@ -183,11 +198,16 @@ impl Backend for Engine {
             return Err(Errno(ENOBUFS));
         }
         // SAFETY: the caller vouches for the addresses.
-        let request = unsafe { Request::new(&parsed) };
+        let mut request = unsafe { Request::new(&parsed) };
+        request.restrict_to_exec();
         let mut progress = Progress::new(&request, None);
         let place = attr::PATH_INLINE;
         let told = run::run_here(&request, &mut progress, Runner::Caller, place);
-        Ok(outcome::write_event(&request, &told, event).len())
+        let bytes = outcome::write_event(&request, &told, event).len();
+        if let Some(signal) = request.plan.as_ref().and_then(|plan| plan.signal()) {
+            signal::send(&signal);
+        }
+        Ok(bytes)
     }
 
     fn consumer(&self) -> Consumer<ConsumerMap> {
@@ -220,12 +240,22 @@ impl Drop for Engine {
         let mut all = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };
         // ENOENT: there is nothing to cancel.
         let _ = cancel::cancel(&self.shared, &mut all);
+        // A worker does not panic, nor do the others; if one did, it is gone all
+        // the same.
+        let join = |handle: JoinHandle<()>| drop(handle.join());
         let handles = self.shared.lock().workers.stop();
         self.shared.jobs.notify_all();
-        for handle in handles {
-            // A worker does not panic; if one did, it is gone all the same.
-            let _ = handle.join();
-        }
+        handles.into_iter().for_each(join);
+        // Those that interrupt the workers go after them.
+        let handles = {
+            let mut context = self.shared.lock();
+            [context.polls.stop(), context.timers.stop()]
+        };
+        self.shared.alarm.notify_all();
+        handles.into_iter().flatten().for_each(join);
+        // They may have had a worker created just before.
+        let handles = self.shared.lock().workers.stop();
+        handles.into_iter().for_each(join);
         self.shared.lock().sink.set_dead();
         // SAFETY: it is not used again.
         unsafe { ManuallyDrop::drop(&mut self.shared) };

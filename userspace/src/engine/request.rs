@@ -15,13 +15,18 @@ use aio2_abi::op;
 use libc::{EINVAL, EOPNOTSUPP};
 
 /// Operations of AIO2 itself that the engine has: bit n for `OP | n`.
-pub(super) const OPERATIONS: u64 = 1 << (op::NOP & !op::OP);
+pub(super) const OPERATIONS: u64 =
+    1 << (op::NOP & !op::OP) | 1 << (op::POLL & !op::OP) | 1 << (op::GROUP & !op::OP);
 
 /// What a request does.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Operation {
     /// Nothing.
     Nop,
+    /// Waits until a file is ready.
+    Poll,
+    /// Closes a group, and is its event.
+    Group,
     /// A syscall of the allow list.
     Syscall(Class),
     /// It ends with this errno (positive), before it starts.
@@ -71,7 +76,9 @@ impl Request {
         let mut operation = check(iocb, row);
         let plan = (iocb.attr_mask != 0).then(|| {
             let (plan, verdict) = Plan::new(iocb.attrs(), operation);
-            if let (Err(errno), Operation::Nop | Operation::Syscall(_)) = (verdict, operation) {
+            if let Err(errno) = verdict
+                && !matches!(operation, Operation::Refused(_))
+            {
                 operation = Operation::Refused(errno);
             }
             plan
@@ -84,7 +91,20 @@ impl Request {
             flags: iocb.flags(),
             plan,
             event_bytes: iocb.event_bytes,
-            fd: row.filter(|row| row.fd).map(|_| iocb.args[0] as i32),
+            fd: (row.is_some_and(|row| row.fd) || nr == op::POLL).then_some(iocb.args[0] as i32),
+        }
+    }
+
+    /// Leaves out what a run in the calling thread does not have.
+    ///
+    /// SPEC: R-EXEC-1
+    pub(super) fn restrict_to_exec(&mut self) {
+        let has_all = self.plan.as_mut().is_none_or(Plan::restrict_to_exec);
+        match self.operation {
+            Operation::Refused(_) => {}
+            Operation::Group => self.operation = Operation::Refused(EOPNOTSUPP),
+            _ if has_all && !self.is_multishot() => {}
+            _ => self.operation = Operation::Refused(EOPNOTSUPP),
         }
     }
 
@@ -108,13 +128,18 @@ impl Request {
 fn check(iocb: &Iocb<'_>, row: Option<&syscall::Syscall>) -> Operation {
     let (operation, nr_args) = match row {
         Some(row) => (Operation::Syscall(row.class), u16::from(row.nr_args)),
-        None if iocb.header.nr == op::NOP => (Operation::Nop, 0),
-        None => return Operation::Refused(EOPNOTSUPP),
+        None => match iocb.header.nr {
+            op::NOP => (Operation::Nop, 0),
+            op::POLL => (Operation::Poll, 2),
+            op::GROUP => (Operation::Group, 1),
+            _ => return Operation::Refused(EOPNOTSUPP),
+        },
     };
+    let is_poll = matches!(operation, Operation::Poll);
     let flags = iocb.flags();
-    if iocb.header.nr_args != nr_args {
+    if iocb.header.nr_args != nr_args || is_poll && iocb.args[1] > u64::from(u16::MAX) {
         Operation::Refused(EINVAL)
-    } else if flags.contains(Flags::MULTISHOT)
+    } else if flags.contains(Flags::MULTISHOT) && !is_poll
         || flags.contains(Flags::FULL) && !operation.transfers()
         || row.is_some() && !syscall::args_allowed(iocb.header.nr, &iocb.args)
     {

@@ -11,7 +11,9 @@
 use super::clock;
 use super::file;
 use super::outcome::{self, Outcome};
+use super::poll;
 use super::request::{Operation, Request};
+use super::seat::Seat;
 use super::transfer::Transfer;
 use crate::syscall::Class;
 use aio2_abi::attr;
@@ -54,11 +56,12 @@ impl CachedFd {
 }
 
 /// Who runs a request, which tells what a signal does to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Runner {
-    /// A worker, in which every signal is blocked: what interrupts it is a stop
-    /// of the process, which must not change a result (R-LIFE-8).
-    Worker,
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Runner<'a> {
+    /// A worker, which lets no signal through but the one that tells it to
+    /// stop: what else interrupts it is a stop of the process, which must not
+    /// change a result (R-LIFE-8).
+    Worker(&'a Seat),
     /// The caller of exec.
     Caller,
 }
@@ -88,7 +91,7 @@ pub(super) fn needs_worker(request: &Request) -> bool {
         Operation::Refused(_) => false,
         _ if request.flags.contains(Flags::ASYNC) => true,
         Operation::Syscall(Class::Worker) => true,
-        Operation::Nop | Operation::Syscall(_) => request.plan.as_ref().is_some_and(|plan| {
+        _ => request.plan.as_ref().is_some_and(|plan| {
             // Dropping what was written begins to write it back.
             plan.ioprio().is_some()
                 || plan.drops_behind() && request.operation.class() == Some(Class::Write)
@@ -108,6 +111,9 @@ pub(super) fn try_inline(
     match request.operation {
         Operation::Nop => Some(0),
         Operation::Refused(errno) => Some(-i64::from(errno)),
+        Operation::Poll if request.is_multishot() => None,
+        Operation::Poll => poll::look(request),
+        Operation::Group => None,
         Operation::Syscall(Class::Inline) => Some(request.call.run()),
         Operation::Syscall(Class::Worker) => None,
         Operation::Syscall(class) => {
@@ -176,9 +182,10 @@ fn try_further(
 }
 
 /// Runs the request to its end, from where the inline try left it.
-pub(super) fn run_blocking(request: &Request, progress: &mut Progress, runner: Runner) -> i64 {
+pub(super) fn run_blocking(request: &Request, progress: &mut Progress, runner: Runner<'_>) -> i64 {
     let class = match request.operation {
-        Operation::Nop => return 0,
+        Operation::Nop | Operation::Group => return 0,
+        Operation::Poll => return poll::wait(request),
         Operation::Refused(errno) => return -i64::from(errno),
         Operation::Syscall(class) => class,
     };
@@ -227,13 +234,33 @@ fn end(progress: &Progress, full: bool, last: i64) -> i64 {
     }
 }
 
-/// Repeats what a signal has interrupted, as SA_RESTART would.
+/// The result of a request that is stopped with `errno` (positive) while it
+/// waits for a worker; none if it has moved nothing so far.
 ///
-/// SPEC: R-RUN-7, R-LIFE-8
-fn uninterrupted(request: &Request, runner: Runner, mut run: impl FnMut() -> i64) -> i64 {
+/// SPEC: R-RUN-4, section 9.1
+pub(super) fn result_if_stopped(request: &Request, progress: &Progress, errno: i32) -> Option<i64> {
+    (progress.done > 0).then(|| end(progress, request.is_full(), -i64::from(errno)))
+}
+
+/// Repeats what a signal has interrupted, as SA_RESTART would, unless the worker
+/// has been told to stop.
+///
+/// SPEC: R-RUN-7, R-LIFE-8, R-CANCEL-7
+fn uninterrupted(request: &Request, runner: Runner<'_>, mut run: impl FnMut() -> i64) -> i64 {
     loop {
+        if let Runner::Worker(seat) = runner
+            && let Some(errno) = seat.stopped()
+        {
+            return -i64::from(errno);
+        }
         let result = run();
-        if result != -i64::from(EINTR) || runner == Runner::Caller && !restarts(request) {
+        let again = match runner {
+            // The descriptor is gone all the same.
+            _ if request.call.nr() == libc::SYS_close => false,
+            Runner::Worker(_) => true,
+            Runner::Caller => restarts(request),
+        };
+        if result != -i64::from(EINTR) || !again {
             return result;
         }
     }
@@ -261,7 +288,7 @@ fn restarts(request: &Request) -> bool {
 pub(super) fn run_here(
     request: &Request,
     progress: &mut Progress,
-    runner: Runner,
+    runner: Runner<'_>,
     place: u32,
 ) -> Outcome {
     let timed = request.measures(attr::TIMING);

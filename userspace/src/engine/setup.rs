@@ -71,6 +71,8 @@ fn features() -> Features {
         | Features::POLL
         | Features::EXEC
         | Features::WAIT_ID
+        | Features::INTERRUPT
+        | Features::MULTISHOT
         | Features::FULL
         | Features::GATHER
 }

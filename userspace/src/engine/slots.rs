@@ -2,9 +2,11 @@
 //! those that wait for a worker.
 //!
 //! An id is a slot and how often it was used, so that it names one request
-//! only. No lock and no event here: see [`super::context`].
+//! only. A slot remembers of its last request whether it has failed. No lock
+//! and no event here: see [`super::context`]; who waits for whom is in
+//! [`super::order`].
 //!
-//! SPEC: sections 6.5 (ids), 9.1 (R-CANCEL-1, R-CANCEL-8).
+//! SPEC: sections 6.5 (ids), 9.1 (R-CANCEL-1, R-CANCEL-8), 9.3 (R-AFTER-5).
 
 use std::collections::TryReserveError;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -13,6 +15,9 @@ use std::num::{NonZeroU32, NonZeroU64};
 const SLOT_BITS: u32 = 21;
 /// A slot that was used so often is not used again.
 const LAST_USE: u64 = u64::MAX >> SLOT_BITS;
+/// Slots that are there before one is used again: so many requests are known at
+/// least after they have ended.
+const KEPT: usize = 16;
 /// No slot, in the links between slots.
 const NONE: u32 = u32::MAX;
 
@@ -33,7 +38,8 @@ impl Id {
         self.0.get()
     }
 
-    fn slot(self) -> usize {
+    /// Number of its slot.
+    pub(super) fn slot(self) -> usize {
         (self.get() & ((1 << SLOT_BITS) - 1)) as usize - 1
     }
 
@@ -56,6 +62,8 @@ pub(super) enum Known {
 /// Where a request in flight is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
+    /// Waits for something else than a worker.
+    Held,
     /// Waits for a worker.
     Queued,
     /// Runs.
@@ -84,22 +92,29 @@ struct Slot<J> {
     /// How often it was used, this time included.
     generation: u64,
     used_by: Option<InFlight>,
-    /// What a worker needs, while the request waits for one.
-    queued: Option<J>,
+    /// What a worker needs, while the request is held or queued.
+    job: Option<J>,
     /// Neighbours in the queue, or the next free slot.
     next: u32,
     previous: u32,
+    /// The last request that has ended here had a negative result.
+    failed: bool,
+    /// It is not used again before it is unpinned.
+    pinned: bool,
 }
 
 /// The slots of a context, and its queue of `J`s.
 #[derive(Debug)]
 pub(super) struct Slots<J> {
     slots: Vec<Slot<J>>,
+    /// Those that have been free longest are used first.
     first_free: u32,
+    last_free: u32,
     first_queued: u32,
     last_queued: u32,
     queued: usize,
-    worn_out: usize,
+    /// Slots that have no request and cannot be used.
+    unusable: usize,
 }
 
 impl<J> Slots<J> {
@@ -107,10 +122,11 @@ impl<J> Slots<J> {
         Slots {
             slots: Vec::new(),
             first_free: NONE,
+            last_free: NONE,
             first_queued: NONE,
             last_queued: NONE,
             queued: 0,
-            worn_out: 0,
+            unusable: 0,
         }
     }
 
@@ -119,7 +135,7 @@ impl<J> Slots<J> {
     /// # Errors
     /// If the memory cannot be had.
     pub(super) fn reserve(&mut self, requests: usize) -> Result<(), TryReserveError> {
-        let needed = requests + self.worn_out;
+        let needed = KEPT.max(requests + self.unusable);
         if needed <= self.slots.capacity() {
             return Ok(());
         }
@@ -141,14 +157,52 @@ impl<J> Slots<J> {
         id
     }
 
+    /// Keeps the started request `id` until it is queued or ends.
+    pub(super) fn hold(&mut self, id: Id, job: J) {
+        self.set_state(id, State::Held);
+        self.slots[id.slot()].job = Some(job);
+    }
+
+    /// Takes the job of request `id`, if it is held; it runs from now on.
+    pub(super) fn unhold(&mut self, id: Id) -> Option<J> {
+        if self.state(id) != Some(State::Held) {
+            return None;
+        }
+        self.set_state(id, State::Running);
+        self.slots[id.slot()].job.take()
+    }
+
+    /// The job of request `id`, if it is held.
+    pub(super) fn held(&self, id: Id) -> Option<&J> {
+        if self.state(id) != Some(State::Held) {
+            return None;
+        }
+        self.slots[id.slot()].job.as_ref()
+    }
+
+    /// Where request `id` is; none if it has ended.
+    pub(super) fn state(&self, id: Id) -> Option<State> {
+        let used_by = self.slots.get(id.slot())?.used_by?;
+        (used_by.id == id).then_some(used_by.state)
+    }
+
+    /// The request in flight in `slot`.
+    pub(super) fn user(&self, slot: u32) -> Option<Id> {
+        Some(self.slots.get(slot as usize)?.used_by?.id)
+    }
+
+    fn set_state(&mut self, id: Id, state: State) {
+        if let Some(used_by) = &mut self.slots[id.slot()].used_by {
+            used_by.state = state;
+        }
+    }
+
     /// Puts the started request `id` at the end of the queue.
     pub(super) fn enqueue(&mut self, id: Id, job: J) {
         let (index, last) = (id.slot() as u32, self.last_queued);
+        self.set_state(id, State::Queued);
         let slot = &mut self.slots[id.slot()];
-        if let Some(used_by) = &mut slot.used_by {
-            used_by.state = State::Queued;
-        }
-        slot.queued = Some(job);
+        slot.job = Some(job);
         slot.next = NONE;
         slot.previous = last;
         match self.slots.get_mut(last as usize) {
@@ -161,17 +215,18 @@ impl<J> Slots<J> {
 
     /// Takes the request that has waited longest; it runs from now on.
     pub(super) fn dequeue(&mut self) -> Option<(Id, J)> {
-        let id = self.slots.get(self.first_queued as usize)?.used_by?.id;
+        let id = self.user(self.first_queued)?;
         Some((id, self.unqueue(id)?))
     }
 
     /// Takes request `id` out of the queue, if it is there; it runs from now on.
     pub(super) fn unqueue(&mut self, id: Id) -> Option<J> {
-        let slot = &mut self.slots[id.slot()];
-        let job = slot.queued.take()?;
-        if let Some(used_by) = &mut slot.used_by {
-            used_by.state = State::Running;
+        if self.state(id) != Some(State::Queued) {
+            return None;
         }
+        self.set_state(id, State::Running);
+        let slot = &mut self.slots[id.slot()];
+        let job = slot.job.take()?;
         let (previous, next) = (slot.previous, slot.next);
         match self.slots.get_mut(previous as usize) {
             Some(slot) => slot.next = next,
@@ -185,16 +240,42 @@ impl<J> Slots<J> {
         Some(job)
     }
 
-    /// Gives back the slot of a request that has ended and is not queued.
-    pub(super) fn end(&mut self, id: Id) {
+    /// Gives back the slot of a request that has ended and is neither held nor
+    /// queued.
+    pub(super) fn end(&mut self, id: Id, failed: bool) {
         let slot = &mut self.slots[id.slot()];
         slot.used_by = None;
-        if slot.generation < LAST_USE {
-            slot.next = self.first_free;
-            self.first_free = id.slot() as u32;
+        slot.failed = failed;
+        if slot.pinned || slot.generation == LAST_USE {
+            self.unusable += 1;
         } else {
-            self.worn_out += 1;
+            self.free(id.slot() as u32);
         }
+    }
+
+    /// Keeps what becomes of request `id`, in flight, until it is unpinned.
+    pub(super) fn pin(&mut self, id: Id) {
+        self.slots[id.slot()].pinned = true;
+    }
+
+    /// Lets the slot of the pinned request `id` be used again.
+    pub(super) fn unpin(&mut self, id: Id) {
+        let slot = &mut self.slots[id.slot()];
+        slot.pinned = false;
+        if slot.used_by.is_none() && slot.generation < LAST_USE {
+            self.unusable -= 1;
+            self.free(id.slot() as u32);
+        }
+    }
+
+    /// Whether the request `id`, which has ended, has failed; none if that is
+    /// no longer known.
+    ///
+    /// SPEC: R-AFTER-5
+    pub(super) fn failed(&self, id: u64) -> Option<bool> {
+        let id = Id(NonZeroU64::new(id)?);
+        let slot = self.slots.get(id.slot())?;
+        (slot.generation == id.generation()).then_some(slot.failed)
     }
 
     /// What is known of `id`, which may be any number.
@@ -220,17 +301,30 @@ impl<J> Slots<J> {
         self.slots.iter().filter_map(|slot| slot.used_by)
     }
 
+    fn free(&mut self, index: u32) {
+        self.slots[index as usize].next = NONE;
+        match self.slots.get_mut(self.last_free as usize) {
+            Some(last) if self.first_free != NONE => last.next = index,
+            _ => self.first_free = index,
+        }
+        self.last_free = index;
+    }
+
     fn take_free(&mut self) -> u32 {
-        if let Some(slot) = self.slots.get(self.first_free as usize) {
+        let index = self.slots.len();
+        if index >= KEPT
+            && let Some(slot) = self.slots.get(self.first_free as usize)
+        {
             return std::mem::replace(&mut self.first_free, slot.next);
         }
-        let index = self.slots.len();
         self.slots.push(Slot {
             generation: 0,
             used_by: None,
-            queued: None,
+            job: None,
             next: NONE,
             previous: NONE,
+            failed: false,
+            pinned: false,
         });
         index as u32
     }
@@ -242,6 +336,15 @@ mod tests {
 
     fn slots() -> Slots<u64> {
         Slots::new()
+    }
+
+    /// Slots of which those that are kept anyway are in use.
+    fn worn() -> Slots<u64> {
+        let mut slots = slots();
+        for _ in 0..KEPT {
+            slots.start(Keys::default());
+        }
+        slots
     }
 
     fn queue(slots: &mut Slots<u64>, job: u64) -> Id {
@@ -258,9 +361,9 @@ mod tests {
             let id = slots.start(Keys::default());
             assert_ne!(id.get(), 0);
             assert!(seen.insert(id.get()));
-            slots.end(id);
+            slots.end(id, false);
         }
-        assert_eq!(slots.slots.len(), 1);
+        assert_eq!(slots.slots.len(), KEPT);
     }
 
     #[test]
@@ -271,7 +374,7 @@ mod tests {
         let id = slots.start(Keys::default());
         assert_eq!(slots.known(id.get()), Known::InFlight(id));
         assert_eq!(slots.known(id.get() + (1 << SLOT_BITS)), Known::Never);
-        slots.end(id);
+        slots.end(id, false);
         assert_eq!(slots.known(id.get()), Known::Ended);
         let other = slots.start(Keys::default());
         assert_eq!(slots.known(id.get()), Known::Ended);
@@ -286,7 +389,7 @@ mod tests {
         for gone in [ids[2], ids[0], ids[4]] {
             assert!(slots.unqueue(gone).is_some());
             assert!(slots.unqueue(gone).is_none(), "it is not queued any more");
-            slots.end(gone);
+            slots.end(gone, false);
         }
         assert_eq!(slots.queued(), 2);
         let order: Vec<u64> = std::iter::from_fn(|| slots.dequeue()).map(|(_, job)| job).collect();
@@ -298,14 +401,62 @@ mod tests {
 
     #[test]
     fn a_slot_that_is_worn_out_is_left_alone() {
+        let mut slots = worn();
+        let id = slots.start(Keys::default());
+        slots.end(id, false);
+        slots.slots[KEPT].generation = LAST_USE - 1;
+        let last = slots.start(Keys::default());
+        slots.end(last, false);
+        let next = slots.start(Keys::default());
+        assert_ne!(next.slot(), last.slot());
+        assert_eq!(slots.known(last.get()), Known::Ended);
+    }
+
+    #[test]
+    fn what_became_of_a_request_is_known_until_its_slot_is_used_again() {
         let mut slots = slots();
         let id = slots.start(Keys::default());
-        slots.end(id);
-        slots.slots[0].generation = LAST_USE - 1;
-        let last = slots.start(Keys::default());
-        slots.end(last);
+        slots.end(id, true);
+        assert_eq!(slots.failed(id.get()), Some(true));
+        for _ in 1..KEPT {
+            let other = slots.start(Keys::default());
+            slots.end(other, false);
+            assert_eq!(slots.failed(other.get()), Some(false));
+        }
+        assert_eq!(slots.failed(id.get()), Some(true));
+        slots.start(Keys::default());
+        assert_eq!(slots.failed(id.get()), None);
+    }
+
+    #[test]
+    fn a_pinned_slot_is_used_again_only_when_it_is_unpinned() {
+        let mut slots = worn();
+        let ended = slots.start(Keys::default());
+        let running = slots.start(Keys::default());
+        for id in [ended, running] {
+            slots.pin(id);
+        }
+        slots.end(ended, true);
         let next = slots.start(Keys::default());
-        assert_ne!(next.get() & 3, last.get() & 3);
-        assert_eq!(slots.known(last.get()), Known::Ended);
+        assert_eq!((next.slot(), slots.failed(ended.get())), (KEPT + 2, Some(true)));
+        for id in [ended, running] {
+            slots.unpin(id);
+        }
+        assert_eq!(slots.start(Keys::default()).slot(), KEPT);
+        slots.end(running, false);
+        assert_eq!(slots.start(Keys::default()).slot(), KEPT + 1);
+        assert_eq!(slots.unusable, 0);
+    }
+
+    #[test]
+    fn a_held_request_is_not_in_the_queue() {
+        let mut slots = slots();
+        let id = slots.start(Keys::default());
+        slots.hold(id, 7);
+        assert!(slots.dequeue().is_none() && slots.unqueue(id).is_none());
+        assert_eq!(slots.held(id), Some(&7));
+        assert_eq!((slots.unhold(id), slots.unhold(id)), (Some(7), None));
+        slots.enqueue(id, 7);
+        assert_eq!((slots.unhold(id), slots.dequeue()), (None, Some((id, 7))));
     }
 }

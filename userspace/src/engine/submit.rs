@@ -8,10 +8,12 @@
 #![allow(unsafe_code)] // passes on what the submitter vouches for
 
 use super::context::{Job, Shared};
+use super::history::{History, Past};
 use super::outcome;
 use super::request::Request;
 use super::run::{self, CachedFd, Progress};
 use super::slots::Id;
+use super::special;
 use super::worker;
 use crate::error::Errno;
 use aio2_abi::attr::PATH_INLINE;
@@ -27,6 +29,7 @@ const BATCH_WORDS: usize = 256;
 const BATCH_REQUESTS: usize = 64;
 
 const _: () = assert!(BATCH_WORDS * 8 >= event::LEN_MAX);
+const _: () = assert!(BATCH_REQUESTS <= u64::BITS as usize);
 
 /// Accepts the iocbs of a stream in order; the bytes accepted.
 ///
@@ -53,8 +56,13 @@ pub(super) unsafe fn submit(shared: &Arc<Shared>, iocbs: &mut [u8]) -> Result<us
             stopped = Err(Errno(EAGAIN));
             break;
         }
-        let id = batch.id(&request, rest);
-        batch.run(&request, id);
+        batch.history.accept();
+        if request.is_plain() {
+            let id = batch.id(&request, rest);
+            batch.run(&request, id, rest);
+        } else {
+            batch.run_special(&request, rest);
+        }
         at += len;
     }
     batch.finish();
@@ -82,13 +90,16 @@ struct Batch<'a> {
     /// Requests that are admitted, and bytes reserved, for what follows.
     admitted: usize,
     room: usize,
-    /// Ids of those that completed inline and have one.
+    /// Ids of those that completed inline and have one, and a bit for each of
+    /// them that failed.
     ids: [Option<Id>; BATCH_REQUESTS],
+    failed: u64,
     nr_ids: usize,
     fds: CachedFd,
     /// When the request before was completed, if it was told so: then this one
     /// is accepted, and the clock need not be read again.
     just_now: Option<u64>,
+    history: History,
 }
 
 impl<'a> Batch<'a> {
@@ -102,9 +113,11 @@ impl<'a> Batch<'a> {
             admitted: 0,
             room: 0,
             ids: [None; BATCH_REQUESTS],
+            failed: 0,
             nr_ids: 0,
             fds: CachedFd::default(),
             just_now: None,
+            history: History::default(),
         }
     }
 
@@ -130,12 +143,15 @@ impl<'a> Batch<'a> {
         if self.events > 0 {
             context.publish(&self.words[..self.len], self.events, self.reserved);
         }
-        for id in self.ids[..self.nr_ids].iter_mut().filter_map(Option::take) {
-            context.slots.end(id);
+        for (n, id) in self.ids[..self.nr_ids].iter_mut().enumerate() {
+            if let Some(id) = id.take() {
+                context.retire_plain(id, self.failed >> n & 1 == 1);
+            }
         }
         context.dismiss(self.admitted, self.room);
         let published = self.events > 0;
         (self.len, self.events, self.reserved, self.nr_ids) = (0, 0, 0, 0);
+        self.failed = 0;
         let room = BATCH_WORDS * 8;
         self.admitted = if wanted > 0 { context.admit(wanted, room) } else { 0 };
         self.room = if self.admitted > 0 { room } else { 0 };
@@ -145,9 +161,13 @@ impl<'a> Batch<'a> {
     }
 
     /// Publishes what is left, and gives back what was not used.
-    fn finish(mut self) {
+    fn finish(&mut self) {
         if self.events > 0 || self.room > 0 || self.admitted > 0 {
             self.exchange(0);
+        }
+        if self.history.ids().next().is_some() {
+            let mut context = self.shared.lock();
+            self.history.ids().for_each(|id| context.slots.unpin(id));
         }
     }
 
@@ -161,13 +181,13 @@ impl<'a> Batch<'a> {
             return None;
         }
         let id = self.shared.lock().slots.start(request.keys());
-        rest[ID_OFFSET..ID_OFFSET + 8].copy_from_slice(id.get().as_bytes());
+        write_id(rest, id);
         Some(id)
     }
 
     /// Runs an admitted request inline, or gives it to a worker.
     #[inline(always)]
-    fn run(&mut self, request: &Request, id: Option<Id>) {
+    fn run(&mut self, request: &Request, id: Option<Id>, rest: &[u8]) {
         let mut progress = Progress::new(request, self.just_now.take());
         let result = if run::needs_worker(request) {
             None
@@ -175,11 +195,37 @@ impl<'a> Batch<'a> {
             run::try_inline(request, &mut progress, &mut self.fds)
         };
         match result {
-            Some(result) => self.complete(request, &progress, result, id),
+            Some(result) => {
+                if result < 0 && self.history.is_needed(rest) {
+                    self.history.note(Past::Failed);
+                }
+                self.complete(request, &progress, result, id);
+            }
             None => {
                 progress.leave_submission(request);
-                worker::give(self.shared, Job { request: request.clone(), progress }, id);
+                let pinned = self.history.is_needed(rest);
+                let job = Job { request: request.clone(), progress };
+                let id = worker::give(self.shared, job, id, pinned);
+                if pinned {
+                    self.history.note(Past::Slot(id));
+                }
             }
+        }
+    }
+
+    /// Runs an admitted request that is not plain, after publishing what has
+    /// completed before it.
+    #[cold]
+    fn run_special(&mut self, request: &Request, rest: &mut [u8]) {
+        self.exchange(0);
+        let pinned = self.history.is_needed(rest);
+        let before = |n| self.history.before(n);
+        let id = special::accept(self.shared, request, before, pinned, &mut self.fds);
+        if request.flags.contains(Flags::WRITE_ID) {
+            write_id(rest, id);
+        }
+        if pinned {
+            self.history.note(Past::Slot(id));
         }
     }
 
@@ -197,11 +243,17 @@ impl<'a> Batch<'a> {
         };
         self.events += 1;
         self.reserved += request.event_bytes as usize;
-        if id.is_some() {
-            self.ids[self.nr_ids] = id;
+        if let Some(id) = id {
+            self.ids[self.nr_ids] = Some(id);
+            self.failed |= u64::from(result < 0) << self.nr_ids;
             self.nr_ids += 1;
         }
     }
+}
+
+/// Writes the id of the first iocb of `rest`.
+fn write_id(rest: &mut [u8], id: Id) {
+    rest[ID_OFFSET..ID_OFFSET + 8].copy_from_slice(id.get().as_bytes());
 }
 
 /// Number of iocbs in `stream` as their lengths tell, at most as many as are

@@ -9,8 +9,11 @@
 #![allow(unsafe_code)] // pthread_sigmask(3)
 
 use super::context::{EventRoom, Job, Shared};
+use super::interrupt;
 use super::outcome;
+use super::request::Operation;
 use super::run::{self, Runner};
+use super::seat::Seat;
 use super::slots::Id;
 use aio2_abi::attr::PATH_WORKER;
 use libc::EAGAIN;
@@ -37,12 +40,22 @@ pub(super) struct Workers {
     told: usize,
     stopping: bool,
     handles: Vec<JoinHandle<()>>,
+    /// Where those that exist sit.
+    seats: Vec<Arc<Seat>>,
 }
 
 impl Workers {
     pub(super) fn new(concurrency: u32) -> Self {
         let concurrency = concurrency as usize;
-        Workers { concurrency, count: 0, idle: 0, told: 0, stopping: false, handles: Vec::new() }
+        Workers {
+            concurrency,
+            count: 0,
+            idle: 0,
+            told: 0,
+            stopping: false,
+            handles: Vec::new(),
+            seats: Vec::new(),
+        }
     }
 
     /// Makes every worker go once the queue is empty; those to be joined.
@@ -66,6 +79,24 @@ impl Workers {
         self.told = self.told.saturating_sub(1);
     }
 
+    /// Tells the worker that runs request `id` to end it with `errno`
+    /// (positive); false if it cannot.
+    ///
+    /// SPEC: R-CANCEL-7
+    pub(super) fn interrupt(&self, id: Id, errno: i32) -> bool {
+        let seat = self.seats.iter().find(|seat| seat.runs(id.get()));
+        seat.is_some_and(|seat| {
+            interrupt::is_possible() && seat.stop(errno) && interrupt::send(seat)
+        })
+    }
+
+    /// Sends the signal again to the worker that was told to end request `id`;
+    /// false if there is none any more.
+    pub(super) fn interrupt_again(&self, id: Id) -> bool {
+        let seat = self.seats.iter().find(|seat| seat.runs(id.get()));
+        seat.is_some_and(|seat| seat.stopped().is_some() && interrupt::send(seat))
+    }
+
     /// Notes that one more is needed for `queued` jobs, if that is so.
     fn grow(&mut self, queued: usize) -> bool {
         let grows = queued > self.idle && self.count < self.concurrency;
@@ -74,10 +105,14 @@ impl Workers {
     }
 }
 
-/// Gives an admitted request to a worker; `id` if it has one already.
-pub(super) fn give(shared: &Arc<Shared>, job: Job, id: Option<Id>) {
+/// Gives an admitted request to a worker; `id` if it has one already. If it is
+/// `pinned`, its slot keeps what becomes of it.
+pub(super) fn give(shared: &Arc<Shared>, job: Job, id: Option<Id>, pinned: bool) -> Id {
     let mut context = shared.lock();
     let id = id.unwrap_or_else(|| context.slots.start(job.request.keys()));
+    if pinned {
+        context.slots.pin(id);
+    }
     context.slots.enqueue(id, job);
     let queued = context.slots.queued();
     let grow = context.workers.grow(queued);
@@ -87,16 +122,42 @@ pub(super) fn give(shared: &Arc<Shared>, job: Job, id: Option<Id>) {
         shared.jobs.notify_one();
     }
     if grow {
-        spawn(shared);
+        hire(shared);
     }
+    id
+}
+
+/// Sees to it that somebody comes to `jobs` that were queued.
+pub(super) fn staff(shared: &Arc<Shared>, jobs: usize) {
+    for _ in 0..jobs {
+        let mut context = shared.lock();
+        let queued = context.slots.queued();
+        let grow = context.workers.grow(queued);
+        let wake = context.workers.tell_one();
+        drop(context);
+        if wake {
+            shared.jobs.notify_one();
+        }
+        if grow {
+            hire(shared);
+        }
+    }
+}
+
+/// Creates a thread of the engine: a small stack, and every signal blocked.
+pub(super) fn spawn(
+    name: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let builder = thread::Builder::new().name(name.into()).stack_size(STACK_BYTES);
+    with_signals_blocked(|| builder.spawn(body))
 }
 
 /// Creates the worker that [`Workers::grow`] has counted.
 #[cold]
-fn spawn(shared: &Arc<Shared>) {
+fn hire(shared: &Arc<Shared>) {
     let of_worker = shared.clone();
-    let builder = thread::Builder::new().name("aio2-wrk".into()).stack_size(STACK_BYTES);
-    let thread = with_signals_blocked(|| builder.spawn(move || work(&of_worker)));
+    let thread = spawn("aio2-wrk", move || work(&of_worker));
     let mut context = shared.lock();
     match thread {
         Ok(handle) => {
@@ -117,17 +178,33 @@ fn spawn(shared: &Arc<Shared>) {
 }
 
 /// Runs jobs until there is nothing to do.
-fn work(shared: &Shared) {
+fn work(shared: &Arc<Shared>) {
     let mut room: EventRoom = [0; _];
+    let seat = Arc::new(Seat::new(interrupt::tid()));
+    interrupt::accept_here();
     let mut context = shared.lock();
+    context.workers.seats.push(seat.clone());
     loop {
-        while let Some((id, Job { request, mut progress })) = context.slots.dequeue() {
+        while let Some((id, job)) = context.slots.dequeue() {
+            if let Operation::Poll = job.request.operation {
+                context.watch(id, job);
+                context = shared.tell_between(context);
+                continue;
+            }
+            let Job { request, mut progress } = job;
+            seat.enter(id.get());
             drop(context);
-            let told = run::run_here(&request, &mut progress, Runner::Worker, PATH_WORKER);
+            let runner = Runner::Worker(&seat);
+            let told = run::run_here(&request, &mut progress, runner, PATH_WORKER);
+            let stopped = seat.leave();
             let words = outcome::write_event(&request, &told, room.as_mut_bytes()).len() / 8;
             context = shared.lock();
+            seat.clear();
             context.publish(&room[..words], 1, request.event_bytes as usize);
-            context.slots.end(id);
+            context.retire(id, &request, told.result);
+            if stopped {
+                interrupt::catch_pending();
+            }
             context = shared.tell_between(context);
         }
         if context.workers.stopping {
@@ -143,6 +220,7 @@ fn work(shared: &Shared) {
         }
     }
     context.workers.count -= 1;
+    context.workers.seats.retain(|other| !Arc::ptr_eq(other, &seat));
 }
 
 /// Runs `f` with every signal blocked, so that a thread which it creates has

@@ -8,12 +8,12 @@ use aio2_abi::iocb::Flags;
 use aio2_abi::setup::{self, Features, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::collections::HashSet;
-use std::io::{Write, pipe};
+use std::io::pipe;
 use std::os::fd::AsRawFd;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[test]
 fn a_probe_says_what_the_engine_is() {
@@ -35,21 +35,17 @@ fn an_eventfd_that_is_none_is_refused() {
 }
 
 #[test]
-fn dropping_waits_for_what_runs_and_cancels_the_rest() {
-    let nap = libc::timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+fn dropping_cancels_what_runs_and_the_rest() {
+    let nap = libc::timespec { tv_sec: 3600, tv_nsec: 0 };
     let at = (&raw const nap).expose_provenance() as u64;
     let f = Fixture::with(|s| s.concurrency = 1);
     f.submit((0..3).map(|i| syscall(libc::SYS_nanosleep, &[at, 0]).user_data(i)));
     let consumer = f.engine.consumer();
-    let start = Instant::now();
     drop(f);
-    let elapsed = start.elapsed();
     assert!(consumer.is_dead());
     let mut words = [0; 9];
-    let events = consumer.reap(&mut words, 9).unwrap();
-    let slept = events.filter(|event| event[2] == 0).count();
-    assert!(slept <= 1, "the others had not started");
-    assert!(elapsed < Duration::from_millis(50 * 3));
+    let mut events = consumer.reap(&mut words, 9).unwrap();
+    assert!(events.all(|event| event[2] as i64 == -i64::from(libc::ECANCELED)));
 }
 
 /// Descriptors, threads of the engine, and mappings of this process.
@@ -155,20 +151,19 @@ fn a_child_after_fork_gets_exdev_and_can_drop() {
 #[test]
 fn never_more_workers_than_the_concurrency_value() {
     let f = Fixture::with(|s| s.concurrency = 3);
-    let (reader, mut writer) = pipe().unwrap();
+    let (reader, _writer) = pipe().unwrap();
     let mut bufs = [0_u8; 20];
     let fd = reader.as_raw_fd() as u64;
     f.submit(bufs.chunks_mut(1).map(|b| syscall(libc::SYS_read, &[fd, address(b), 1])));
     let workers = || {
         let all = Cancel { flags: CancelFlags::NR.bits(), nr: 0, ..Cancel::default() };
         let mut copy = all;
-        f.engine.cancel(&mut copy).map(|_| (copy.cancelled, copy.too_late))
+        f.engine.cancel(&mut copy).map(|_| (copy.cancelled, copy.interrupted))
     };
     thread::sleep(Duration::from_millis(100));
     assert_eq!(workers(), Ok((17, 3)));
-    writer.write_all(&[1; 3]).unwrap();
     let ends = f.next_n(20);
-    assert_eq!(ends.iter().filter(|a| a.res == 1).count(), 3);
+    assert!(ends.iter().all(|a| a.res == -i64::from(libc::ECANCELED)));
 }
 
 #[test]

@@ -1,0 +1,263 @@
+//! POLL: requests that wait for a file to become ready.
+//!
+//! One thread and one epoll instance for a context, created with the first of
+//! them, however many there are. Each request has a duplicate of its descriptor
+//! there: so the file stays, as it does during poll(2), and two requests can
+//! wait for the same one. It costs a descriptor for each request that waits.
+//!
+//! A request is added under the context's lock, so that it cannot become ready,
+//! or be cancelled, half added.
+//!
+//! SPEC: R-OP-5, R-OP-6, R-ATTR-7, R-LIMIT-5.
+#![allow(unsafe_code)] // poll(2), epoll(7)
+
+use super::context::{Context, Job, Shared};
+use super::notify::Notifier;
+use super::request::Request;
+use super::slots::{Id, Known};
+use super::worker;
+use crate::error::Errno;
+use aio2_abi::event::{self, Encoder};
+use libc::{EAGAIN, EBADF, EPERM};
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use zerocopy::IntoBytes;
+
+/// Events that are taken at once.
+const ROUND: usize = 64;
+/// The thread is to go.
+const STOP: u64 = 0;
+
+/// The requests that wait for files.
+#[derive(Debug, Default)]
+pub(super) struct Polls {
+    epoll: Option<Epoll>,
+    /// The duplicate of each request's descriptor.
+    watched: HashMap<u64, OwnedFd>,
+    exists: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Epoll {
+    fd: Arc<OwnedFd>,
+    stop: Notifier,
+}
+
+/// What the file of a request is ready for now; POLLERR and POLLHUP always
+/// count. The result of the operation, or none if it has to wait.
+#[inline(never)]
+pub(super) fn look(request: &Request) -> Option<i64> {
+    let fd = request.fd.unwrap_or(-1);
+    let mut poll = libc::pollfd { fd, events: request.poll_events() as i16, revents: 0 };
+    // SAFETY: one pollfd that can be written.
+    match unsafe { libc::poll(&raw mut poll, 1, 0) } {
+        // poll(2) looks at no negative descriptor.
+        _ if fd < 0 || poll.revents & libc::POLLNVAL != 0 => Some(-i64::from(EBADF)),
+        0 => None,
+        ready if ready < 0 => Some(-i64::from(Errno::last().0)),
+        _ => Some(i64::from(poll.revents as u16)),
+    }
+}
+
+/// Waits for the file of a request, for the caller of exec.
+pub(super) fn wait(request: &Request) -> i64 {
+    if let Some(result) = look(request) {
+        return result;
+    }
+    let fd = request.fd.unwrap_or(-1);
+    let mut poll = libc::pollfd { fd, events: request.poll_events() as i16, revents: 0 };
+    // SAFETY: one pollfd that can be written.
+    match unsafe { libc::poll(&raw mut poll, 1, -1) } {
+        ready if ready < 0 => -i64::from(Errno::last().0),
+        _ => i64::from(poll.revents as u16),
+    }
+}
+
+impl Request {
+    fn poll_events(&self) -> u32 {
+        self.call.args()[1] as u32
+    }
+}
+
+impl Epoll {
+    fn new() -> Result<Self, Errno> {
+        // SAFETY: takes no address.
+        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        if fd < 0 {
+            return Err(Errno::last());
+        }
+        // SAFETY: it is new, and no one else's.
+        let fd = Arc::new(unsafe { OwnedFd::from_raw_fd(fd) });
+        let epoll = Epoll { fd, stop: Notifier::own()? };
+        epoll.add(epoll.stop.as_fd().as_raw_fd(), libc::EPOLLIN as u32, STOP)?;
+        Ok(epoll)
+    }
+
+    fn add(&self, fd: i32, events: u32, id: u64) -> Result<(), Errno> {
+        let mut event = libc::epoll_event { events, u64: id };
+        let epoll = self.fd.as_raw_fd();
+        // SAFETY: `event` can be read.
+        match unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut event) } {
+            0 => Ok(()),
+            _ => Err(Errno::last()),
+        }
+    }
+
+    fn remove(&self, fd: i32) {
+        let epoll = self.fd.as_raw_fd();
+        // SAFETY: nothing is read. That it was never added (EPERM) is no harm.
+        unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, std::ptr::null_mut()) };
+    }
+}
+
+impl Polls {
+    /// Makes the thread go; it is to be joined.
+    pub(super) fn stop(&mut self) -> Option<JoinHandle<()>> {
+        if let Some(epoll) = &self.epoll {
+            epoll.stop.signal();
+        }
+        self.thread.take()
+    }
+
+    /// Has the file of a request watched; a result if there is one already.
+    fn watch(&mut self, id: Id, request: &Request) -> Result<Option<i64>, i32> {
+        let epoll = match &mut self.epoll {
+            Some(epoll) => epoll,
+            none => none.insert(Epoll::new().map_err(|errno| errno.0)?),
+        };
+        self.watched.try_reserve(1).map_err(|_| EAGAIN)?;
+        // SAFETY: takes no address.
+        let fd = unsafe { libc::fcntl(request.fd.unwrap_or(-1), libc::F_DUPFD_CLOEXEC, 0) };
+        if fd < 0 {
+            return Err(Errno::last().0);
+        }
+        // SAFETY: it is new, and no one else's.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let how = if request.is_multishot() { libc::EPOLLET } else { libc::EPOLLONESHOT };
+        match epoll.add(fd.as_raw_fd(), request.poll_events() | how as u32, id.get()) {
+            Ok(()) => {}
+            // A file that is always ready, or never for these events.
+            Err(Errno(EPERM)) => {
+                if let Some(result) = look(request) {
+                    return Ok(Some(result));
+                }
+            }
+            Err(errno) => return Err(errno.0),
+        }
+        self.watched.insert(id.get(), fd);
+        Ok(None)
+    }
+}
+
+impl Context {
+    /// Holds request `id` until its file is ready.
+    pub(super) fn watch(&mut self, id: Id, job: Job) {
+        let watched = self.polls.watched.len() + 1;
+        let added = self.errands.expect_closes(watched);
+        match added.and_then(|()| self.polls.watch(id, &job.request)) {
+            Ok(Some(result)) => self.complete(id, &job, result),
+            Ok(None) => {
+                self.slots.hold(id, job);
+                self.errands.poller |= !self.polls.exists;
+            }
+            Err(errno) => self.abandon(id, &job.request, errno),
+        }
+    }
+
+    /// Request `id` has ended.
+    pub(super) fn unwatch(&mut self, id: Id) {
+        let Some(fd) = self.polls.watched.remove(&id.get()) else { return };
+        if let Some(epoll) = &self.polls.epoll {
+            epoll.remove(fd.as_raw_fd());
+        }
+        self.errands.close(fd);
+    }
+
+    /// The file of request `id` is ready for `events`.
+    fn is_ready(&mut self, id: u64, events: u32) {
+        let Known::InFlight(id) = self.slots.known(id) else { return };
+        let Some(job) = self.slots.held(id) else { return };
+        if !self.polls.watched.contains_key(&id.get()) {
+            return;
+        }
+        let result = i64::from(events & 0xffff);
+        if job.request.is_multishot() {
+            let user_data = job.request.user_data;
+            if self.publish_more(user_data, result) {
+                return;
+            }
+        }
+        if let Some(job) = self.slots.unhold(id) {
+            self.complete(id, &job, result);
+        }
+    }
+
+    /// Publishes an event that is not the last; false if there is no room for
+    /// another after it.
+    ///
+    /// SPEC: R-OP-6
+    fn publish_more(&mut self, user_data: u64, result: i64) -> bool {
+        const WORDS: usize = event::HEADER_BYTES / 8;
+        let mut room = [0; WORDS];
+        if self.room() == 0 {
+            self.sink.flush();
+        }
+        if self.room() == 0 || self.sink.reserve(WORDS * 8).is_err() {
+            return false;
+        }
+        if Encoder::new(room.as_mut_bytes(), event::Flags::MORE, user_data, result).is_none() {
+            return false;
+        }
+        self.sink.push_all(&room, WORDS * 8);
+        true
+    }
+}
+
+/// Sees to it that the thread is there; without it the requests end.
+pub(super) fn ensure(shared: &Arc<Shared>) {
+    let mut context = shared.lock();
+    if std::mem::replace(&mut context.polls.exists, true) {
+        return;
+    }
+    let Some(epoll) = context.polls.epoll.as_ref().map(|epoll| epoll.fd.clone()) else { return };
+    drop(context);
+    let of_thread = shared.clone();
+    let spawned = worker::spawn("aio2-poll", move || run(&of_thread, &epoll));
+    let mut context = shared.lock();
+    context.polls.exists = spawned.is_ok();
+    context.polls.thread = spawned.ok();
+    if !context.polls.exists {
+        let ids: Vec<u64> = context.polls.watched.keys().copied().collect();
+        for id in ids {
+            if let Known::InFlight(id) = context.slots.known(id)
+                && let Some(job) = context.slots.unhold(id)
+            {
+                context.abandon(id, &job.request, EAGAIN);
+            }
+        }
+        shared.tell(context);
+    }
+}
+
+/// The thread: says which files have become ready.
+fn run(shared: &Arc<Shared>, epoll: &OwnedFd) {
+    let mut events = [libc::epoll_event { events: 0, u64: 0 }; ROUND];
+    loop {
+        let (fd, room) = (epoll.as_raw_fd(), events.as_mut_ptr());
+        // SAFETY: `events` has room for so many.
+        let ready = unsafe { libc::epoll_wait(fd, room, ROUND as i32, -1) };
+        // A stop of the process interrupts it.
+        let ready = &events[..ready.max(0) as usize];
+        let mut context = shared.lock();
+        for event in ready {
+            if event.u64 == STOP {
+                return;
+            }
+            context.is_ready(event.u64, event.events);
+        }
+        shared.tell(context);
+    }
+}
