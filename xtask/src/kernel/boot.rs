@@ -97,7 +97,7 @@ impl Machine {
     }
 
     fn command(&self) -> Command {
-        let mut qemu = Command::new("qemu-system-x86_64");
+        let mut qemu = super::child("qemu-system-x86_64");
         qemu.args(self.arguments()).stdin(Stdio::null());
         qemu
     }

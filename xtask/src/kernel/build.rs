@@ -89,7 +89,7 @@ impl Build<'_> {
         let path = self.dir.join("make.log");
         let log = File::create(&path).with_context(|| path.display().to_string())?;
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        let status = Command::new("make")
+        let status = super::child("make")
             .arg("-C")
             .arg(self.source)
             .arg(format!("O={}", self.dir.display()))

@@ -27,6 +27,7 @@ pub use config::Config;
 pub use icount::run as bench;
 use series::Series;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use xshell::Shell;
 
 /// Which step of the kernel's way to take.
@@ -92,6 +93,14 @@ impl Workshop {
         let applied = tree::apply(self, &series)?;
         build::image(self, &applied, config)
     }
+}
+
+/// A command that is told to end when this process does: a make or a machine
+/// that went on alone would work in a cache that is no longer locked.
+fn child(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", program]);
+    command
 }
 
 pub fn run(args: Args) -> Result<()> {

@@ -20,6 +20,7 @@ const BUILD: &[Need] = &[
     need("git", "git"),
     need("gcc", "gcc"),
     need("make", "make"),
+    need("setpriv", "util-linux"),
     need("perl", "perl"),
     need("flex", "flex"),
     need("bison", "bison"),
@@ -32,6 +33,7 @@ const BUILD: &[Need] = &[
 /// To boot.
 const GUEST: &[Need] = &[
     need("qemu-system-x86_64", "qemu-system-x86"),
+    need("setpriv", "util-linux"),
     need("cpio", "cpio"),
     need("gzip", "gzip"),
     need("mke2fs", "e2fsprogs"),

@@ -10,8 +10,9 @@ use super::series::{Base, Series};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use xshell::{Cmd, Shell, cmd};
 
 /// The source in the cache, and its stamp.
@@ -95,12 +96,43 @@ pub fn apply(shop: &Workshop, series: &Series) -> Result<Applied> {
         return Ok(applied);
     }
     shop.cache.clear_stamp(APPLIED)?;
+    let before = patched_files(sh, &dir)?;
     am(sh, &dir, BASE_TAG, &series.patches)?;
+    keep_times(&before)?;
     let commit = git(sh, &dir, ["rev-parse", "HEAD"]).read()?;
     let applied = Applied { base, series: series.hash.clone(), commit };
     shop.cache.set_stamp(APPLIED, &applied)?;
     println!("applied {} patches to {}", series.patches.len(), dir.display());
     Ok(applied)
+}
+
+/// A file of the source as it was before.
+struct Was {
+    path: PathBuf,
+    contents: Vec<u8>,
+    modified: SystemTime,
+}
+
+/// The files that the series that is applied now has touched.
+fn patched_files(sh: &Shell, dir: &Path) -> Result<Vec<Was>> {
+    let names = git(sh, dir, ["diff", "--name-only", BASE_TAG, "HEAD"]).read()?;
+    let mut files = Vec::new();
+    for path in names.lines().map(|name| dir.join(name)).filter(|path| path.is_file()) {
+        let modified = fs::metadata(&path)?.modified()?;
+        files.push(Was { contents: fs::read(&path)?, modified, path });
+    }
+    Ok(files)
+}
+
+/// Gives files that are what they were their old times: applying writes every
+/// file again, and a table of system calls that looks new rebuilds everything.
+fn keep_times(before: &[Was]) -> Result<()> {
+    for was in before {
+        if fs::read(&was.path).is_ok_and(|now| now == was.contents) {
+            fs::File::options().write(true).open(&was.path)?.set_modified(was.modified)?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts the working tree `dir` at `start` and applies patches there.
@@ -151,7 +183,6 @@ pub fn git<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     #[test]
     fn a_series_applies_from_whatever_state_a_broken_run_left() -> Result<()> {
@@ -176,8 +207,15 @@ mod tests {
         fs::write(dir.join("a"), "edited\n")?;
         assert!(!is_clean_at(&sh, dir, &head), "an edit by hand is not seen");
         assert!(am(&sh, dir, BASE_TAG, &[patch.clone(), patch.clone()]).is_err(), "applies twice");
-        am(&sh, dir, BASE_TAG, &[patch])?;
+        am(&sh, dir, BASE_TAG, std::slice::from_ref(&patch))?;
         assert_eq!(fs::read_to_string(dir.join("a"))?, "two\n");
+
+        let before = patched_files(&sh, dir)?;
+        assert_eq!(before.len(), 2);
+        fs::write(dir.join("new"), "edited\n")?;
+        am(&sh, dir, BASE_TAG, &[patch])?;
+        keep_times(&before)?;
+        assert_eq!(fs::metadata(dir.join("a"))?.modified()?, before[0].modified);
         assert_eq!(fs::read_to_string(dir.join("new"))?, "new\n");
         Ok(())
     }
