@@ -88,4 +88,4 @@ pub use queue::{Cancelled, Completion, Completions, Key, Queue};
 #[cfg(not(loom))]
 pub use reap::{Attribute, Event, Reaper};
 #[cfg(not(loom))]
-pub use submit::{Buffer, CacheHint, Dir, DirectBuf, Iocbs, Op, Priority, SharedFd};
+pub use submit::{After, Buffer, CacheHint, Dir, DirectBuf, Iocbs, Op, Priority, SharedFd, Signal};

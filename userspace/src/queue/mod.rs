@@ -19,7 +19,7 @@ use crate::backend::Timeout;
 use crate::context::Context;
 use crate::error::{CancelError, Errno, ReapError, SubmitError, WaitError};
 use crate::reap::Reaper;
-use crate::submit::{Buffer, Iocbs, Op};
+use crate::submit::{Buffer, Iocbs, Op, Signal};
 use aio2_abi::iocb::Stream;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::collections::VecDeque;
@@ -144,6 +144,23 @@ impl<B: Buffer, T> Queue<B, T> {
             self.refused.push_back((key, Errno(libc::E2BIG)));
         }
         key
+    }
+
+    /// Queues a list of operations as the group `key`, and behind them the one
+    /// that closes it, whose key is returned: its completion comes when all of
+    /// them have ended, and says how many failed. So does lio_listio(3).
+    pub fn push_list(
+        &mut self,
+        key: u64,
+        list: impl IntoIterator<Item = (Op<B>, T)>,
+        end: T,
+        signal: Option<Signal>,
+    ) -> Key {
+        for (op, token) in list {
+            self.push(op.in_group(key), token);
+        }
+        let close = Op::group(key);
+        self.push(signal.into_iter().fold(close, Op::signal), end)
     }
 
     /// Submits what is queued; returns how many requests were accepted. The

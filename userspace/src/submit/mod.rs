@@ -17,4 +17,4 @@ mod op;
 pub use buffer::{Buffer, DirectBuf};
 pub use fd::{Dir, SharedFd};
 pub use iocbs::{IocbMut, Iocbs};
-pub use op::{CacheHint, Op, Priority};
+pub use op::{After, CacheHint, Op, Priority, Signal};

@@ -57,6 +57,41 @@ impl Priority {
     }
 }
 
+/// What an operation starts after; if that fails, it ends with ECANCELED.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// The n-th operation before it in the same submission; 1 is the one just
+    /// before. It ends with ENOENT if a limit has parted the two.
+    Previous(u32),
+    /// The request with this id.
+    Request(u64),
+    /// The group of this key, all of it.
+    Group(u64),
+}
+
+impl After {
+    const fn raw(self) -> attr::After {
+        let (target, kind) = match self {
+            After::Previous(n) => (n as u64, attr::AFTER_STREAM),
+            After::Request(id) => (id, attr::AFTER_REQUEST),
+            After::Group(key) => (key, attr::AFTER_GROUP),
+        };
+        attr::After { target, kind, resv: 0 }
+    }
+}
+
+/// A signal that is queued to this process when an operation has completed,
+/// with si_code SI_ASYNCIO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// Its number.
+    pub signo: u32,
+    /// The thread that gets it, as in gettid(2); none: any.
+    pub tid: Option<i32>,
+    /// Its value.
+    pub value: u64,
+}
+
 /// Attributes by value: bit n of the masks stands for attribute n. Those that
 /// this crate has no method for stand ready-made in `raw`.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +103,9 @@ pub(super) struct Attributes {
     cache: CacheHint,
     tag: u64,
     deadline_ns: u64,
+    group: u64,
+    after: Option<After>,
+    signal: Option<Signal>,
     raw: Vec<Raw>,
 }
 
@@ -116,6 +154,21 @@ impl Attributes {
         self.deadline_ns = timeout_ns;
     }
 
+    fn group(&mut self, key: u64) {
+        self.ask(attr::GROUP);
+        self.group = key;
+    }
+
+    fn after(&mut self, after: After) {
+        self.ask(attr::AFTER);
+        self.after = Some(after);
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        self.ask(attr::SIGNAL);
+        self.signal = Some(signal);
+    }
+
     fn raw(&mut self, id: u16, flags: Flags, payload: &[u8]) {
         self.raw.push(Raw { id, flags, payload: payload.into() });
         self.last = 0;
@@ -145,6 +198,17 @@ impl Attributes {
                 }
                 attr::DEADLINE => {
                     let payload = attr::Deadline { timeout_ns: self.deadline_ns };
+                    iocb.attr(id, flags, payload.as_bytes())?;
+                }
+                attr::GROUP => iocb.attr(id, flags, self.group.as_bytes())?,
+                attr::AFTER => {
+                    let payload = self.after.map(After::raw).unwrap_or_default();
+                    iocb.attr(id, flags, payload.as_bytes())?;
+                }
+                attr::SIGNAL => {
+                    let payload = self.signal.map_or_else(attr::Signal::default, |s| {
+                        attr::Signal { signo: s.signo, tid: s.tid.unwrap_or(0), value: s.value }
+                    });
                     iocb.attr(id, flags, payload.as_bytes())?;
                 }
                 attr::CACHE => {
@@ -212,6 +276,27 @@ impl<B> Op<B> {
     #[must_use]
     pub fn deadline(mut self, after: Duration) -> Self {
         self.attributes.deadline(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Makes it a member of the group of this key, which [`Op::group`] closes.
+    #[must_use]
+    pub fn in_group(mut self, key: u64) -> Self {
+        self.attributes.group(key);
+        self
+    }
+
+    /// Starts it only after something else has ended well.
+    #[must_use]
+    pub fn after(mut self, after: After) -> Self {
+        self.attributes.after(after);
+        self
+    }
+
+    /// Sends a signal when its completion is there.
+    #[must_use]
+    pub fn signal(mut self, signal: Signal) -> Self {
+        self.attributes.signal(signal);
         self
     }
 

@@ -18,7 +18,7 @@ mod address;
 mod attributes;
 mod shape;
 
-pub use attributes::{CacheHint, Priority};
+pub use attributes::{After, CacheHint, Priority, Signal};
 
 use address::SocketAddress;
 use attributes::Attributes;
@@ -74,6 +74,23 @@ impl<B> Op<B> {
     pub fn nop() -> Self {
         let shape = Shape::Plain { args: [0; MAX_ARGS], nr_args: 0 };
         Op { nr: op::NOP, flags: Flags::empty(), shape, attributes: Attributes::default() }
+    }
+
+    /// Waits until the file is ready: for POLLIN, POLLOUT and the like, as in
+    /// poll(2). The result is what it is ready for.
+    pub fn poll(fd: impl Into<SharedFd>, events: u16) -> Self {
+        let shape = Shape::Fd { fd: fd.into(), args: [events.into(), 0, 0], nr_args: 2 };
+        Op { nr: op::POLL, flags: Flags::empty(), shape, attributes: Attributes::default() }
+    }
+
+    /// Closes the group of this key, and ends after its last member; the result
+    /// is how many of them failed.
+    #[must_use]
+    pub fn group(key: u64) -> Self {
+        let mut args = [0; MAX_ARGS];
+        args[0] = key;
+        let shape = Shape::Plain { args, nr_args: 1 };
+        Op { nr: op::GROUP, flags: Flags::empty(), shape, attributes: Attributes::default() }
     }
 
     /// Any syscall or operation by its number, with its arguments as registers.
