@@ -4,6 +4,8 @@
 #[path = "engine/context.rs"]
 #[allow(dead_code)] // shared with tests/semantics.rs
 mod context;
+#[path = "engine/faults.rs"]
+mod faults;
 #[path = "engine/lifetime.rs"]
 mod lifetime;
 #[path = "engine/requests.rs"]

@@ -32,8 +32,18 @@ impl Notifier {
     /// The application's eventfd, by a descriptor of the engine's own.
     ///
     /// # Errors
-    /// EBADF if it is not open, EINVAL if it is something else.
+    /// EBADF if it is not open, EINVAL if it is something else; only then EMFILE.
     pub(super) fn of_application(fd: i32) -> Result<Self, Errno> {
+        // SAFETY: F_GETFL takes no address.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+        if flags < 0 {
+            return Err(Errno::last());
+        }
+        let name = std::fs::read_link(format!("/proc/self/fd/{fd}"));
+        // Without /proc there is no way to tell.
+        if name.is_ok_and(|name| name.as_os_str() != "anon_inode:[eventfd]") {
+            return Err(Errno(libc::EINVAL));
+        }
         // SAFETY: takes no address.
         let new = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
         if new < 0 {
@@ -41,13 +51,6 @@ impl Notifier {
         }
         // SAFETY: it is new, and no one else's.
         let fd = unsafe { OwnedFd::from_raw_fd(new) };
-        let name = std::fs::read_link(format!("/proc/self/fd/{new}"));
-        // Without /proc there is no way to tell.
-        if name.is_ok_and(|name| name.as_os_str() != "anon_inode:[eventfd]") {
-            return Err(Errno(libc::EINVAL));
-        }
-        // SAFETY: F_GETFL takes no address.
-        let flags = unsafe { libc::fcntl(new, libc::F_GETFL) };
         Ok(Notifier { fd, may_block: flags & libc::O_NONBLOCK == 0 })
     }
 

@@ -49,7 +49,7 @@ fn dropping_cancels_what_runs_and_the_rest() {
 }
 
 /// Descriptors, threads of the engine, and mappings of this process.
-fn held() -> (usize, usize, usize) {
+pub fn held() -> (usize, usize, usize) {
     let fds = std::fs::read_dir("/proc/self/fd").unwrap().flatten().filter(|entry| {
         std::fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().contains("aio2"))
     });
@@ -62,7 +62,7 @@ fn held() -> (usize, usize, usize) {
 
 /// Whether this is a process that runs test `name` only; makes one otherwise,
 /// which must succeed.
-fn alone(name: &str) -> bool {
+pub fn alone(name: &str) -> bool {
     const ALONE: &str = "AIO2_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {
         return true;

@@ -1,0 +1,176 @@
+//! What the system can refuse or disturb: descriptors, and calls that signals
+//! interrupt. A thread that cannot be had is in `lifetime`.
+
+use crate::context::{Answer, Fixture, Iocb, address, file_of, syscall};
+use crate::lifetime::{alone, held};
+use aio2::Errno;
+use aio2::backend::{Backend, Wait};
+use aio2::engine::Engine;
+use aio2_abi::iocb::Flags;
+use aio2_abi::setup::{self, Setup};
+use std::collections::BTreeMap;
+use std::io::{Write, pipe};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+use zerocopy::IntoBytes;
+
+/// Runs `f` with `free` descriptors to be had, and no more.
+fn with_descriptors<T>(free: u64, f: impl FnOnce() -> T) -> T {
+    let lowest = file_of(b"").as_raw_fd();
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: fills in the limit.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    let fewer = libc::rlimit { rlim_cur: lowest as u64 + free, ..limit };
+    // SAFETY: reads the limit.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const fewer) };
+    let result = f();
+    // SAFETY: as above.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    result
+}
+
+#[test]
+fn without_descriptors_there_is_no_context_and_nothing_is_left() {
+    if !alone("faults::without_descriptors_there_is_no_context_and_nothing_is_left") {
+        return;
+    }
+    let setup = Setup { version: 1, ..Setup::default() };
+    let mut refused = 0;
+    loop {
+        assert!(refused < 32, "a context needs less than that");
+        match with_descriptors(refused, || Engine::new(&setup)) {
+            Ok(_) => break,
+            Err(errno) => assert_eq!(errno, Errno(libc::EMFILE)),
+        }
+        assert_eq!(held(), (0, 0, 0), "after a context with {refused} descriptors");
+        refused += 1;
+    }
+    assert!(refused > 1, "it fails at its first descriptor and at a later one");
+}
+
+/// SPEC: R-CONV-4, R-SETUP-10
+#[test]
+fn what_is_no_eventfd_is_told_before_that_there_are_no_descriptors() {
+    if !alone("faults::what_is_no_eventfd_is_told_before_that_there_are_no_descriptors") {
+        return;
+    }
+    let file = file_of(b"");
+    let flags = setup::Flags::EVENTFD.bits();
+    let of = |eventfd| Setup { version: 1, flags, eventfd, ..Setup::default() };
+    let wrong = with_descriptors(0, || Engine::new(&of(file.as_raw_fd())).err());
+    assert_eq!(wrong, Some(Errno(libc::EINVAL)));
+    let closed = with_descriptors(0, || Engine::new(&of(i32::MAX)).err());
+    assert_eq!(closed, Some(Errno(libc::EBADF)));
+}
+
+#[test]
+fn a_wait_that_has_no_descriptor_fails_and_takes_nothing() {
+    if !alone("faults::a_wait_that_has_no_descriptor_fails_and_takes_nothing") {
+        return;
+    }
+    let f = Fixture::new();
+    f.submit([Iocb::nop(7)]);
+    // SAFETY: a sigset_t may be all zeros, which is the empty set.
+    let none: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // Two, so that it has to sleep, which takes a descriptor with a mask.
+    let wait = Wait { sigmask: Some(&none), ..Wait::events(2) };
+    assert_eq!(with_descriptors(0, || f.wait(&wait)), Err(Errno(libc::EMFILE)));
+    f.submit([Iocb::nop(8)]);
+    assert_eq!(f.wait(&wait), Ok(()));
+    assert_eq!(f.reap().iter().map(|a| a.user_data).collect::<Vec<_>>(), [7, 8]);
+}
+
+static CAUGHT: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn count(_: libc::c_int) {
+    CAUGHT.fetch_add(1, Ordering::Relaxed);
+}
+
+/// SIGALRM every 200 us, caught without SA_RESTART.
+fn begin_storm() {
+    // SAFETY: a sigaction may be all zeros.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = count as extern "C" fn(libc::c_int) as usize;
+    // SAFETY: the handler may run at any time.
+    unsafe { libc::sigaction(libc::SIGALRM, &raw const action, ptr::null_mut()) };
+    let every = libc::timeval { tv_sec: 0, tv_usec: 200 };
+    let timer = libc::itimerval { it_interval: every, it_value: every };
+    // SAFETY: reads the time.
+    let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut()) };
+    assert_eq!(set, 0);
+}
+
+/// Submits and reaps until all `requests` have ended; results by user_data, and
+/// how often a wait was interrupted.
+fn run_all(f: &Fixture, requests: Vec<Iocb>) -> (BTreeMap<u64, i64>, usize) {
+    let count = requests.len();
+    let mut interrupted = 0;
+    let mut results = BTreeMap::new();
+    let submitted = f.submit(requests);
+    while results.len() < count {
+        let mut buffer = [0_u64; 64];
+        // SAFETY: there is no request.
+        let got = unsafe { f.engine.wait(&Wait::events(1), &mut [], Some(buffer.as_mut_bytes())) };
+        match got {
+            Ok(got) => {
+                for answer in Answer::parse(&buffer.as_bytes()[..got.bytes]) {
+                    let twice = results.insert(answer.user_data, answer.res);
+                    assert_eq!(twice, None, "request {} ends once", answer.user_data);
+                }
+            }
+            Err(errno) => {
+                assert_eq!(errno, Errno(libc::EINTR));
+                interrupted += 1;
+            }
+        }
+    }
+    drop(submitted);
+    (results, interrupted)
+}
+
+/// SPEC: R-RUN-7, R-LIFE-8, R-GET-15, R-OVF-7
+#[test]
+fn a_storm_of_signals_changes_no_result() {
+    if !alone("faults::a_storm_of_signals_changes_no_result") {
+        return;
+    }
+    let file = file_of(&[7; 4096]);
+    let (reader, mut writer) = pipe().unwrap();
+    let reader: OwnedFd = reader.into();
+    let nap = libc::timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+    let nap_at = (&raw const nap).expose_provenance() as u64;
+    let f = Fixture::with(|s| (s.ring_bytes, s.concurrency) = (4096, 8));
+    let mut whole = [0; 4096];
+    let mut piped = [0; 1000];
+    begin_storm();
+    let mut interrupted = 0;
+    for _ in 0..20 {
+        let fd = file.as_raw_fd() as u64;
+        let pread = [fd, address(&mut whole), 4096, 0];
+        let read = [reader.as_raw_fd() as u64, address(&mut piped), 1000];
+        let requests = vec![
+            syscall(libc::SYS_pread64, &pread).user_data(0).flags(Flags::ASYNC),
+            syscall(libc::SYS_read, &read).user_data(1).flags(Flags::FULL),
+            syscall(libc::SYS_nanosleep, &[nap_at, 0]).user_data(2),
+            Iocb::nop(3).flags(Flags::ASYNC),
+        ];
+        let results = thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    thread::sleep(Duration::from_millis(1));
+                    writer.write_all(&[1; 100]).unwrap();
+                }
+            });
+            let (results, eintr) = run_all(&f, requests);
+            interrupted += eintr;
+            results
+        });
+        assert_eq!(results, BTreeMap::from([(0, 4096), (1, 1000), (2, 0), (3, 0)]));
+    }
+    let caught = CAUGHT.load(Ordering::Relaxed);
+    println!("{caught} signals, {interrupted} waits interrupted");
+    assert!(caught > 100 && interrupted > 0, "there was no storm");
+}
