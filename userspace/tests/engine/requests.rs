@@ -398,3 +398,20 @@ fn a_request_over_the_limit_gets_eagain_until_its_events_are_in_the_ring() {
     assert_eq!(f.reap().len(), 170);
     assert_eq!(f.try_submit(&mut Iocb::nop(0).words()), Ok(32));
 }
+
+/// SPEC: R-LIMIT-1, R-SUBMIT-1
+#[test]
+fn what_is_not_accepted_does_not_count_towards_the_limit() {
+    let f = Fixture::with(|s| s.max_requests = 4);
+    for _ in 0..10 {
+        let mut words = Iocb::nop(1).words();
+        let good = words.len();
+        words.extend(Iocb::nop(2).words());
+        // Its length is right, so that it is admitted; a reserved field is not 0.
+        words[good + 1] |= 1 << 32;
+        assert_eq!(f.try_submit(&mut words), Ok(good * 8));
+        assert_eq!(f.next().user_data, 1);
+    }
+    f.submit((0..4).map(|i| Iocb::nop(i).flags(Flags::ASYNC)));
+    assert_eq!(f.next_n(4).len(), 4);
+}
