@@ -1,4 +1,4 @@
-//! The front door of the project: `cargo xtask test | bench | fuzz | kernel`.
+//! The front door of the project: `cargo xtask test | verify | bench | fuzz | kernel`.
 //!
 //! Each subcommand is a file of its own. What a subcommand needs from the
 //! system it installs (as root, from Debian), or says what is missing.
@@ -7,6 +7,7 @@ mod bench;
 mod fuzz;
 mod kernel;
 mod test;
+mod verify;
 
 use clap::{Parser, Subcommand};
 
@@ -21,6 +22,8 @@ struct Cli {
 enum Task {
     /// Run every check: format, lints, tests, models; print counts
     Test(test::Args),
+    /// Check the checks: numbers, planted bugs, sanitizers
+    Verify(verify::Args),
     /// Measure ring and engine beside their peers, as ratios
     Bench(bench::Args),
     /// Run the fuzz targets for a while
@@ -32,6 +35,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Test(args) => test::run(&args),
+        Task::Verify(args) => verify::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Fuzz(args) => fuzz::run(args),
         Task::Kernel(args) => kernel::run(args),

@@ -1,0 +1,52 @@
+//! `cargo xtask verify`: what checks the checks, and their numbers.
+//!
+//! Without an option it runs the models, the fuzz bodies and the traceability
+//! test, and prints how much each has covered. The options plant bugs that must
+//! be found, and run tests under sanitizers.
+
+mod numbers;
+mod planted;
+mod sanitize;
+
+use anyhow::{Context, Result};
+use std::path::Path;
+
+/// What to run; the table of numbers if nothing is named.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Plant the bugs of tests/planted one by one: each must be found
+    #[arg(long)]
+    planted: bool,
+    /// Only the bug of this name
+    #[arg(long, requires = "planted", value_name = "NAME")]
+    only: Option<String>,
+    /// Run the suite with AddressSanitizer
+    #[arg(long)]
+    asan: bool,
+    /// Run the stress program with ThreadSanitizer
+    #[arg(long)]
+    tsan: bool,
+}
+
+/// Runs what `args` names.
+///
+/// # Errors
+/// If a check fails, or a bug is not found.
+pub fn run(args: &Args) -> Result<()> {
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the project")?;
+    if args.asan {
+        sanitize::address(root)?;
+    }
+    if args.tsan {
+        sanitize::thread(root)?;
+    }
+    if args.planted {
+        let (found, planted) = planted::run(root, args.only.as_deref())?;
+        println!("planted bugs: {found} of {planted} found");
+    }
+    if !(args.asan || args.tsan || args.planted) {
+        numbers::run(root)?;
+    }
+    Ok(())
+}

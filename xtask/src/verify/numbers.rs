@@ -1,0 +1,91 @@
+//! The table of numbers: how much the checks have covered.
+//!
+//! Each number is taken from what a run prints, or from a file that a run has
+//! made; nothing is counted by hand.
+
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Runs a test program and returns what it prints.
+fn cargo(root: &Path, args: &[&str], loom: bool) -> Result<String> {
+    println!("==> cargo test {}", args.join(" "));
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(root).arg("test").args(args).args(["--", "--nocapture"]);
+    if loom {
+        command.env("RUSTFLAGS", "--cfg loom -C debug-assertions");
+    }
+    let out = command.output().with_context(|| format!("cargo test {}", args.join(" ")))?;
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&out.stderr);
+    ensure!(out.status.success(), "cargo test {} fails:\n{said}{errors}", args.join(" "));
+    Ok(said)
+}
+
+/// Runs what has numbers, and prints the table.
+///
+/// # Errors
+/// If a run fails.
+pub fn run(root: &Path) -> Result<()> {
+    let loom = ["-p", "aio2", "--release", "--test", "loom", "--target-dir", "target/loom"];
+    let (models, executions) = models(&cargo(root, &loom, true)?);
+    let suite = bodies(&cargo(root, &["-p", "aio2-conformance", "--test", "fuzz"], false)?);
+    let c = bodies(&cargo(root, &["-p", "aio2-ccore", "--test", "fuzz"], false)?);
+    let traced = cargo(root, &["-p", "aio2-conformance", "--test", "traceability"], false)?;
+    let required = traced.lines().find(|line| line.starts_with("engine: "));
+    let (killed, sites) = sites(&fs::read_to_string(root.join("userspace/tests/ORDERINGS.md"))?);
+    let planted = root.join("tests/planted").read_dir()?.count();
+    ensure!(models > 0 && suite.0 > 0 && c.0 > 0 && sites > 0, "a run has printed no numbers");
+    let row = |what: &str, value: String| println!("{what:<34} {value}");
+    println!();
+    row("loom models", models.to_string());
+    row("loom executions", executions.to_string());
+    row("orderings that a model needs", format!("{killed} of {sites}"));
+    row("fuzz bodies", format!("{}, {} of them against C", suite.0 + c.0, c.0));
+    row("fuzz executions as plain tests", (suite.1 + c.1).to_string());
+    row("requirements", required.context("the traceability test tells none")?.to_owned());
+    row("planted bugs (--planted)", planted.to_string());
+    Ok(())
+}
+
+/// Models, and executions of them all: `name: 12 executions, 0.1 s`.
+fn models(said: &str) -> (usize, u64) {
+    let count = |line: &str| line.split_once(" executions, ")?.0.rsplit_once(": ")?.1.parse().ok();
+    let counts: Vec<u64> = said.lines().filter_map(count).collect();
+    (counts.len(), counts.iter().sum())
+}
+
+/// Bodies, and inputs they got: `name: 2 saved, 300 random inputs from …`.
+fn bodies(said: &str) -> (usize, u64) {
+    let count = |line: &str| {
+        let (saved, random) = line.split_once(" random inputs ")?.0.split_once(" saved, ")?;
+        let saved: u64 = saved.rsplit_once(' ')?.1.parse().ok()?;
+        Some(saved + random.parse::<u64>().ok()?)
+    };
+    let counts: Vec<u64> = said.lines().filter_map(count).collect();
+    (counts.len(), counts.iter().sum())
+}
+
+/// Rows of the ordering matrix whose change some model fails on, and all rows.
+fn sites(table: &str) -> (usize, usize) {
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let rows: Vec<_> = rows.filter(|(what, _)| *what != "weakened").collect();
+    (rows.iter().filter(|(_, models)| !models.starts_with("none")).count(), rows.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_from_what_runs_print() {
+        let said =
+            "doorbell, overflow: 12 executions, 0.1 s\nx\ntest a ... once: 30 executions, 2 s";
+        assert_eq!(models(said), (2, 42));
+        let said = "ring_ops: 2 saved, 300 random inputs from AIO2_SEED=7\n.c: 1 saved, 5 random inputs from";
+        assert_eq!(bodies(said), (2, 308));
+        let table = "| weakened | models that fail |\n|---|---|\n| a | x, y |\n| b | none: why |\n";
+        assert_eq!(sites(table), (1, 2));
+    }
+}

@@ -1,0 +1,172 @@
+//! `cargo xtask verify --planted`: each bug of `tests/planted/` must be found.
+//!
+//! A patch there is a bug, and names in a line `Check:` the test that has to
+//! fail with it, as arguments of `cargo test -p`. The patches are applied one
+//! by one to a checkout of HEAD in `target/planted`; what is not committed is
+//! not seen. A check that fails without a bug would find anything, so each is
+//! run on the clean tree first.
+
+use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// How long a check may take: one that hangs has found something too.
+const SECONDS: &str = "300";
+/// How `timeout` tells that time was up.
+const TIMED_OUT: i32 = 124;
+
+/// A bug.
+struct Planted {
+    name: String,
+    patch: PathBuf,
+    check: String,
+}
+
+/// A checkout that is removed when it is dropped.
+struct Tree {
+    root: PathBuf,
+    path: PathBuf,
+}
+
+impl Tree {
+    fn new(root: &Path) -> Result<Self> {
+        let tree = Tree { root: root.to_owned(), path: root.join("target/planted/tree") };
+        // One that an aborted run has left.
+        tree.remove();
+        let path = tree.path.to_string_lossy().into_owned();
+        git(root, &["worktree", "add", "--quiet", "--force", "--detach", &path, "HEAD"])?;
+        Ok(tree)
+    }
+
+    fn remove(&self) {
+        let path = self.path.to_string_lossy();
+        // It is gone already if this fails.
+        let _ = git(&self.root, &["worktree", "remove", "--force", &path]);
+    }
+
+    /// Runs a check; with `build`, only builds it.
+    fn cargo(&self, check: &str, build: bool) -> Result<Output> {
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=10", if build { "1800" } else { SECONDS }]);
+        command.args([env!("CARGO"), "test", "-p"]).args(check.split_whitespace());
+        if build {
+            command.arg("--no-run");
+        }
+        let mut target = "target/planted/build";
+        if check.contains("--test loom") {
+            command.env("RUSTFLAGS", "--cfg loom -C debug-assertions");
+            target = "target/planted/loom";
+        }
+        command.env("CARGO_TARGET_DIR", self.root.join(target)).current_dir(&self.path);
+        command.output().with_context(|| format!("cargo test -p {check}"))
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+fn git(dir: &Path, args: &[&str]) -> Result<()> {
+    let out = Command::new("git").current_dir(dir).args(args).output().context("git")?;
+    let said = String::from_utf8_lossy(&out.stderr);
+    ensure!(out.status.success(), "git {}: {}", args.join(" "), said.trim());
+    Ok(())
+}
+
+/// Applies the bugs, all or the one that is named; how many were found, of how
+/// many.
+///
+/// # Errors
+/// If one is not found, or cannot be applied or built.
+pub fn run(root: &Path, only: Option<&str>) -> Result<(usize, usize)> {
+    let mut bugs = bugs(&root.join("tests/planted"))?;
+    bugs.retain(|bug| only.is_none_or(|name| name == bug.name));
+    ensure!(!bugs.is_empty(), "no such bug in tests/planted");
+    let tree = Tree::new(root)?;
+    let checks: BTreeSet<&str> = bugs.iter().map(|bug| bug.check.as_str()).collect();
+    for check in checks {
+        let out = tree.cargo(check, false)?;
+        ensure!(out.status.success(), "without a bug, {check} fails:\n{}", text(&out));
+    }
+    println!("{:<22} {:<63} failed", "planted", "check");
+    let mut found = 0;
+    for bug in &bugs {
+        let failed = plant(&tree, bug)?;
+        found += usize::from(failed.is_some());
+        let failed = failed.unwrap_or_else(|| "NOT FOUND".into());
+        println!("{:<22} {:<63} {failed}", bug.name, bug.check);
+    }
+    if found < bugs.len() {
+        bail!("{} planted bugs were not found", bugs.len() - found);
+    }
+    Ok((found, bugs.len()))
+}
+
+fn bugs(dir: &Path) -> Result<Vec<Planted>> {
+    let mut bugs = Vec::new();
+    for entry in dir.read_dir().with_context(|| dir.display().to_string())? {
+        let patch = entry?.path();
+        let text = fs::read_to_string(&patch)?;
+        let check = text.lines().find_map(|line| line.strip_prefix("Check: "));
+        let check = check.with_context(|| format!("{}: no Check:", patch.display()))?.to_owned();
+        let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        bugs.push(Planted { name, patch, check });
+    }
+    bugs.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(bugs)
+}
+
+/// Applies a bug, runs its check and takes it out again; the tests that failed.
+fn plant(tree: &Tree, bug: &Planted) -> Result<Option<String>> {
+    git(&tree.path, &["apply", &bug.patch.to_string_lossy()])
+        .with_context(|| format!("{}: the code has changed; plant it anew", bug.name))?;
+    let built = tree.cargo(&bug.check, true)?;
+    ensure!(built.status.success(), "{} does not build:\n{}", bug.name, text(&built));
+    let out = tree.cargo(&bug.check, false)?;
+    git(&tree.path, &["checkout", "--quiet", "."])?;
+    Ok(match out.status.code() {
+        Some(0) => None,
+        Some(TIMED_OUT) => Some(format!("hangs for {SECONDS} s")),
+        _ => Some(failed_tests(&text(&out))),
+    })
+}
+
+fn text(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr)
+}
+
+/// The names of tests that failed, the first ones.
+fn failed_tests(said: &str) -> String {
+    let failed = |line: &str| line.strip_prefix("test ")?.split_once(" ... FAILED").map(name);
+    let mut names: BTreeSet<String> = said.lines().filter_map(failed).collect();
+    if names.is_empty() {
+        // A run that aborts has no list.
+        let panicked = |line: &str| line.split_once("thread '")?.1.split_once('\'').map(name);
+        names = said.lines().filter_map(panicked).collect();
+    }
+    let shown: Vec<&str> = names.iter().take(2).map(String::as_str).collect();
+    let more = names.len() - shown.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shown.join(", ") + &more
+}
+
+/// The name alone, without the requirement that some runners put behind it.
+fn name((name, _): (&str, &str)) -> String {
+    name.split_whitespace().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_tests_are_named_also_where_the_run_aborts() {
+        let said = "test a ... ok\ntest c ... FAILED\ntest b ... FAILED\ntest d ... FAILED\n";
+        assert_eq!(failed_tests(said), "b, c and 1 more");
+        assert_eq!(failed_tests("thread 'model' (7) panicked at x\nabort\n"), "model");
+    }
+}
