@@ -148,6 +148,7 @@ fn a_child_after_fork_gets_exdev_and_can_drop() {
     assert_eq!(f.next().user_data, 1);
 }
 
+/// SPEC: R-RUN-1, R-RUN-9
 #[test]
 fn never_more_workers_than_the_concurrency_value() {
     let f = Fixture::with(|s| s.concurrency = 3);
