@@ -164,6 +164,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_bug_can_still_be_planted() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for bug in bugs(&root.join("tests/planted")).unwrap() {
+            let patch = bug.patch.to_string_lossy();
+            git(root, &["apply", "--check", &patch]).expect(&bug.name);
+        }
+    }
+
+    #[test]
     fn failed_tests_are_named_also_where_the_run_aborts() {
         let said = "test a ... ok\ntest c ... FAILED\ntest b ... FAILED\ntest d ... FAILED\n";
         assert_eq!(failed_tests(said), "b, c and 1 more");
