@@ -62,7 +62,6 @@ const SIGNS: &[(Kind, &str)] = &[
     (Kind::Bug, "general protection fault"),
     (Kind::Bug, "Kernel panic"),
     (Kind::Bug, "double fault"),
-    (Kind::Bug, "segfault at"),
     (Kind::Bug, "Out of memory"),
     (Kind::Warning, "WARNING:"),
 ];
@@ -123,6 +122,7 @@ mod tests {
 [    0.300000] EXT4-fs (vda): mounted filesystem r/w with ordered data mode.
 [    0.300000]     ok 1 an_event_is_read_back
 [    0.300000] # aio2_ring: pass:1 fail:0 skip:0 total:1
+[    0.350000] aio2-conform[505]: segfault at 7ff7efb18008 ip 1 sp 2 error 7 in aio2-conform
 [    0.400000] reboot: Power down
 ";
 
