@@ -15,9 +15,9 @@ pub struct Args {
     /// Only what takes a minute: formatting, lints, and the tests of all crates
     #[arg(long)]
     quick: bool,
-    /// Leave out the kernel: fetching, building and booting it, and the suite in the guest
+    /// Also the kernel: fetch, patch, build and boot it, and run the suite in the guest
     #[arg(long)]
-    no_kernel: bool,
+    kernel: bool,
     /// Also the long ones: copying 2 GiB in 20,000 files, eight reapers for a minute
     #[arg(long)]
     large: bool,
@@ -163,7 +163,7 @@ pub fn run(args: &Args) -> Result<()> {
     if !args.quick {
         stages.push(&LOOM);
     }
-    if !args.quick && !args.no_kernel {
+    if args.kernel {
         stages.push(&KERNEL);
     }
     if args.large {
