@@ -211,7 +211,7 @@ pub(crate) fn events_that_are_not_reaped_are_not_overwritten(env: &Env<'_>) -> O
 
 pub(crate) fn bad_head_counts_as_a_full_ring_and_loses_nothing(env: &Env<'_>) -> Outcome {
     // Ahead of the tail, further behind than the ring is long, or crooked.
-    for bad in [8192, 1 << 20, 1 << 31, u64::MAX - 4095, 1, 4, 4095] {
+    for bad in [8192, 1 << 20, 1 << 31, u64::MAX - 8191, 1, 4, 4095] {
         let context = env.small_ring();
         let consumer = context.backend().consumer();
         let view = consumer.memory().view();
