@@ -8,7 +8,7 @@
 //! SPEC: sections 6.4 (R-RUN-1, R-RUN-9), 11 (R-LIFE-3, R-LIFE-6).
 #![allow(unsafe_code)] // pthread_sigmask(3)
 
-use super::context::{EventRoom, Job, Shared};
+use super::context::{Context, EventRoom, Job, Shared};
 use super::interrupt;
 use super::outcome;
 use super::request::Operation;
@@ -18,7 +18,7 @@ use super::slots::Id;
 use aio2_abi::attr::PATH_WORKER;
 use libc::EAGAIN;
 use std::mem::MaybeUninit;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use zerocopy::IntoBytes;
@@ -114,6 +114,19 @@ pub(super) fn give(shared: &Arc<Shared>, job: Job, id: Option<Id>, pinned: bool)
         context.slots.pin(id);
     }
     context.slots.enqueue(id, job);
+    call_one(shared, context);
+    id
+}
+
+/// Sees to it that somebody comes to `jobs` that were queued.
+pub(super) fn staff(shared: &Arc<Shared>, jobs: usize) {
+    for _ in 0..jobs {
+        call_one(shared, shared.lock());
+    }
+}
+
+/// Releases the lock and has one worker come, an idle or a new one.
+fn call_one(shared: &Arc<Shared>, mut context: MutexGuard<'_, Context>) {
     let queued = context.slots.queued();
     let grow = context.workers.grow(queued);
     let wake = context.workers.tell_one();
@@ -123,24 +136,6 @@ pub(super) fn give(shared: &Arc<Shared>, job: Job, id: Option<Id>, pinned: bool)
     }
     if grow {
         hire(shared);
-    }
-    id
-}
-
-/// Sees to it that somebody comes to `jobs` that were queued.
-pub(super) fn staff(shared: &Arc<Shared>, jobs: usize) {
-    for _ in 0..jobs {
-        let mut context = shared.lock();
-        let queued = context.slots.queued();
-        let grow = context.workers.grow(queued);
-        let wake = context.workers.tell_one();
-        drop(context);
-        if wake {
-            shared.jobs.notify_one();
-        }
-        if grow {
-            hire(shared);
-        }
     }
 }
 
