@@ -333,17 +333,25 @@ pub(crate) fn cache_says_what_was_there_before(env: &Env<'_>) -> Outcome {
     let all = BYTES as u64;
     let (res, cache) = read();
     assert_eq!((res, cache), (BYTES as i64, attr::CacheReturn { hit: all, miss: 0 }));
-    // Written back and dropped, if the file system does that.
-    file.sync_all().expect("it is written");
-    // SAFETY: takes numbers.
-    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
-    if cached_bytes(&file, BYTES) > 0 {
-        println!("note: pages stay in the cache here; only hits were seen");
-        return Ok(());
+    // A fast device delivers all within a read that does not wait, at times.
+    let mut cold = attr::CacheReturn::default();
+    for _ in 0..5 {
+        // Written back and dropped, if the file system does that.
+        file.sync_all().expect("it is written");
+        // SAFETY: takes numbers.
+        unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+        if cached_bytes(&file, BYTES) > 0 {
+            println!("note: pages stay in the cache here; only hits were seen");
+            return Ok(());
+        }
+        let (res, cache) = read();
+        assert_eq!((res, cache.hit + cache.miss), (BYTES as i64, all));
+        cold = cache;
+        if cold.miss > 0 {
+            break;
+        }
     }
-    let (res, cache) = read();
-    assert_eq!((res, cache.hit + cache.miss), (BYTES as i64, all));
-    assert!(cache.miss > 0, "nothing was in the cache: {cache:?}");
+    assert!(cold.miss > 0, "nothing was in the cache: {cold:?}");
     let (_, cache) = read();
     assert_eq!(cache.hit, all, "now all is");
     // The end of the file counts with the bytes that were moved.

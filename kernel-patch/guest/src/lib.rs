@@ -9,6 +9,8 @@ use std::fmt;
 pub const REPORT: &str = "/dev/ttyS1";
 /// The list of commands to run, a line each, in the initrd.
 pub const COMMANDS: &str = "/commands";
+/// Where the guest's disk is mounted, if the machine has one.
+pub const FILES: &str = "/disk";
 /// A command of the first process itself: writes its arguments to the kernel's
 /// log, as if the kernel had said it.
 pub const PLANT: &str = "plant";

@@ -2,11 +2,13 @@
 
 use super::Workshop;
 use super::config::{self, Config};
+use super::packages;
 use super::series::hex;
 use super::tree::{self, Applied};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -88,8 +90,12 @@ impl Build<'_> {
     pub fn make(&self, args: &[&str]) -> Result<()> {
         let path = self.dir.join("make.log");
         let log = File::create(&path).with_context(|| path.display().to_string())?;
+        let mut make = super::child("make");
+        if let Some((path, settings)) = compiler_cache(self.dir) {
+            make.env("PATH", path).envs(settings);
+        }
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        let status = super::child("make")
+        let status = make
             .arg("-C")
             .arg(self.source)
             .arg(format!("O={}", self.dir.display()))
@@ -116,6 +122,21 @@ impl Build<'_> {
             errors(&said).join("\n")
         )
     }
+}
+
+/// The PATH on which `gcc` is ccache, and ccache's settings; None if it is not
+/// installed. What was compiled is kept beside the builds, and found again from
+/// another cache too, since paths count from the build's directory.
+fn compiler_cache(dir: &Path) -> Option<(OsString, [(&'static str, OsString); 3])> {
+    let programs =
+        Path::new(packages::CCACHE).parent().filter(|_| Path::new(packages::CCACHE).exists())?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let all = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
+    let base = dir.parent()?;
+    let store = std::env::var_os("CCACHE_DIR").unwrap_or_else(|| base.join("ccache").into());
+    let settings =
+        [("CCACHE_DIR", store), ("CCACHE_BASEDIR", base.into()), ("CCACHE_NOHASHDIR", "1".into())];
+    Some((std::env::join_paths(all).ok()?, settings))
 }
 
 /// Whether the compiler refused the source, so that building it again is vain.

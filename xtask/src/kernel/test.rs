@@ -6,6 +6,7 @@ use super::config::Config;
 use super::guest::{self, Program};
 use super::report::Report;
 use super::{Workshop, log, packages, selftest};
+use aio2_guest::FILES;
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
 
@@ -31,10 +32,10 @@ pub struct Args {
 
 /// The conformance suite.
 const SUITE: Program = Program { package: "aio2-conformance", binary: "aio2-conform" };
-/// Completions of the null block device come from a timer's interrupt, late
-/// enough to be waited for; the series' selftests write to two that remember.
+/// Completions of the null block devices come from a timer's interrupt, late
+/// enough to be waited for; one has the file system, both remember.
 const APPEND: &str = "null_blk.nr_devices=2 null_blk.memory_backed=1 null_blk.irqmode=2 \
-                      null_blk.completion_nsec=1000000";
+                      null_blk.completion_nsec=5000000";
 
 /// The engine runs in the guest too, so that a difference is the kernel's.
 const BACKENDS: [&str; 2] = ["engine", "kernel"];
@@ -67,7 +68,7 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
     let selftests = selftest::build(shop, config, &dir.path().join("selftests"))?;
     let names = selftests.iter().filter_map(|path| path.file_name()?.to_str());
     // What they ask of the page cache needs a file system that can say no.
-    commands.extend(names.map(|name| format!("TMPDIR=/mnt/ext4 /bin/{name}")));
+    commands.extend(names.map(|name| format!("TMPDIR={FILES} /bin/{name}")));
     commands.extend(args.plant.as_ref().map(|line| format!("{} {line}", aio2_guest::PLANT)));
     let machine = Machine {
         kernel,
@@ -107,7 +108,7 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
 
 /// The command that runs the suite on a backend, in a directory of its own.
 fn suite_command(backend: &str, extra: &[String]) -> String {
-    let dir = format!("/mnt/ext4/{backend}");
+    let dir = format!("{FILES}/{backend}");
     format!("/bin/{} --backend {backend} --dir {dir} {}", SUITE.binary, extra.join(" "))
 }
 

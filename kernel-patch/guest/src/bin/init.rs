@@ -4,12 +4,13 @@
 //! of its own, and looks afterwards for what a command has left behind. It
 //! judges nothing: everything goes to the report, which the host reads.
 
-use aio2_guest::{COMMANDS, End, Mark, PLANT, REPORT};
+use aio2_guest::{COMMANDS, End, FILES, Mark, PLANT, REPORT};
 use anyhow::{Context, Result};
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -26,8 +27,11 @@ const MOUNTS: &[(&str, &str, &str)] = &[
     ("debugfs", "/sys/kernel/debug", ""),
     ("mqueue", "/dev/mqueue", ""),
 ];
-/// The disk that the host gives, and where it goes.
-const DISK: (&str, &str) = ("/dev/vda", "/mnt/ext4");
+/// The disk that the host gives, with a file system on it.
+const DISK: &str = "/dev/vda";
+/// A disk in memory that takes its time, if there is one: qemu's is so fast at
+/// times that a read is complete before anyone could wait for it.
+const SLOW_DISK: &str = "/dev/nullb0";
 /// The leak detector's file.
 const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
 
@@ -52,12 +56,35 @@ fn main() {
     unsafe { libc::reboot(libc::RB_POWER_OFF) };
 }
 
+/// The disk to use: the slow one, with what the host's has on it, if it is there.
+fn slow_disk() -> Result<&'static str> {
+    if !Path::new(SLOW_DISK).exists() {
+        return Ok(DISK);
+    }
+    let mut from = File::open(DISK)?;
+    let to = File::options().write(true).open(SLOW_DISK)?;
+    let mut chunk = vec![0; 64 << 10];
+    let mut at = 0;
+    loop {
+        let bytes = from.read(&mut chunk)?;
+        if bytes == 0 {
+            to.sync_all()?;
+            return Ok(SLOW_DISK);
+        }
+        // What was never written is zero there too.
+        if chunk[..bytes].iter().any(|b| *b != 0) {
+            to.write_all_at(&chunk[..bytes], at)?;
+        }
+        at += bytes as u64;
+    }
+}
+
 /// Runs all commands.
 fn session(report: &mut File) -> Result<()> {
     loopback_up().context("network interface lo")?;
-    if Path::new(DISK.0).exists() {
-        mount(DISK.0, "ext4", DISK.1, "")
-            .with_context(|| format!("mount {} on {}", DISK.0, DISK.1))?;
+    if Path::new(DISK).exists() {
+        let disk = slow_disk().with_context(|| format!("copy of {DISK} on {SLOW_DISK}"))?;
+        mount(disk, "ext4", FILES, "").with_context(|| format!("mount {disk} on {FILES}"))?;
     }
     let commands = fs::read_to_string(COMMANDS).context(COMMANDS)?;
     for line in commands.lines().filter(|l| !l.trim().is_empty()) {
