@@ -85,7 +85,7 @@ def failing_models(work):
         return failed.group(1).split()
     # A deadlock found by the explorer panics once more in a destructor, which
     # aborts the run: the models behind it are not known.
-    aborted = re.search(r"thread '(\w+)' \(\d+\) panicked[^\n]*\npanic in a destructor", run.stderr)
+    aborted = re.search(r"thread '([\w:]+)' \(\d+\) panicked[^\n]*\npanic in a destructor", run.stderr)
     if aborted:
         return [aborted.group(1)]
     print(run.stdout[-2000:], run.stderr[-2000:], file=sys.stderr)
