@@ -249,6 +249,24 @@ pub(crate) fn excluded_arguments_are_not_supported(env: &Env<'_>) -> Outcome {
     Ok(())
 }
 
+/// close_range(2) can give the thread that calls it a table of descriptors of
+/// its own: what a worker opened from then on would be nobody's.
+pub(crate) fn thread_does_not_get_descriptors_of_its_own(env: &Env<'_>) -> Outcome {
+    let context = env.one_worker();
+    let unshare = libc::CLOSE_RANGE_UNSHARE.into();
+    let high = u64::from(u32::MAX) - 1;
+    let request = Request::call(libc::SYS_close_range, &[high, high, unshare]);
+    let res = context.run(request.on_worker()).res;
+    let pipe = Pipe::new();
+    let new = Request::call(libc::SYS_dup, &[pipe.read_fd() as u64]).on_worker();
+    let new = context.run(new).res as i32;
+    assert!(new >= 0, "the worker knows the new pipe: {new}");
+    // SAFETY: takes numbers; a descriptor that the request has opened.
+    assert_eq!(unsafe { libc::close(new) }, 0, "it is the process that has it");
+    assert_eq!(res, -i64::from(EOPNOTSUPP));
+    Ok(())
+}
+
 pub(crate) fn wrong_number_of_arguments_is_einval(env: &Env<'_>) -> Outcome {
     let context = env.context();
     for (nr, right) in [(libc::SYS_getpid, 0), (libc::SYS_close, 1), (libc::SYS_lseek, 3)] {

@@ -72,6 +72,7 @@ tests! {
         what_is_checked_is_what_is_run: "R-SUBMIT-6" "R-SEC-5";
         what_is_not_allowed_is_not_supported_and_not_run: "R-OP-1" "R-SEC-4";
         excluded_arguments_are_not_supported: "R-OP-1" "R-SEC-4";
+        thread_does_not_get_descriptors_of_its_own: "R-OP-1" "R-SEC-4";
         wrong_number_of_arguments_is_einval: "R-OP-2";
         nop_gives_0: "R-OP-4";
         multishot_where_there_is_none_is_not_supported: "R-OP-7";

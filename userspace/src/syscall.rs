@@ -174,6 +174,8 @@ pub fn args_allowed(nr: u32, args: &[u64; 6]) -> bool {
         // A signal mask belongs to a thread.
         libc::SYS_ppoll => args[3] == 0,
         libc::SYS_epoll_pwait => args[4] == 0,
+        // It would give the thread descriptors of its own, for good.
+        libc::SYS_close_range => args[2] as u32 & libc::CLOSE_RANGE_UNSHARE == 0,
         _ => true,
     }
 }
