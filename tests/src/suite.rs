@@ -201,8 +201,7 @@ tests! {
         attributes_work_the_same_on_every_rung: "R-ATTR-1";
     }
     syscalls {
-        file_calls_have_the_result_and_errno_of_the_plain_ones: "R-OP-3" "R-EVENT-3";
-        other_calls_have_the_result_and_errno_of_the_plain_ones: "R-OP-3" "R-EVENT-3";
+        each_allowed_syscall_is_as_the_plain_one: "R-OP-3" "R-EVENT-3" "R-EXEC-1";
         file_tree_is_made_and_unmade_by_requests: "R-OP-3";
         data_moves_between_descriptors_by_requests: "R-OP-3";
         read_and_write_move_the_position_once: "R-OP-3" "R-RUN-4";
