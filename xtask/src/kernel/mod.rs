@@ -9,6 +9,7 @@ mod boot;
 mod build;
 mod cache;
 mod check;
+mod compare;
 mod config;
 mod guest;
 mod icount;
@@ -21,6 +22,7 @@ mod sparse;
 mod test;
 mod tree;
 
+use aio2_conformance::spec::Spec;
 use anyhow::{Context, Result};
 use cache::Cache;
 pub use config::Config;
@@ -85,6 +87,13 @@ impl Workshop {
     /// The series as it stands in the repository now.
     fn series(&self) -> Result<Series> {
         Series::read(&self.patches())
+    }
+
+    /// SPEC.md, as data.
+    fn spec(&self) -> Result<Spec> {
+        let path = self.root.join("SPEC.md");
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(Spec::parse(&text))
     }
 
     /// Source with the series applied, and from it a bzImage.

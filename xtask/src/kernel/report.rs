@@ -50,6 +50,11 @@ impl Report {
         report
     }
 
+    /// What a command wrote; nothing if it was not run.
+    pub fn output_of(&self, command: &str) -> &str {
+        self.commands.iter().find(|ran| ran.command == command).map_or("", |ran| &ran.output)
+    }
+
     /// All that is wrong, a line each.
     pub fn complaints(&self) -> Vec<String> {
         let mut wrong = Vec::new();

@@ -2,6 +2,7 @@
 //! and what the log says.
 
 use super::boot::{Machine, tail};
+use super::compare::Comparison;
 use super::config::Config;
 use super::guest::{self, Program};
 use super::report::Report;
@@ -92,6 +93,12 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
     let mut wrong: Vec<String> =
         log::faults(&output.console).iter().map(ToString::to_string).collect();
     wrong.extend(report.complaints());
+    let [engine, kernel] =
+        BACKENDS.map(|backend| report.output_of(&suite_command(backend, &args.suite)));
+    let comparison = Comparison::parse(engine, kernel);
+    let spec = shop.spec()?;
+    println!("{config}: the suite on the engine and on the kernel\n{}", comparison.table(&spec));
+    wrong.extend(comparison.complaints(&spec));
     for backend in BACKENDS {
         if !report.commands.iter().any(|ran| passed(&ran.output, backend) > 0) {
             wrong.push(format!("no test of the suite passed on the {backend}"));
