@@ -26,13 +26,35 @@ pub struct Args {
     /// Print the console's log too
     #[arg(long)]
     verbose: bool,
+    /// Run these parts only
+    #[arg(long, value_name = "PART")]
+    only: Vec<Part>,
     /// Arguments for the suite
     #[arg(last = true)]
     suite: Vec<String>,
 }
 
+/// What is run in the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// The conformance suite, on the engine and on the kernel
+    Suite,
+    /// What can be asked in the guest only: filters, places, what is left
+    Checks,
+    /// The series' own selftests
+    Selftests,
+}
+
+impl Args {
+    fn has(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+}
+
 /// The conformance suite.
 const SUITE: Program = Program { package: "aio2-conformance", binary: "aio2-conform" };
+/// What can be asked in the guest only.
+const CHECKS: Program = Program { package: "aio2-guest", binary: "checks" };
 /// Completions of the null block devices come from a timer's interrupt, late
 /// enough to be waited for; one has the file system, both remember.
 const APPEND: &str = "null_blk.nr_devices=2 null_blk.memory_backed=1 null_blk.irqmode=2 \
@@ -64,16 +86,24 @@ pub fn run(shop: &Workshop, args: &Args) -> Result<()> {
 fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
     let kernel = shop.kernel(config)?;
     let dir = tempfile::tempdir()?;
-    let mut commands: Vec<String> =
-        BACKENDS.iter().map(|backend| suite_command(backend, &args.suite)).collect();
-    let selftests = selftest::build(shop, config, &dir.path().join("selftests"))?;
+    let mut commands = Vec::new();
+    if args.has(Part::Suite) {
+        commands.extend(BACKENDS.map(|backend| suite_command(backend, &args.suite)));
+    }
+    if args.has(Part::Checks) {
+        commands.push(format!("/bin/{}", CHECKS.binary));
+    }
+    let mut selftests = Vec::new();
+    if args.has(Part::Selftests) {
+        selftests = selftest::build(shop, config, &dir.path().join("selftests"))?;
+    }
     let names = selftests.iter().filter_map(|path| path.file_name()?.to_str());
     // What they ask of the page cache needs a file system that can say no.
     commands.extend(names.map(|name| format!("TMPDIR={FILES} /bin/{name}")));
     commands.extend(args.plant.as_ref().map(|line| format!("{} {line}", aio2_guest::PLANT)));
     let machine = Machine {
         kernel,
-        initrd: guest::initrd(shop, dir.path(), &[SUITE], &selftests, &commands)?,
+        initrd: guest::initrd(shop, dir.path(), &[SUITE, CHECKS], &selftests, &commands)?,
         disk: Some(guest::disk(dir.path())?),
         append: APPEND.into(),
         counted: false,
@@ -93,22 +123,30 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
     let mut wrong: Vec<String> =
         log::faults(&output.console).iter().map(ToString::to_string).collect();
     wrong.extend(report.complaints());
-    let [engine, kernel] =
-        BACKENDS.map(|backend| report.output_of(&suite_command(backend, &args.suite)));
-    let comparison = Comparison::parse(engine, kernel);
-    let spec = shop.spec()?;
-    println!("{config}: the suite on the engine and on the kernel\n{}", comparison.table(&spec));
-    wrong.extend(comparison.complaints(&spec));
-    for backend in BACKENDS {
-        if !report.commands.iter().any(|ran| passed(&ran.output, backend) > 0) {
-            wrong.push(format!("no test of the suite passed on the {backend}"));
-        }
+    if args.has(Part::Suite) {
+        wrong.extend(compare(shop, args, config, &report)?);
     }
     if output.timed_out {
         wrong.push(format!("not off after {} s (--timeout)", args.timeout));
     }
     if !report.done {
         wrong.push(format!("the console's end:\n{}", tail(&output.console, 40)));
+    }
+    Ok(wrong)
+}
+
+/// Prints the suite's two runs side by side; returns what was wrong with them.
+fn compare(shop: &Workshop, args: &Args, config: Config, report: &Report) -> Result<Vec<String>> {
+    let [engine, kernel] =
+        BACKENDS.map(|backend| report.output_of(&suite_command(backend, &args.suite)));
+    let comparison = Comparison::parse(engine, kernel);
+    let spec = shop.spec()?;
+    println!("{config}: the suite on the engine and on the kernel\n{}", comparison.table(&spec));
+    let mut wrong = comparison.complaints(&spec);
+    for (backend, said) in BACKENDS.into_iter().zip([engine, kernel]) {
+        if passed(said, backend) == 0 {
+            wrong.push(format!("no test of the suite passed on the {backend}"));
+        }
     }
     Ok(wrong)
 }
