@@ -172,14 +172,14 @@ mod tests {
     use super::*;
 
     const ENGINE: &str =
-        "ok a::x R-A-1 R-B-1\nok a::y R-A-1\nnoise\naio2-conform: backend=engine ok=2\n";
+        "ok a::x Q-A-1 Q-B-1\nok a::y Q-A-1\nnoise\naio2-conform: backend=engine ok=2\n";
 
     fn row(id: &str, kernel: Status) -> Requirement {
         Requirement { id: id.into(), engine: Status::Yes, kernel }
     }
 
     fn spec() -> Spec {
-        let table = vec![row("R-A-1", Status::Yes), row("R-B-1", Status::Planned)];
+        let table = vec![row("Q-A-1", Status::Yes), row("Q-B-1", Status::Planned)];
         Spec { table, ..Spec::default() }
     }
 
@@ -187,21 +187,21 @@ mod tests {
     fn a_skip_needs_a_requirement_that_is_not_claimed() {
         let complaints = |kernel: &str| Comparison::parse(ENGINE, kernel).complaints(&spec()).len();
         assert_eq!(complaints(ENGINE), 0);
-        assert_eq!(complaints("SKIP a::x R-A-1 R-B-1: not there\nok a::y R-A-1\n"), 0);
-        assert_eq!(complaints("ok a::x R-A-1 R-B-1\nSKIP a::y R-A-1: no wish\n"), 1);
+        assert_eq!(complaints("SKIP a::x Q-A-1 Q-B-1: not there\nok a::y Q-A-1\n"), 0);
+        assert_eq!(complaints("ok a::x Q-A-1 Q-B-1\nSKIP a::y Q-A-1: no wish\n"), 1);
     }
 
     #[test]
     fn the_tests_must_be_the_same() {
         let complaints = |kernel: &str| Comparison::parse(ENGINE, kernel).complaints(&spec()).len();
-        assert_eq!(complaints("ok a::x R-A-1 R-B-1\n"), 1);
-        assert_eq!(complaints(&format!("{ENGINE}ok a::z R-A-1\n")), 1);
+        assert_eq!(complaints("ok a::x Q-A-1 Q-B-1\n"), 1);
+        assert_eq!(complaints(&format!("{ENGINE}ok a::z Q-A-1\n")), 1);
         assert_eq!(complaints(""), 2);
     }
 
     #[test]
     fn a_difference_stands_in_the_table_with_its_reason() {
-        let kernel = "SKIP a::x R-A-1 R-B-1: not there\nok a::y R-A-1\n";
+        let kernel = "SKIP a::x Q-A-1 Q-B-1: not there\nok a::y Q-A-1\n";
         let table = Comparison::parse(ENGINE, kernel).table(&spec());
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
         let lines: Vec<String> = table.lines().map(words).collect();
@@ -209,18 +209,18 @@ mod tests {
             lines,
             [
                 "requirement engine kernel",
-                "R-A-1 2 ok 1 ok, 1 skipped",
-                "R-B-1 1 ok 1 skipped",
+                "Q-A-1 2 ok 1 ok, 1 skipped",
+                "Q-B-1 1 ok 1 skipped",
                 "engine: 2 tests: 2 ok",
                 "kernel: 2 tests: 1 ok, 1 skipped",
-                "difference: a::x: engine ok, kernel skipped: not there R-B-1 is planned",
+                "difference: a::x: engine ok, kernel skipped: not there Q-B-1 is planned",
             ]
         );
     }
 
     #[test]
     fn a_test_that_no_requirement_of_appendix_b_names_is_told_so() {
-        let spec = Spec { table: vec![row("R-C-1", Status::Yes)], ..Spec::default() };
+        let spec = Spec { table: vec![row("Q-C-1", Status::Yes)], ..Spec::default() };
         assert!(Comparison::parse(ENGINE, ENGINE).table(&spec).contains("yes, not by the suite"));
     }
 }
