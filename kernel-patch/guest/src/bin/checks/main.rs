@@ -31,15 +31,16 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(lifecycle::SUCCESSOR) {
         return ExitCode::from(lifecycle::succeed());
     }
-    let mut failed = false;
+    let mut failed = 0;
     for (name, check) in CHECKS {
         match check() {
             Ok(()) => println!("ok {name}"),
             Err(error) => {
-                failed = true;
+                failed += 1;
                 println!("FAIL {name}: {}", format!("{error:#}").replace('\n', " "));
             }
         }
     }
-    ExitCode::from(u8::from(failed))
+    println!("aio2-checks: ok={} failed={failed}", CHECKS.len() - failed);
+    ExitCode::from(u8::from(failed > 0))
 }
