@@ -106,7 +106,7 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
         commands.extend(BACKENDS.map(|backend| suite_command(backend, &args.suite)));
     }
     if args.has(Part::Checks) {
-        commands.push(format!("/bin/{}", CHECKS.binary));
+        commands.push(checks_command());
     }
     let mut selftests = Vec::new();
     if args.has(Part::Selftests) {
@@ -154,7 +154,8 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
 fn compare(shop: &Workshop, args: &Args, config: Config, report: &Report) -> Result<Vec<String>> {
     let [engine, kernel] =
         BACKENDS.map(|backend| report.output_of(&suite_command(backend, &args.suite)));
-    let comparison = Comparison::parse(engine, kernel);
+    let checks = report.output_of(&checks_command());
+    let comparison = Comparison::parse(engine, kernel, checks);
     let spec = shop.spec()?;
     println!("{config}: the suite on the engine and on the kernel\n{}", comparison.table(&spec));
     let mut wrong = comparison.complaints(&spec);
@@ -164,6 +165,10 @@ fn compare(shop: &Workshop, args: &Args, config: Config, report: &Report) -> Res
         }
     }
     Ok(wrong)
+}
+
+fn checks_command() -> String {
+    format!("/bin/{}", CHECKS.binary)
 }
 
 /// The command that runs the suite on a backend, in a directory of its own.
