@@ -58,6 +58,12 @@ fn aged(ageing: u32) -> Set<Reaper> {
     Set::with_ageing(NonZeroU32::new(ageing).expect("not 0")).expect("a set can be made")
 }
 
+/// A set with this concurrency value.
+fn at_most(concurrency: usize) -> Set<Reaper> {
+    let concurrency = concurrency.try_into().expect("not 0");
+    Set::with_concurrency(NonZeroU32::MAX, concurrency).expect("a set can be made")
+}
+
 /// Contexts that are members with these priorities.
 fn contexts(env: &Env<'_>, set: &Set<Reaper>, priorities: &[u8]) -> Vec<(Context, Member)> {
     let add = |&priority| {
@@ -77,7 +83,7 @@ fn get(
     timeout: Timeout,
 ) -> Result<Vec<(usize, u64)>, SetError> {
     let mut to = Vec::new();
-    let delivered = set.wait(&mut to, min, max, timeout)?;
+    let delivered = set.wait(&mut to, min, max, timeout)?.len();
     assert_eq!(delivered, to.len());
     let place = |d: &Delivery<OwnedEvent>| of.iter().position(|m| m.1 == d.member);
     Ok(to.iter().map(|d| (place(d).expect("a member"), d.item.as_event().user_data())).collect())
@@ -339,7 +345,7 @@ pub(crate) fn set_delivers_each_event_once_whatever_comes_and_goes(env: &Env<'_>
                         let timeout = Duration::from_micros(random.below(3000));
                         let max = min + random.below(9) as usize;
                         let got = set.wait(&mut to, min, max, Timeout::After(timeout));
-                        left.fetch_sub(got.expect("a sound set") as u64, Ordering::AcqRel);
+                        left.fetch_sub(got.expect("a sound set").len() as u64, Ordering::AcqRel);
                     }
                     to.iter().map(|d| d.item.as_event().user_data()).collect()
                 })
@@ -357,5 +363,77 @@ pub(crate) fn set_delivers_each_event_once_whatever_comes_and_goes(env: &Env<'_>
     all.sort_unstable();
     let expected = (0..=CONTEXTS as u64).flat_map(|n| (0..EVENTS).map(move |e| n << 32 | e));
     assert!(all.into_iter().eq(expected), "each event once");
+    Ok(())
+}
+
+pub(crate) fn no_more_threads_are_out_than_the_concurrency_value(env: &Env<'_>) -> Outcome {
+    const EVENTS: u64 = 400;
+    for concurrency in [1, 3] {
+        let set = at_most(concurrency);
+        let members = contexts(env, &set, &[1, 2]);
+        let [out, most, left] = [0, 0, EVENTS].map(AtomicU64::new);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let mut to = Vec::new();
+                    while left.load(Ordering::Acquire) > 0 {
+                        let brief = Timeout::After(Duration::from_millis(50));
+                        let got = set.wait(&mut to, 1, 2, brief).expect("a sound set");
+                        if got.is_empty() {
+                            continue;
+                        }
+                        let others = out.fetch_add(1, Ordering::AcqRel);
+                        most.fetch_max(others + 1, Ordering::AcqRel);
+                        (0..10).for_each(|_| std::thread::yield_now());
+                        out.fetch_sub(1, Ordering::AcqRel);
+                        left.fetch_sub(got.len() as u64, Ordering::AcqRel);
+                    }
+                });
+            }
+            (0..EVENTS).for_each(|n| members[n as usize % 2].0.nops(n..n + 1));
+        });
+        let most = most.into_inner();
+        assert!(most <= concurrency as u64, "{most} threads were out, {concurrency} may be");
+    }
+    Ok(())
+}
+
+pub(crate) fn blocked_thread_is_replaced(env: &Env<'_>) -> Outcome {
+    let set = at_most(1);
+    let members = contexts(env, &set, &[1]);
+    members[0].0.nops(0..4);
+    let mut to = Vec::new();
+    let mut out = set.wait(&mut to, 1, 1, LONG).expect("four are there");
+    assert_eq!(get(&set, &members, 0, 9, LONG), Ok(vec![]), "one is out");
+    assert_eq!(get(&set, &members, 1, 9, NOW), Ok(vec![]), "one is out");
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let wait = || {
+            let got = get(&set, &members, 1, 1, LONG);
+            is_done.store(true, Ordering::SeqCst);
+            got
+        };
+        let (second, _) = sleeper(scope, wait);
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(1));
+            assert!(!is_done.load(Ordering::SeqCst), "one is out");
+        }
+        // Blocked: by a thread that comes only because it is.
+        let got = out.block(|| second.join().expect("the thread ends"));
+        assert_eq!(got, Ok(vec![(0, 1)]));
+        // It goes on, and counts again.
+        let (third, _) = sleeper(scope, wait);
+        assert_eq!(get(&set, &members, 1, 1, NOW), Ok(vec![]));
+        drop(out);
+        assert_eq!(third.join().expect("the thread ends"), Ok(vec![(0, 2)]));
+    });
+    // A panic of what blocks leaves the count right.
+    let mut out = set.wait(&mut to, 1, 1, LONG).expect("one is there");
+    let panicking = || out.block(|| std::panic::resume_unwind(Box::new(())));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panicking)).is_err());
+    members[0].0.nops(4..5);
+    assert_eq!(get(&set, &members, 1, 1, NOW), Ok(vec![]), "it is out again");
+    drop(out);
+    assert_eq!(get(&set, &members, 1, 1, NOW), Ok(vec![(0, 4)]));
     Ok(())
 }

@@ -130,6 +130,8 @@ tests! {
         set_wakes_two_threads_for_an_event_at_most: "R-SET-5";
         members_come_and_go_while_threads_wait: "R-SET-6";
         set_delivers_each_event_once_whatever_comes_and_goes: "R-SET-3" "R-SET-6" "R-SET-5";
+        no_more_threads_are_out_than_the_concurrency_value: "R-SET-7" "R-SET-8";
+        blocked_thread_is_replaced: "R-SET-7" "R-SET-8";
     }
     cancel {
         request_that_has_not_started_is_cancelled_by_id: "R-CANCEL-2" "R-CANCEL-1";

@@ -2,10 +2,12 @@
 //!
 //! One of the waiting threads watches the descriptors; the others park, and
 //! are told when enough events are there. Events that a thread was told of are
-//! promised to it until it comes back, and do not count for others. All of
-//! this stands under the set's lock, and nothing here sleeps or wakes.
+//! promised to it until it comes back, and do not count for others. Nobody is
+//! told, and nobody watches, while as many threads are out with events as may
+//! be. All of this stands under the set's lock, and nothing here sleeps or
+//! wakes.
 //!
-//! SPEC: section 4.7 (R-SET-4, R-SET-5, R-SET-6).
+//! SPEC: section 4.7 (R-SET-4 to R-SET-8).
 
 /// Names a thread's wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +61,35 @@ pub struct Crew<P> {
     waiters: Vec<Waiter<P>>,
     watcher: Option<Ticket>,
     next: u64,
-}
-
-impl<P> Default for Crew<P> {
-    fn default() -> Self {
-        Crew { waiters: Vec::new(), watcher: None, next: 0 }
-    }
+    /// Threads that are out with events, and how many may be.
+    out: usize,
+    concurrency: usize,
 }
 
 impl<P: Clone> Crew<P> {
+    /// Nobody waits; at most `concurrency` threads may be out with events.
+    #[must_use]
+    pub fn new(concurrency: usize) -> Self {
+        Crew { waiters: Vec::new(), watcher: None, next: 0, out: 0, concurrency }
+    }
+
+    /// A thread has got events, or goes on with some.
+    pub fn go_out(&mut self) {
+        self.out += 1;
+    }
+
+    /// A thread is done with its events, or blocked. Others have to be called
+    /// then.
+    pub fn come_back(&mut self) {
+        self.out -= 1;
+    }
+
+    /// Whether no further thread may go out, with those that were told to.
+    fn is_full(&self) -> bool {
+        let told = self.waiters.iter().filter(|w| w.doing == Doing::Told).count();
+        self.out + told >= self.concurrency
+    }
+
     /// Adds a thread, which is awake.
     pub fn join(&mut self, parker: P) -> Ticket {
         let ticket = Ticket(self.next);
@@ -92,16 +114,22 @@ impl<P: Clone> Crew<P> {
         };
         (self.waiters[place].doing, self.waiters[place].wants) = (Doing::Looks, wants);
         let left = self.free(available);
-        if left >= wants {
+        let is_full = self.is_full();
+        if wants == 0 || (left >= wants && !is_full) {
             return Step::Take(left);
         }
         self.waiters[place].doing = Doing::Sleeps;
+        if is_full {
+            // What it would see is for nobody.
+            self.watcher = self.watcher.filter(|&watcher| watcher != ticket);
+            return Step::Park;
+        }
         if *self.watcher.get_or_insert(ticket) == ticket { Step::Watch } else { Step::Park }
     }
 
-    /// Of `available` events, those that are promised to nobody.
+    /// Of `available` events, those that an awake thread may take now.
     pub fn free(&self, available: usize) -> usize {
-        available.saturating_sub(self.promised())
+        if self.is_full() { 0 } else { available.saturating_sub(self.promised()) }
     }
 
     /// Events that are promised.
@@ -125,6 +153,9 @@ impl<P: Clone> Crew<P> {
         let place = self.waiters.iter().position(is_watcher);
         let others = (0..self.waiters.len()).rev().filter(|&n| Some(n) != place);
         for n in place.into_iter().chain(others) {
+            if self.is_full() {
+                return calls;
+            }
             let waiter = &mut self.waiters[n];
             if waiter.doing == Doing::Sleeps && waiter.wants <= left {
                 left -= waiter.wants;
@@ -134,6 +165,7 @@ impl<P: Clone> Crew<P> {
             }
         }
         if self.watcher.is_none()
+            && !self.is_full()
             && let Some(last) = self.waiters.iter_mut().rfind(|w| w.doing == Doing::Sleeps)
         {
             self.watcher = Some(last.ticket);
@@ -150,7 +182,7 @@ mod tests {
 
     /// Threads that all sleep, the first of them watching.
     fn asleep(wants: &[usize]) -> (Crew<usize>, Vec<Ticket>) {
-        let mut crew = Crew::default();
+        let mut crew = Crew::new(usize::MAX);
         let join = |(n, &wants)| {
             let ticket = crew.join(n);
             let step = crew.step(ticket, wants, 0);
@@ -195,5 +227,23 @@ mod tests {
         assert_eq!(crew.free(2), 0);
         crew.leave(tickets[2]);
         assert_eq!(crew.call(2), [Call::Parked(1)]);
+    }
+
+    /// SPEC: R-SET-7, R-SET-8
+    #[test]
+    fn nobody_is_told_and_nobody_watches_while_enough_are_out() {
+        let (mut crew, tickets) = asleep(&[1, 1, 1]);
+        crew.concurrency = 1;
+        assert_eq!(crew.step(tickets[0], 1, 5), Step::Take(5));
+        crew.leave(tickets[0]);
+        crew.go_out();
+        assert_eq!((crew.call(4), crew.free(4)), (vec![], 0));
+        let late = crew.join(3);
+        assert_eq!(crew.step(late, 1, 4), Step::Park);
+        assert_eq!(crew.step(late, 0, 4), Step::Take(0), "it does not wait");
+        crew.leave(late);
+        crew.come_back();
+        assert_eq!(crew.call(4), [Call::Parked(2)], "as many as may be out");
+        assert_eq!(crew.call(4), []);
     }
 }

@@ -11,7 +11,7 @@ use crate::queue::{Completion, Queue};
 use crate::reap::{OwnedEvent, Reaper};
 use crate::submit::Buffer;
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -127,7 +127,10 @@ impl std::error::Error for SetError {}
 ///
 /// Any number of threads can wait for one set, and members come and go
 /// meanwhile. One of the waiting threads watches the descriptors; where events
-/// are too few for its own wait, it wakes those for whom they suffice.
+/// are too few for its own wait, it wakes those for whom they suffice. With a
+/// concurrency value ([`Set::with_concurrency`]) no more threads than that are
+/// out with events at a time; one that is going to block says so
+/// ([`Out::block`]), and another takes its place.
 ///
 /// ```
 /// use aio2::{Context, Op, Queue, Set, Timeout};
@@ -142,8 +145,9 @@ impl std::error::Error for SetError {}
 ///     });
 /// }
 /// let mut done = Vec::new();
-/// set.wait(&mut done, 2, 10, Timeout::Forever)?;
+/// let out = set.wait(&mut done, 2, 10, Timeout::Forever)?;
 /// assert_eq!(done.iter().map(|d| d.item.token).collect::<Vec<_>>(), ["log", "scan"]);
+/// drop(out);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Set<S: Source> {
@@ -182,7 +186,17 @@ impl<S: Source> Set<S> {
     /// # Errors
     /// EMFILE, ENFILE, ENOMEM.
     pub fn with_ageing(ageing: NonZeroU32) -> Result<Self, Errno> {
-        let state = State { members: Vec::new(), crew: Crew::default(), next: 0 };
+        Set::with_concurrency(ageing, NonZeroUsize::MAX)
+    }
+
+    /// A set without members, with this ageing, and a concurrency value: so
+    /// many threads at most are out with events at a time.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM.
+    pub fn with_concurrency(ageing: NonZeroU32, concurrency: NonZeroUsize) -> Result<Self, Errno> {
+        let crew = Crew::new(concurrency.get());
+        let state = State { members: Vec::new(), crew, next: 0 };
         Ok(Set { state: Mutex::new(state), watch: Watch::new()?, ageing: ageing.get() })
     }
 
@@ -236,8 +250,9 @@ impl<S: Source> Set<S> {
 
     /// Waits until the members have at least `min` events together that no
     /// other thread was woken for, then appends up to `max` to `to`, in the
-    /// order of delivery; how many. When the time is over, there are fewer, or
-    /// none.
+    /// order of delivery. When the time is over, there are fewer, or none. The
+    /// thread is out with them until it drops what is returned, which it has
+    /// to do before it waits again.
     ///
     /// `max` counts as at least `min`. The end of the time is found up to a
     /// millisecond late.
@@ -250,11 +265,13 @@ impl<S: Source> Set<S> {
         min: usize,
         max: usize,
         timeout: Timeout,
-    ) -> Result<usize, SetError> {
+    ) -> Result<Out<'_, S>, SetError> {
         let before = to.len();
         let result = self.wait_for(to, (min, max.max(min)), clock::deadline(timeout));
-        let delivered = to.len() - before;
-        if delivered > 0 { Ok(delivered) } else { result.map(|()| 0) }
+        match to.len() - before {
+            0 => result.map(|()| Out { set: self, delivered: 0 }),
+            delivered => Ok(Out { set: self, delivered }),
+        }
     }
 
     /// Appends to `to` what [`Set::wait`] says.
@@ -264,7 +281,8 @@ impl<S: Source> Set<S> {
         (min, max): (usize, usize),
         deadline: Option<u64>,
     ) -> Result<(), SetError> {
-        let (min, max) = (to.len().saturating_add(min), to.len().saturating_add(max));
+        let before = to.len();
+        let (min, max) = (before.saturating_add(min), before.saturating_add(max));
         let parker = Arc::new(Parker::new(false).map_err(SetError::Refused)?);
         let mut state = self.lock();
         let ticket = state.crew.join(parker.clone());
@@ -294,6 +312,9 @@ impl<S: Source> Set<S> {
             }
         };
         state.crew.leave(ticket);
+        if to.len() > before {
+            state.crew.go_out();
+        }
         self.call(state);
         result
     }
@@ -317,6 +338,63 @@ impl<S: Source> Set<S> {
     fn lock(&self) -> MutexGuard<'_, State<S>> {
         // What a panic of a member's leaves behind is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A thread that is out with events of a set, until this is dropped: it counts
+/// against the set's concurrency value if it has got any.
+#[must_use = "the thread is out with events until this is dropped"]
+pub struct Out<'s, S: Source> {
+    set: &'s Set<S>,
+    delivered: usize,
+}
+
+impl<S: Source> Out<'_, S> {
+    /// How many events were delivered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.delivered
+    }
+
+    /// True if none was.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.delivered == 0
+    }
+
+    /// Does something that may block, while the thread does not count: another
+    /// may go out in its place.
+    pub fn block<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        /// Counts again, also if `f` panics.
+        struct Blocked<'a, S: Source>(&'a Out<'a, S>);
+        impl<S: Source> Drop for Blocked<'_, S> {
+            fn drop(&mut self) {
+                self.0.count(|crew| crew.go_out());
+            }
+        }
+        self.count(|crew| crew.come_back());
+        let _blocked = Blocked(self);
+        f()
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Crew<Arc<Parker>>)) {
+        if self.delivered > 0 {
+            let mut state = self.set.lock();
+            change(&mut state.crew);
+            self.set.call(state);
+        }
+    }
+}
+
+impl<S: Source> Drop for Out<'_, S> {
+    fn drop(&mut self) {
+        self.count(|crew| crew.come_back());
+    }
+}
+
+impl<S: Source> fmt::Debug for Out<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Out").field("delivered", &self.delivered).finish_non_exhaustive()
     }
 }
 

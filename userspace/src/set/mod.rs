@@ -25,4 +25,4 @@ mod turn;
 mod watch;
 
 #[cfg(not(loom))]
-pub use members::{Delivery, Member, Set, SetError, Source};
+pub use members::{Delivery, Member, Out, Set, SetError, Source};

@@ -2,7 +2,7 @@
 //! ended as those of `Set::wait` are. A wakeup that is missed is a deadlock,
 //! which the explorer finds.
 //!
-//! SPEC: section 4.7 (R-SET-4, R-SET-5, R-SET-6).
+//! SPEC: section 4.7 (R-SET-4 to R-SET-8).
 
 use super::common::model;
 use aio2::set::crew::{Call, Crew, Step};
@@ -25,7 +25,11 @@ struct State {
 
 impl Set {
     fn new() -> Arc<Self> {
-        let state = Mutex::new(State { crew: Crew::default(), taken: 0 });
+        Self::with_concurrency(usize::MAX)
+    }
+
+    fn with_concurrency(concurrency: usize) -> Arc<Self> {
+        let state = Mutex::new(State { crew: Crew::new(concurrency), taken: 0 });
         Arc::new(Set { state, published: AtomicUsize::new(0), descriptor: Notify::new() })
     }
 
@@ -77,8 +81,17 @@ impl Set {
             }
         };
         state.crew.leave(ticket);
+        if taken > 0 {
+            state.crew.go_out();
+        }
         self.call(state);
         taken
+    }
+
+    fn come_back(&self) {
+        let mut state = self.lock();
+        state.crew.come_back();
+        self.call(state);
     }
 }
 
@@ -123,5 +136,24 @@ fn set_passes_on_what_a_thread_that_gives_up_was_told() {
             set.publish(1);
         }
         assert_eq!(patient.join().expect("it ends"), 1);
+    });
+}
+
+#[test]
+fn set_lets_one_out_at_a_time_and_the_next_when_it_is_back() {
+    model("set lets one out at a time and the next when it is back", || {
+        let set = Set::with_concurrency(1);
+        let out = Arc::new(AtomicUsize::new(0));
+        let waiters = [1, 1].map(|n| {
+            let (set, out) = (set.clone(), out.clone());
+            thread::spawn(move || {
+                assert_eq!(set.wait(n, false), n);
+                assert_eq!(out.fetch_add(1, Ordering::Relaxed), 0, "one at a time");
+                out.fetch_sub(1, Ordering::Relaxed);
+                set.come_back();
+            })
+        });
+        set.publish(2);
+        waiters.into_iter().for_each(|w| w.join().expect("it ends"));
     });
 }
