@@ -245,5 +245,10 @@ mod tests {
         crew.come_back();
         assert_eq!(crew.call(4), [Call::Parked(2)], "as many as may be out");
         assert_eq!(crew.call(4), []);
+        // Nor is anybody told to watch.
+        let (mut crew, tickets) = asleep(&[1, 1, 9]);
+        crew.concurrency = 1;
+        crew.leave(tickets[0]);
+        assert_eq!(crew.call(1), [Call::Parked(1)]);
     }
 }
