@@ -16,10 +16,10 @@ mod aba;
 mod claim;
 #[path = "loom/common.rs"]
 mod common;
-#[path = "loom/crew.rs"]
-mod crew;
 #[path = "loom/doorbell.rs"]
 mod doorbell;
+#[path = "loom/grow.rs"]
+mod grow;
 #[path = "loom/overflow.rs"]
 mod overflow;
 #[path = "loom/payload.rs"]

@@ -33,15 +33,11 @@ fn events_come_out_as_they_went_in_from_any_start() {
     for start in STARTS {
         let (mut producer, consumer) = split(Heap::new(geometry(64, start)));
         let mut buffer = [0; 8];
-        let mut position = start;
         for id in 0..100 {
             let sent = event(1 + id as usize % 8, id);
             assert!(producer.push(&sent));
             let mut events = consumer.reap(&mut buffer, 1).unwrap();
-            assert_eq!(events.position(), position);
             assert_eq!(events.next(), Some(&sent[..]), "start {start:#x}, event {id}");
-            position = position.wrapping_add(sent.len() as u64 * 8);
-            assert_eq!(events.position(), position);
             assert_eq!(events.next(), None);
         }
         assert_eq!(consumer.pending(), Pending::Nothing);
@@ -171,6 +167,7 @@ fn full_ring_sends_events_to_the_overflow_list_in_order() {
             match consumer.pending() {
                 Pending::Nothing => break,
                 Pending::Events => {}
+                Pending::Frozen => panic!("there is no other ring"),
                 Pending::Overflow => {
                     sink.flush();
                 }
@@ -179,6 +176,44 @@ fn full_ring_sends_events_to_the_overflow_list_in_order() {
         assert_eq!(next, 40);
         assert_eq!(sink.overflow_bytes(), 0);
         assert!(sink.overflowed() > 30);
+    }
+}
+
+// SPEC: R-GROW-1, R-GROW-2, R-GROW-3
+#[test]
+fn events_go_on_in_a_larger_ring_when_the_old_one_is_empty() {
+    for start in STARTS {
+        let (producer, mut consumer) = split(Heap::new(geometry(64, start)));
+        let old = consumer.memory().clone();
+        let mut sink = Sink::new(producer);
+        let send = |sink: &mut Sink<_>, ids: std::ops::Range<u64>| {
+            for id in ids {
+                sink.reserve(8).unwrap();
+                sink.push(&event(1, id), 8);
+            }
+        };
+        send(&mut sink, 0..10);
+        let (producer, next) = split(Heap::new(geometry(128, !start)));
+        sink.grow(producer, || consumer.append(next)).unwrap();
+        send(&mut sink, 10..30);
+        assert_eq!((sink.frozen_rings(), sink.overflow_events()), (1, 6));
+        assert_eq!((sink.used_bytes(), sink.available_events(99)), (64 + 128, 24));
+        assert_eq!(sink.available_events(9), 9);
+        let tail = old.view().tail.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(tail, (start as u32).wrapping_add(64), "nothing was added to it");
+        let mut ids = Vec::new();
+        loop {
+            let mut buffer = [0; 5];
+            ids.extend(consumer.reap(&mut buffer, 3).unwrap().map(|e| e[0] >> 32));
+            match consumer.pending() {
+                Pending::Events => assert!(!consumer.advance()),
+                Pending::Frozen => assert!(ids.len() == 8 && consumer.advance()),
+                Pending::Overflow => assert!(sink.flush()),
+                Pending::Nothing => break,
+            }
+        }
+        assert!(ids.into_iter().eq((0..30).map(|id| event(1, id)[0] >> 32)));
+        assert_eq!(sink.frozen_rings(), 0);
     }
 }
 

@@ -36,6 +36,7 @@ fn consume<M: Memory, P: Memory>(
                 Pending::Overflow => _ = sink.lock().unwrap().flush(),
                 Pending::Nothing if dead => return ids,
                 Pending::Nothing => thread::yield_now(),
+                Pending::Frozen => panic!("there is no other ring"),
             }
         }
         for got in events {

@@ -25,6 +25,8 @@ pub struct Consumer<M> {
 struct Shared<M> {
     memory: M,
     broken: OnceLock<Corruption>,
+    /// Of the ring that takes this one's place. Set before FROZEN is.
+    successor: OnceLock<Consumer<M>>,
 }
 
 impl<M> Clone for Consumer<M> {
@@ -36,7 +38,8 @@ impl<M> Clone for Consumer<M> {
 impl<M: Memory> Consumer<M> {
     /// A consumer of the ring in `memory`, beside any others there.
     pub fn new(memory: M) -> Self {
-        Self { shared: Arc::new(Shared { memory, broken: OnceLock::new() }) }
+        let (broken, successor) = (OnceLock::new(), OnceLock::new());
+        Self { shared: Arc::new(Shared { memory, broken, successor }) }
     }
 
     /// Turns the only handle into one that reads in place.
@@ -97,7 +100,7 @@ impl<M: Memory> Consumer<M> {
                     // no stranger to it. Acquire: as above.
                     let now = view.head.load(Ordering::Acquire);
                     if now == head {
-                        return Ok(Events::new(&[], 0, head));
+                        return Ok(Events::new(&[], 0));
                     }
                     head = now;
                     continue;
@@ -117,7 +120,7 @@ impl<M: Memory> Consumer<M> {
             match (claim, copied) {
                 (Err(other), _) => head = other,
                 (Ok(_), Ok(Copied { words, events })) => {
-                    return Ok(Events::new(&buffer[..words], events, head));
+                    return Ok(Events::new(&buffer[..words], events));
                 }
                 (Ok(_), Err(error)) => {
                     if let ReapError::Corrupt(broken) = error {
@@ -137,6 +140,48 @@ impl<M: Memory> Consumer<M> {
     /// behind on the overflow list. Costs a full barrier.
     pub fn pending(&self) -> Pending {
         pending::<M>(&self.shared.memory.view())
+    }
+
+    /// Goes on with the rings that replaced this one, if it has been replaced
+    /// and nothing is left in it; true if so. Not before, so that the order of
+    /// events is kept.
+    ///
+    /// Such a ring stays [`Pending::Frozen`] if whoever replaced it did not
+    /// know of this handle or one that it is a clone of.
+    ///
+    /// SPEC: R-GROW-2
+    pub fn advance(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(next) = self.shared.successor.get() {
+            if self.pending() != Pending::Frozen {
+                break;
+            }
+            *self = next.clone();
+            moved = true;
+        }
+        moved
+    }
+
+    /// Tells all clones which ring comes next: behind this one, or behind the
+    /// last one of those that come next already. To be told before FROZEN is
+    /// set: see [`super::Sink::grow`].
+    pub fn append(&self, next: Self) {
+        // One thread appends, so that this is the last one still.
+        let _ = self.last().shared.successor.set(next);
+    }
+
+    /// The memory of the ring that events go to: this one, or the last one of
+    /// those that have replaced it.
+    pub fn last_memory(&self) -> &M {
+        self.last().memory()
+    }
+
+    fn last(&self) -> &Self {
+        let mut ring = self;
+        while let Some(next) = ring.shared.successor.get() {
+            ring = next;
+        }
+        ring
     }
 
     /// Whether nothing will come any more.
@@ -174,6 +219,8 @@ pub enum Pending {
     /// The ring is empty, and events wait on the overflow list: whoever owns
     /// it must be asked to move them.
     Overflow,
+    /// The ring is empty and will stay so: another one has taken its place.
+    Frozen,
 }
 
 pub(super) fn pending<M: Memory>(view: &View<'_, M::Word>) -> Pending {
@@ -191,6 +238,9 @@ pub(super) fn pending<M: Memory>(view: &View<'_, M::Word>) -> Pending {
     let head = view.head.load(Ordering::Relaxed) as u32 & M::TAIL_MASK;
     if head != tail {
         Pending::Events
+    } else if flags.contains(Flags::FROZEN) {
+        // `tail` was loaded after the flag, and is the last. SPEC: R-GROW-2.
+        Pending::Frozen
     } else if flags.contains(Flags::OVERFLOW) {
         Pending::Overflow
     } else {

@@ -21,13 +21,20 @@
 //! | `tail`, release (`Producer`) | acquire (both consumers) | events are written before they are seen |
 //! | `head`, release (both consumers) | acquire (`Producer`) | events are read before they are overwritten |
 //! | `head`, release (`Consumer`) | acquire (`Consumer`) | who sees a head sees a tail not behind it |
-//! | `flags`, release (`Producer`) | acquire (both consumers) | who sees OVERFLOW clear sees what was flushed |
+//! | `flags`, release (`Producer`) | acquire (both consumers) | who sees OVERFLOW clear sees what was flushed; who sees FROZEN sees the last tail |
 //! | `tail` or `flags`, full barrier, `notify` | `notify`, full barrier, `flags`, `tail` | a sleeper is told, or sees for itself |
 //! | `flags`, full barrier, `head` | `head`, full barrier, `flags` | who empties the ring sees the flag, or the producer sees the room |
 //!
 //! Full barriers are `fence(SeqCst)`; no access is SeqCst.
 //!
-//! SPEC: section 5 (ring), but for growing.
+//! # Growing
+//!
+//! A ring never changes its size. [`Sink::grow`] puts a larger one behind it:
+//! events go there from then on, and the old one, frozen, is reaped to its end.
+//! A consumer that finds it empty goes on with [`Consumer::advance`]. So no
+//! event of the new ring is taken before the last one of the old ring is.
+//!
+//! SPEC: section 5 (ring).
 
 mod consumer;
 mod event;

@@ -125,6 +125,29 @@ impl<M: Memory> Producer<M> {
         self.set_flags(self.flags | Flags::DEAD);
     }
 
+    /// Tells consumers that nothing more comes in this ring, but in another
+    /// one. Cannot be undone; nothing may be pushed any more.
+    ///
+    /// SPEC: R-GROW-1
+    pub(super) fn freeze(&mut self) {
+        debug_assert_eq!(self.next, self.tail, "events that are not published");
+        self.set_flags((self.flags | Flags::FROZEN) - Flags::OVERFLOW);
+    }
+
+    /// Goes on counting where the producer of the ring before has stopped.
+    pub(super) fn count_on(&mut self, before: &Self) {
+        (self.overflowed, self.bad_heads) = (before.overflowed, before.bad_heads);
+        let view = self.memory.view();
+        // Relaxed: counters.
+        view.overflowed.store(self.overflowed, Ordering::Relaxed);
+        view.bad_heads.store(self.bad_heads, Ordering::Relaxed);
+    }
+
+    /// Whether consumers have taken everything. A bad head has taken nothing.
+    pub(super) fn is_drained(&mut self) -> bool {
+        self.refresh_head() && self.head == self.tail
+    }
+
     /// How often `head` was found out of range.
     pub fn bad_heads(&self) -> u64 {
         self.bad_heads

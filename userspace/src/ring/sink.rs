@@ -5,7 +5,7 @@
 //! it says when a consumer wants to be told. It has no lock; whoever shares it
 //! among threads puts it under one.
 //!
-//! SPEC: section 5.6 (overflow).
+//! SPEC: sections 5.6 (overflow), 5.8 (growing).
 
 use std::collections::TryReserveError;
 
@@ -14,13 +14,59 @@ use super::{Memory, Overflow, Producer, len_of};
 /// A producer with an overflow list behind it.
 pub struct Sink<M: Memory> {
     producer: Producer<M>,
+    /// Of the rings that were replaced, oldest first, as long as there are
+    /// events in them.
+    frozen: Vec<Producer<M>>,
     overflow: Overflow,
 }
 
 impl<M: Memory> Sink<M> {
     /// A sink into the ring of `producer`, with nothing reserved.
     pub fn new(producer: Producer<M>) -> Self {
-        Self { producer, overflow: Overflow::new() }
+        Self { producer, frozen: Vec::new(), overflow: Overflow::new() }
+    }
+
+    /// Goes on in the ring of `producer`, which must be empty and without
+    /// consumers, and take events as long as those of the one before. What waits on the
+    /// overflow list moves there; what is in the old ring stays, and is to be
+    /// reaped first. `link` tells consumers where to go on, before the ring
+    /// tells them that they have to: see [`super::Consumer::append`].
+    ///
+    /// # Errors
+    ///
+    /// If the memory cannot be had; nothing changes then.
+    ///
+    /// # Panics
+    ///
+    /// If the new ring's longest event is shorter.
+    ///
+    /// SPEC: R-GROW-1, R-GROW-3
+    pub fn grow(
+        &mut self,
+        mut producer: Producer<M>,
+        link: impl FnOnce(),
+    ) -> Result<(), TryReserveError> {
+        assert!(
+            producer.event_max() >= self.event_max(),
+            "the new ring takes what the old one did"
+        );
+        self.forget_drained();
+        self.frozen.try_reserve(1)?;
+        producer.count_on(&self.producer);
+        let mut old = std::mem::replace(&mut self.producer, producer);
+        if !self.flush() {
+            // No consumer is there yet that could miss it.
+            self.producer.set_overflow(true);
+        }
+        link();
+        old.freeze();
+        self.frozen.push(old);
+        Ok(())
+    }
+
+    /// Longest event, in bytes.
+    pub fn event_max(&self) -> u32 {
+        self.producer.event_max()
     }
 
     /// Reserves room for an event of at most `bytes`, a multiple of 8. To be
@@ -122,15 +168,34 @@ impl<M: Memory> Sink<M> {
         self.producer.overflowed()
     }
 
-    /// As [`Producer::available_events`]; what waits on the list does not
-    /// count.
+    /// As [`Producer::available_events`], in all rings; what waits on the list
+    /// does not count.
     pub fn available_events(&mut self, limit: usize) -> usize {
-        self.producer.available_events(limit)
+        self.forget_drained();
+        let rings = self.frozen.iter_mut().chain([&mut self.producer]);
+        rings.fold(0, |sum, ring| sum + ring.available_events(limit - sum))
     }
 
-    /// As [`Producer::used_bytes`]; what waits on the list does not count.
+    /// As [`Producer::used_bytes`], in all rings; what waits on the list does
+    /// not count.
     pub fn used_bytes(&mut self) -> u32 {
-        self.producer.used_bytes()
+        self.forget_drained();
+        // Each ring is at most half of the next one: the sum has the room.
+        self.frozen.iter_mut().chain([&mut self.producer]).map(Producer::used_bytes).sum()
+    }
+
+    /// How many rings that were replaced have events still.
+    pub fn frozen_rings(&mut self) -> usize {
+        self.forget_drained();
+        self.frozen.len()
+    }
+
+    /// Drops the producers of rings in which nothing is left.
+    #[inline]
+    fn forget_drained(&mut self) {
+        if !self.frozen.is_empty() {
+            self.frozen.retain_mut(|ring| !ring.is_drained());
+        }
     }
 
     /// As [`Producer::should_notify`].
@@ -141,10 +206,11 @@ impl<M: Memory> Sink<M> {
 
     /// As [`Producer::set_dead`].
     pub fn set_dead(&mut self) {
+        self.frozen.iter_mut().for_each(Producer::set_dead);
         self.producer.set_dead();
     }
 
-    /// The producer.
+    /// The producer of the ring that events go to.
     pub fn producer(&self) -> &Producer<M> {
         &self.producer
     }
