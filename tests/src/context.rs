@@ -197,18 +197,22 @@ impl Context {
         Ok(events)
     }
 
-    /// Takes what is in the ring, at most `max` events.
+    /// Takes what is in the ring, and in those that replaced it, at most `max`
+    /// events.
     ///
     /// # Panics
     /// If the ring is corrupt.
     #[must_use]
     pub fn reap_ring(&self, max: usize) -> Vec<Event> {
-        let consumer = self.backend.consumer();
+        let mut consumer = self.backend.consumer();
         let mut buffer = vec![0; 64 << 10];
         let mut found = Vec::new();
         while found.len() < max {
             let events = consumer.reap(&mut buffer, max - found.len()).expect("the ring is sound");
             if events.len() == 0 {
+                if consumer.advance() {
+                    continue;
+                }
                 break;
             }
             found.extend(Event::parse_all(events.words().as_bytes()));
@@ -250,11 +254,11 @@ impl Context {
         self.backend.cancel(&mut request).map(|matches| (matches, request))
     }
 
-    /// The flags of the ring.
+    /// The flags of the ring that events go to.
     #[must_use]
     pub fn ring_flags(&self) -> RingFlags {
         let consumer = self.backend.consumer();
-        let view = consumer.memory().view();
+        let view = consumer.last_memory().view();
         RingFlags::from_bits_retain(view.flags.load(std::sync::atomic::Ordering::Acquire))
     }
 
@@ -262,7 +266,7 @@ impl Context {
     #[must_use]
     pub fn overflowed(&self) -> u64 {
         let consumer = self.backend.consumer();
-        consumer.memory().view().overflowed.load(std::sync::atomic::Ordering::Acquire)
+        consumer.last_memory().view().overflowed.load(std::sync::atomic::Ordering::Acquire)
     }
 }
 

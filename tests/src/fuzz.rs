@@ -19,7 +19,7 @@ use aio2_abi::iocb;
 use aio2_abi::random::{Events, Iocbs};
 use aio2_abi::setup::Setup;
 use arbitrary::{Arbitrary, Unstructured};
-use libc::{E2BIG, EINVAL, EOPNOTSUPP};
+use libc::{E2BIG, EBADF, EINVAL};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -262,6 +262,10 @@ enum Step {
     Reap(u8, u8),
     /// Asks what is pending.
     Pending,
+    /// Goes on in a ring of twice the size, from any start.
+    Grow(u64),
+    /// Goes on to the next ring, if there is one and this one is empty.
+    Advance,
 }
 
 fn ring_memory(u: &mut Unstructured<'_>, event_words: u32) -> arbitrary::Result<Geometry> {
@@ -280,22 +284,77 @@ pub fn ring_ops(bytes: &[u8]) {
     let _ = ring_against_list(&mut Unstructured::new(bytes));
 }
 
+/// The events of a sink, as lists.
+struct Lists {
+    /// In the rings, the oldest first, each with its size in bytes.
+    rings: VecDeque<(usize, VecDeque<Vec<u64>>)>,
+    list: VecDeque<Vec<u64>>,
+    overflowed: u64,
+}
+
+fn bytes_of(events: &VecDeque<Vec<u64>>) -> usize {
+    events.iter().map(|e| e.len() * 8).sum()
+}
+
+impl Lists {
+    fn fits(&self, event: &[u64]) -> bool {
+        let (room, ring) = self.rings.back().expect("there is a ring");
+        bytes_of(ring) + event.len() * 8 <= *room
+    }
+
+    fn put(&mut self, event: Option<Vec<u64>>) {
+        self.rings.back_mut().expect("there is a ring").1.extend(event);
+    }
+
+    fn flush(&mut self) {
+        while self.list.front().is_some_and(|e| self.fits(e)) {
+            let event = self.list.pop_front();
+            self.put(event);
+        }
+    }
+
+    fn push(&mut self, event: Vec<u64>) {
+        self.flush();
+        if self.list.is_empty() && self.fits(&event) {
+            self.put(Some(event));
+        } else {
+            self.list.push_back(event);
+            self.overflowed += 1;
+        }
+    }
+
+    /// The ring that the consumer is at.
+    fn ring(&mut self) -> &mut VecDeque<Vec<u64>> {
+        &mut self.rings.front_mut().expect("there is a ring").1
+    }
+
+    /// Goes on to the next ring that is not empty, or the last one.
+    fn advance(&mut self) -> bool {
+        let before = self.rings.len();
+        while self.rings.len() > 1 && self.ring().is_empty() {
+            self.rings.pop_front();
+        }
+        self.rings.len() < before
+    }
+
+    fn pending(&mut self) -> Pending {
+        match (self.ring().is_empty(), self.rings.len() > 1, self.list.is_empty()) {
+            (false, ..) => Pending::Events,
+            (true, true, _) => Pending::Frozen,
+            (true, false, false) => Pending::Overflow,
+            (true, false, true) => Pending::Nothing,
+        }
+    }
+}
+
 fn ring_against_list(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let geometry = ring_memory(u, 8)?;
-    let (producer, consumer) = split(Heap::new(geometry));
+    let (producer, mut consumer) = split(Heap::new(geometry));
     let mut sink = Sink::new(producer);
-    // The events in the ring, and on the list.
-    let (mut ring, mut list) = (VecDeque::<Vec<u64>>::new(), VecDeque::<Vec<u64>>::new());
-    let mut overflowed = 0;
+    let mut room = geometry.ring_bytes();
+    let rings = VecDeque::from([(room as usize, VecDeque::new())]);
+    let mut lists = Lists { rings, list: VecDeque::new(), overflowed: 0 };
     let mut id = 0;
-    let bytes_of =
-        |events: &VecDeque<Vec<u64>>| -> usize { events.iter().map(|e| e.len() * 8).sum() };
-    let room = geometry.ring_bytes() as usize;
-    let flush = |ring: &mut VecDeque<Vec<u64>>, list: &mut VecDeque<Vec<u64>>| {
-        while list.front().is_some_and(|e| bytes_of(ring) + e.len() * 8 <= room) {
-            ring.extend(list.pop_front());
-        }
-    };
     while !u.is_empty() {
         match u.arbitrary()? {
             Step::Push(words) => {
@@ -303,13 +362,7 @@ fn ring_against_list(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
                 let event = make_event(1 + usize::from(words % 8), id);
                 sink.reserve(64).expect("there is memory");
                 sink.push(&event, 64);
-                flush(&mut ring, &mut list);
-                if list.is_empty() && bytes_of(&ring) + event.len() * 8 <= room {
-                    ring.push_back(event);
-                } else {
-                    list.push_back(event);
-                    overflowed += 1;
-                }
+                lists.push(event);
             }
             Step::Batch(count, words) => {
                 let mut batch = Vec::new();
@@ -323,23 +376,16 @@ fn ring_against_list(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
                     let mut open = sink.batch();
                     batch.iter().for_each(|e| open.push(e, 64));
                 }
-                for event in batch {
-                    flush(&mut ring, &mut list);
-                    if list.is_empty() && bytes_of(&ring) + event.len() * 8 <= room {
-                        ring.push_back(event);
-                    } else {
-                        list.push_back(event);
-                        overflowed += 1;
-                    }
-                }
+                batch.into_iter().for_each(|event| lists.push(event));
             }
             Step::Flush => {
-                flush(&mut ring, &mut list);
-                assert_eq!(sink.flush(), list.is_empty());
+                lists.flush();
+                assert_eq!(sink.flush(), lists.list.is_empty());
             }
             Step::Reap(words, max) => {
                 let mut buffer = vec![0; usize::from(words % 40)];
                 let size = buffer.len();
+                let ring = lists.ring();
                 match consumer.reap(&mut buffer, max.into()) {
                     Ok(events) => {
                         let mut left = size;
@@ -359,17 +405,22 @@ fn ring_against_list(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
                     Err(e) => panic!("nobody broke it: {e:?}"),
                 }
             }
-            Step::Pending => {
-                let expected = match (ring.is_empty(), list.is_empty()) {
-                    (false, _) => Pending::Events,
-                    (true, false) => Pending::Overflow,
-                    (true, true) => Pending::Nothing,
-                };
-                assert_eq!(consumer.pending(), expected);
+            Step::Pending => assert_eq!(consumer.pending(), lists.pending()),
+            Step::Grow(_) if room == 4096 => {}
+            Step::Grow(start) => {
+                room *= 2;
+                let geometry = Geometry::new(room, 64).expect("sizes that can be");
+                let (producer, next) = split(Heap::new(geometry.starting_at(start)));
+                sink.grow(producer, || consumer.append(next)).expect("there is memory");
+                lists.rings.push_back((room as usize, VecDeque::new()));
+                lists.flush();
             }
+            Step::Advance => assert_eq!(consumer.advance(), lists.advance()),
         }
-        assert_eq!(sink.overflow_bytes(), bytes_of(&list));
-        assert_eq!(sink.overflowed(), overflowed);
+        let there = lists.rings.iter().map(|ring| ring.1.len()).sum();
+        assert_eq!(sink.available_events(usize::MAX), there);
+        assert_eq!(sink.overflow_bytes(), bytes_of(&lists.list));
+        assert_eq!(sink.overflowed(), lists.overflowed);
         assert_eq!(sink.producer().bad_heads(), 0);
         assert_eq!(sink.reserved_bytes(), 0);
     }
@@ -536,7 +587,8 @@ fn check_setup(s: &Setup) -> Option<i32> {
     if s.eventfd != 0 && !eventfd || s.fd != 0 && !grow {
         return Some(EINVAL);
     }
-    grow.then_some(EOPNOTSUPP)
+    // No descriptor is a context of the engine.
+    grow.then_some(EBADF)
 }
 
 /// Any bytes as the parameters of a context.

@@ -11,7 +11,6 @@
 //! | [`context`], [`request`], [`file`], [`signal`], [`child`], [`random`] | what tests need |
 //! | `setup`, `malformed`, `submit`, `reap`, … | the tests, by noun |
 //! | [`model`] | what a context must do, without threads and bytes |
-//! | [`storm`] | random requests by several threads, and what may come of each |
 //! | [`stress`] | long runs |
 //! | [`fuzz`], [`corpus`] | the bodies of the fuzz targets, and how a plain test runs them |
 //! | [`spec`] | SPEC.md as data, for the traceability test |
@@ -28,7 +27,6 @@ pub mod random;
 pub mod request;
 pub mod signal;
 pub mod spec;
-pub mod storm;
 pub mod stress;
 pub mod suite;
 mod watchdog;
@@ -36,6 +34,7 @@ mod watchdog;
 mod attributes;
 mod cancel;
 mod exec;
+mod grow;
 mod limits;
 mod malformed;
 mod notify;
@@ -43,9 +42,7 @@ mod order;
 mod reap;
 mod ring;
 mod security;
-mod set;
 mod setup;
 mod submit;
 mod syscalls;
 mod teardown;
-mod wakeups;

@@ -8,7 +8,7 @@
 //! accepted, each error, each event, its order, and whether it is in the ring
 //! or on the overflow list.
 //!
-//! SPEC: sections 4.2 to 4.5, 5.4 to 5.6, 10.
+//! SPEC: sections 4.2 to 4.5, 5.4 to 5.6, 5.8, 10.
 
 use crate::context::{Context, Event, PATIENCE, errno};
 use crate::env::{Factory, setup};
@@ -17,7 +17,7 @@ use crate::request::{Batch, Request};
 use aio2::backend::Wait;
 use aio2_abi::attr;
 use aio2_abi::ring::Flags;
-use aio2_abi::setup::Setup;
+use aio2_abi::setup::{Features, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use arbitrary::{Arbitrary, Unstructured};
 use libc::{EAGAIN, ECANCELED, EINVAL, ENOBUFS, ENOENT, EOPNOTSUPP, ETIME};
@@ -27,6 +27,8 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 const RING_BYTES: u32 = 4096;
+/// Rings do not grow beyond this.
+const RING_BYTES_MOST: u32 = 64 << 10;
 const FILE_BYTES: u64 = 3000;
 
 /// What a request is, as far as its event depends on it.
@@ -73,6 +75,8 @@ pub enum Op {
     WaitId(u8),
     /// `io_exec2`, with so many returns.
     Exec(Kind, u8),
+    /// Asks for a ring of so many pages.
+    Grow(u8),
 }
 
 /// An event as the model has it.
@@ -92,7 +96,11 @@ struct Waiting {
 
 #[derive(Debug, Default)]
 struct Model {
+    /// What is in the rings, one behind the other.
     ring: VecDeque<Expected>,
+    /// How many of those are not in the last one.
+    frozen: usize,
+    capacity: u32,
     overflow: VecDeque<Expected>,
     waiting: Vec<Waiting>,
     overflowed: u64,
@@ -100,13 +108,26 @@ struct Model {
 }
 
 impl Model {
+    /// Bytes in the ring that events go to.
     fn ring_bytes(&self) -> u32 {
-        self.ring.iter().map(|e| e.len).sum()
+        self.ring.iter().skip(self.frozen).map(|e| e.len).sum()
+    }
+
+    /// Takes the oldest events, as many as there are of so many.
+    fn reap(&mut self, max: usize) -> Vec<Expected> {
+        let count = max.min(self.ring.len());
+        self.frozen = self.frozen.saturating_sub(count);
+        self.ring.drain(..count).collect()
+    }
+
+    fn grow(&mut self, capacity: u32) {
+        (self.frozen, self.capacity) = (self.ring.len(), capacity);
+        self.flush();
     }
 
     fn flush(&mut self) {
         while let Some(event) = self.overflow.front()
-            && self.ring_bytes() + event.len <= RING_BYTES
+            && self.ring_bytes() + event.len <= self.capacity
         {
             self.ring.extend(self.overflow.pop_front());
         }
@@ -114,7 +135,7 @@ impl Model {
 
     fn publish(&mut self, event: Expected) {
         self.flush();
-        if self.overflow.is_empty() && self.ring_bytes() + event.len <= RING_BYTES {
+        if self.overflow.is_empty() && self.ring_bytes() + event.len <= self.capacity {
             self.ring.push_back(event);
         } else {
             self.overflow.push_back(event);
@@ -141,7 +162,7 @@ impl Model {
             match self.ring.front() {
                 Some(event) if event.len as usize <= left => {
                     left -= event.len as usize;
-                    copied.extend(self.ring.pop_front());
+                    copied.extend(self.reap(1));
                 }
                 Some(_) if copied.is_empty() && min_events > 0 => return Err(ENOBUFS),
                 None if copied.is_empty() && min_events > 0 => return Err(ETIME),
@@ -172,7 +193,8 @@ pub fn run(factory: &dyn Factory, file: &File, max_requests: u8, ops: &[Op]) {
     let max_requests = u32::from(max_requests) + 1;
     let setup = Setup { ring_bytes: RING_BYTES, max_requests, concurrency: 1, ..setup() };
     let context = Context::new(factory.create(&setup).expect("a context can be created"));
-    let model = Model { max_requests: max_requests as usize, ..Model::default() };
+    let capacity = RING_BYTES;
+    let model = Model { max_requests: max_requests as usize, capacity, ..Model::default() };
     let mut pair = Pair { model, busy: None, context, file, ids: Vec::new(), next: 0 };
     for op in ops {
         pair.step(op);
@@ -200,11 +222,6 @@ pub fn decode(bytes: &[u8]) -> (u8, Vec<Op>) {
     (max_requests, ops)
 }
 
-/// Byte `n` of [`file`].
-pub(crate) fn file_byte(n: u64) -> u8 {
-    ((n * n) >> 3) as u8
-}
-
 /// The file that [`Op::Read`] reads.
 ///
 /// # Panics
@@ -216,7 +233,7 @@ pub fn file() -> File {
     assert!(fd >= 0);
     // SAFETY: the descriptor is new, and no one else's.
     let mut file: File = unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) };
-    let contents: Vec<u8> = (0..FILE_BYTES).map(file_byte).collect();
+    let contents: Vec<u8> = (0..FILE_BYTES).map(|n| ((n * n) >> 3) as u8).collect();
     std::io::Write::write_all(&mut file, &contents).expect("it is written");
     file
 }
@@ -247,6 +264,7 @@ impl Pair<'_> {
             Op::Wait(min) => self.wait(*min),
             Op::WaitId(which) => self.wait_id(usize::from(*which)),
             Op::Exec(kind, returns) => self.exec(*kind, *returns),
+            Op::Grow(pages) => self.grow(*pages),
         }
     }
 
@@ -303,7 +321,7 @@ impl Pair<'_> {
         let mut fits = self.model.ring_bytes();
         let published = events.iter().take_while(|e| {
             fits += e.len;
-            self.model.overflow.is_empty() && fits <= RING_BYTES
+            self.model.overflow.is_empty() && fits <= self.model.capacity
         });
         assert!(count <= room + published.count(), "{count} accepted, {room} can be");
         count
@@ -395,7 +413,7 @@ impl Pair<'_> {
         let res = FILE_BYTES.saturating_sub(offset.into()).min(len.into()) as i64;
         let first = u64::from(offset);
         for (n, byte) in (first..first + res as u64).zip(&buffer) {
-            assert_eq!(*byte, file_byte(n), "byte {n} of the file");
+            assert_eq!(*byte, ((n * n) >> 3) as u8, "byte {n} of the file");
         }
         self.model.publish(Expected { user_data, res, len: 24 });
     }
@@ -482,9 +500,25 @@ impl Pair<'_> {
 
     fn reap(&mut self, max: usize) {
         let events = self.context.reap_ring(max);
-        let count = max.min(self.model.ring.len());
-        let expected: Vec<Expected> = self.model.ring.drain(..count).collect();
-        same(&events, &expected);
+        same(&events, &self.model.reap(max));
+    }
+
+    /// An implementation that has no GROW says so, and the model goes on.
+    fn grow(&mut self, pages: u8) {
+        let wanted = u32::from(pages % 17) * RING_BYTES;
+        let grown = match wanted {
+            0 => RING_BYTES_MOST,
+            _ => wanted.next_power_of_two(),
+        };
+        let result = self.context.backend().grow(wanted);
+        if !self.context.backend().setup().features().contains(Features::GROW) {
+            assert_eq!(errno(result), Some(EOPNOTSUPP));
+        } else if grown > self.model.capacity {
+            assert_eq!(result, Ok(grown));
+            self.model.grow(grown);
+        } else {
+            assert_eq!(errno(result), Some(EINVAL), "it does not get larger");
+        }
     }
 
     fn copy(&mut self, bytes: usize, min: u8) {

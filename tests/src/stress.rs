@@ -11,7 +11,7 @@ use crate::file::{Pipe, proc_self};
 use crate::request::{Batch, Request};
 use aio2::backend::Wait;
 use aio2::ring::{Memory, Pending};
-use aio2_abi::setup::Setup;
+use aio2_abi::setup::{Features, Setup};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::Mutex;
@@ -28,12 +28,15 @@ struct Run {
     events: u64,
     overflowed: u64,
     elapsed: Duration,
+    ring_bytes: u32,
 }
 
 /// Seconds of a long run.
 const SECONDS: &str = "AIO2_STRESS_SECONDS";
 /// Events of a short run.
 const EVENTS: u64 = 200_000;
+/// The ring does not grow.
+const NEVER: u64 = u64::MAX;
 
 /// Seconds that the environment asks for.
 fn seconds() -> Option<u64> {
@@ -79,7 +82,7 @@ impl Seen {
 /// One consumer: reaps until all is reaped, checks that numbers rise, and tells
 /// what it saw.
 fn consume(context: &Context, done: &AtomicBool, reaped: &AtomicU64, seen: &Mutex<Seen>) {
-    let consumer = context.backend().consumer();
+    let mut consumer = context.backend().consumer();
     let mut buffer = vec![0; 8192];
     let mut last = None;
     loop {
@@ -87,7 +90,9 @@ fn consume(context: &Context, done: &AtomicBool, reaped: &AtomicU64, seen: &Mute
         let count = events.len() as u64;
         if count == 0 {
             // Overflow has to be asked for; otherwise there is nothing yet.
-            if consumer.pending() == Pending::Overflow {
+            if consumer.advance() {
+                continue;
+            } else if consumer.pending() == Pending::Overflow {
                 assert_eq!(context.wait(&Wait::events(0)), Ok(()));
             } else if done.load(Acquire) {
                 return;
@@ -112,8 +117,9 @@ fn consume(context: &Context, done: &AtomicBool, reaped: &AtomicU64, seen: &Mute
 }
 
 /// Eight consumers and a submitter, on a ring of one page with a limit of
-/// 100,000, for so many events or so long.
-fn reap_with_eight(factory: &dyn Factory, events: u64, time: Option<u64>) -> Run {
+/// 100,000, for so many events or so long. The ring is doubled each time that
+/// another `grow_each` events were submitted, up to 4 MiB.
+fn reap_with_eight(factory: &dyn Factory, events: u64, time: Option<u64>, grow_each: u64) -> Run {
     let setup = Setup { ring_bytes: 4096, max_requests: 100_000, ..setup() };
     let context = Context::new(factory.create(&setup).expect("a context can be created"));
     let done = AtomicBool::new(false);
@@ -124,7 +130,7 @@ fn reap_with_eight(factory: &dyn Factory, events: u64, time: Option<u64>) -> Run
         Some(seconds) => start.elapsed() < Duration::from_secs(seconds),
         None => next < events,
     };
-    let mut next = 0;
+    let (mut next, mut ring_bytes) = (0, setup.ring_bytes);
     std::thread::scope(|scope| {
         for _ in 0..CONSUMERS {
             scope.spawn(|| consume(&context, &done, &reaped, &seen));
@@ -142,6 +148,10 @@ fn reap_with_eight(factory: &dyn Factory, events: u64, time: Option<u64>) -> Run
                 }
             }
             next += BATCH;
+            if next / grow_each > (next - BATCH) / grow_each && ring_bytes < 4 << 20 {
+                ring_bytes *= 2;
+                assert_eq!(context.backend().grow(ring_bytes), Ok(ring_bytes));
+            }
         }
         while reaped.load(SeqCst) < next
             && start.elapsed() < PATIENCE + Duration::from_secs(time.unwrap_or(0) + 300)
@@ -155,7 +165,7 @@ fn reap_with_eight(factory: &dyn Factory, events: u64, time: Option<u64>) -> Run
     let seen = seen.into_inner().expect("no consumer failed");
     assert!(seen.is_all(next), "each number below {next} once");
     context.assert_idle();
-    Run { events: next, overflowed: context.overflowed(), elapsed }
+    Run { events: next, overflowed: context.overflowed(), elapsed, ring_bytes }
 }
 
 impl Run {
@@ -187,8 +197,24 @@ pub fn eight_threads_reap_for_a_minute(env: &Env<'_>) -> Outcome {
 }
 
 fn eight_threads(env: &Env<'_>, time: Option<u64>) -> Outcome {
-    let run = reap_with_eight(env.factory, EVENTS, time);
+    let run = reap_with_eight(env.factory, EVENTS, time, NEVER);
     println!("eight consumers, a ring of one page: {}", run.line());
+    assert!(run.overflowed > 0, "the ring was full now and then");
+    Ok(())
+}
+
+/// The same while the ring grows again and again.
+///
+/// # Errors
+/// Without GROW it is skipped.
+///
+/// # Panics
+/// If an event is lost, comes twice, or is out of order.
+pub fn eight_threads_reap_a_ring_that_grows(env: &Env<'_>) -> Outcome {
+    env.needs(Features::GROW)?;
+    let run = reap_with_eight(env.factory, EVENTS, None, EVENTS / 12);
+    println!("eight consumers, a ring that grows to {} bytes: {}", run.ring_bytes, run.line());
+    assert_eq!(run.ring_bytes, 4 << 20, "it grew ten times");
     assert!(run.overflowed > 0, "the ring was full now and then");
     Ok(())
 }
@@ -196,7 +222,7 @@ fn eight_threads(env: &Env<'_>, time: Option<u64>) -> Outcome {
 /// Child: reaps as above, and prints how it went.
 pub(crate) fn reaps_while_it_is_stopped(factory: &dyn Factory) -> i32 {
     println!("running");
-    let run = reap_with_eight(factory, EVENTS, seconds());
+    let run = reap_with_eight(factory, EVENTS, seconds(), NEVER);
     println!("{}", run.line());
     0
 }

@@ -5,8 +5,8 @@
 use crate::env::{Env, Factory, Outcome, Skip};
 use crate::watchdog::Watchdog;
 use crate::{
-    attributes, cancel, exec, limits, malformed, notify, order, reap, ring, security, set, setup,
-    submit, syscalls, teardown, wakeups,
+    attributes, cancel, exec, grow, limits, malformed, notify, order, reap, ring, security, setup,
+    submit, syscalls, teardown,
 };
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -115,24 +115,6 @@ tests! {
             "R-RING-15" "R-OVF-7";
         reaping_goes_on_while_requests_are_submitted_by_others: "R-EVENT-1";
     }
-    wakeups {
-        one_waiter_wakes_for_one_event_whatever_their_number: "R-GET-13";
-        wait_for_many_wakes_once_for_all_of_them: "R-GET-13";
-        waiters_of_different_numbers_and_times_wake_for_their_own: "R-GET-13" "R-GET-12";
-    }
-    set {
-        higher_priority_is_delivered_first: "R-SET-1" "R-SET-3";
-        member_is_passed_over_as_often_as_ageing_says: "R-SET-2";
-        wait_for_a_set_needs_min_events_of_all_together: "R-SET-4";
-        set_whose_time_is_over_gives_what_there_is: "R-SET-4" "R-SET-5";
-        signal_ends_the_wait_for_a_set: "R-SET-4" "R-SET-5";
-        waiters_of_a_set_with_different_numbers_are_all_served: "R-SET-4" "R-SET-5";
-        set_wakes_two_threads_for_an_event_at_most: "R-SET-5";
-        members_come_and_go_while_threads_wait: "R-SET-6";
-        set_delivers_each_event_once_whatever_comes_and_goes: "R-SET-3" "R-SET-6" "R-SET-5";
-        no_more_threads_are_out_than_the_concurrency_value: "R-SET-7" "R-SET-8";
-        blocked_thread_is_replaced: "R-SET-7" "R-SET-8";
-    }
     cancel {
         request_that_has_not_started_is_cancelled_by_id: "R-CANCEL-2" "R-CANCEL-1";
         each_named_field_must_match: "R-CANCEL-1";
@@ -174,6 +156,22 @@ tests! {
         nothing_is_lost_whatever_the_consumers_leave_undone: "R-OVF-7" "R-OVF-1";
         empty_ring_with_overflow_is_told_to_the_consumer: "R-OVF-5";
         descriptors_of_the_ring_do_not_leak_into_an_exec: "R-LIFE-5";
+    }
+    grow {
+        ring_that_would_not_be_larger_is_refused: "R-GROW-4" "R-SETUP-6";
+        grow_without_memory_changes_nothing: "R-GROW-4";
+        frozen_ring_stays_as_it_was: "R-GROW-1";
+        counters_and_overflow_go_on_in_the_next_ring: "R-GROW-1" "R-OVF-3" "R-OVF-6";
+        consumer_goes_on_when_the_old_ring_is_empty_and_not_before: "R-GROW-2";
+        events_keep_their_order_over_rings_and_list: "R-GROW-3";
+        copying_goes_over_all_rings: "R-GROW-3" "R-GROW-6";
+        sleeping_wait_goes_on_over_it: "R-GROW-6";
+        eventfd_is_signalled_for_the_next_ring: "R-GROW-6" "R-NOTIFY-1";
+        frozen_ring_is_kept_until_it_is_empty: "R-GROW-5";
+        ring_grows_again_and_again_to_the_largest_size: "R-GROW-7" "R-LIMIT-5";
+        all_rings_are_dead_when_the_context_is_gone: "R-LIFE-1";
+        requests_in_flight_and_their_ids_stay: "R-GROW-3";
+        grow_in_a_child_after_fork_gives_exdev: "R-LIFE-4";
     }
     notify {
         eventfd_is_signalled_for_events: "R-NOTIFY-1";

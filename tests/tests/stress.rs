@@ -22,6 +22,11 @@ const SHORT: &[Test] = &[
         run: stress::reaping_process_is_stopped_again_and_again,
     },
     Test {
+        name: "eight_threads_reap_a_ring_that_grows",
+        ids: &["R-GROW-2", "R-GROW-3"],
+        run: stress::eight_threads_reap_a_ring_that_grows,
+    },
+    Test {
         name: "ten_thousand_contexts_leave_nothing",
         ids: &["R-LIFE-3"],
         run: stress::many_contexts_leave_nothing,

@@ -125,7 +125,16 @@ pub trait Backend: Send + Sync + Debug {
     /// Every address in the arguments must be valid for what the operation does.
     unsafe fn exec(&self, iocb: &mut [u8], event: &mut [u8]) -> Result<usize, Errno>;
 
-    /// One more consumer of the mapped ring.
+    /// `io_setup2` with GROW: goes on in a ring of at least so many bytes;
+    /// returns its size. Consumers come to it by [`Consumer::advance`].
+    ///
+    /// # Errors
+    /// EINVAL if it would not be larger, or above 2^30; ENOMEM, EMFILE, ENFILE;
+    /// EOPNOTSUPP if GROW is not among the features; EXDEV in a child after fork.
+    fn grow(&self, ring_bytes: u32) -> Result<u32, Errno>;
+
+    /// One more consumer of the mapped ring; if the ring was replaced, of the
+    /// oldest one that may hold events.
     fn consumer(&self) -> Consumer<ConsumerMap>;
 
     /// A file descriptor that polls readable when events are there.

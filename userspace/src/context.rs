@@ -8,7 +8,7 @@
 
 use crate::backend::{Backend, Got, Wait};
 use crate::engine::Engine;
-use crate::error::{CancelError, Errno, ExecError, SubmitError, WaitError};
+use crate::error::{CancelError, Errno, ExecError, GrowError, SubmitError, WaitError};
 use crate::kernel::{Kernel, Probe};
 use crate::reap::Reaper;
 use crate::ring::Consumer;
@@ -249,7 +249,21 @@ impl Context {
         self.backend.setup()
     }
 
-    /// One more consumer of its ring, which sees the words of events.
+    /// Replaces its ring by one of at least `ring_bytes` bytes, rounded up as
+    /// in [`Builder::ring_bytes`]; returns the size.
+    ///
+    /// Nothing is lost and nothing overtakes: reapers take what is in the old
+    /// ring and go on in the new one by themselves, and so does a wait.
+    /// [`Context::setup`] goes on to say the size that it was made with.
+    ///
+    /// # Errors
+    /// [`GrowError`]; the ring stays as it is.
+    pub fn grow(&self, ring_bytes: u32) -> Result<u32, GrowError> {
+        Ok(self.backend.grow(ring_bytes)?)
+    }
+
+    /// One more consumer of its ring, which sees the words of events. It goes
+    /// on to the next ring only if it is told to ([`Consumer::advance`]).
     #[must_use]
     pub fn consumer(&self) -> Consumer<ConsumerMap> {
         self.backend.consumer()

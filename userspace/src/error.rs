@@ -211,6 +211,8 @@ pub enum ReapError {
     Malformed(event::Malformed),
     /// The implementation could not move events from the overflow list.
     Overflow(Errno),
+    /// Another ring has taken the place of this one, and is not known here.
+    Frozen,
 }
 
 impl ReapError {
@@ -220,6 +222,7 @@ impl ReapError {
         match *self {
             ReapError::Corrupt(_) | ReapError::Malformed(_) => Errno(libc::EBADMSG),
             ReapError::Overflow(errno) => errno,
+            ReapError::Frozen => Errno(libc::ESTALE),
         }
     }
 }
@@ -232,6 +235,65 @@ impl fmt::Display for ReapError {
                 write!(f, "the ring holds what is no event: {reason}: make another context")
             }
             ReapError::Overflow(errno) => write!(f, "events stay on the overflow list: {errno}"),
+            ReapError::Frozen => {
+                f.write_str("a larger ring has taken the place of this one: reap from that")
+            }
+        }
+    }
+}
+
+/// Why the ring stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GrowError {
+    /// It has this size already, or a larger one; or none can be so large.
+    NotLarger,
+    /// The implementation cannot replace a ring.
+    NotSupported,
+    /// Another error.
+    Refused(Errno),
+}
+
+impl GrowError {
+    /// The error number.
+    #[must_use]
+    pub fn errno(&self) -> Errno {
+        match *self {
+            GrowError::NotLarger => Errno(libc::EINVAL),
+            GrowError::NotSupported => Errno(libc::EOPNOTSUPP),
+            GrowError::Refused(errno) => errno,
+        }
+    }
+}
+
+impl From<Errno> for GrowError {
+    fn from(errno: Errno) -> Self {
+        match errno.0 {
+            libc::EINVAL => GrowError::NotLarger,
+            libc::EOPNOTSUPP => GrowError::NotSupported,
+            _ => GrowError::Refused(errno),
+        }
+    }
+}
+
+impl fmt::Display for GrowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            GrowError::NotLarger => {
+                f.write_str("a ring grows to more than it has, and to 1 GiB at most")
+            }
+            GrowError::NotSupported => f.write_str(
+                "this implementation cannot replace a ring: make a context with a larger one",
+            ),
+            GrowError::Refused(errno) => {
+                write!(f, "the ring stays as it is ({errno}): ").and_then(|()| {
+                    f.write_str(match errno.0 {
+                        libc::EXDEV => "it belongs to the parent of this process",
+                        libc::EMFILE | libc::ENFILE => "close files, or raise RLIMIT_NOFILE",
+                        _ => "ask for less",
+                    })
+                })
+            }
         }
     }
 }
@@ -357,4 +419,4 @@ macro_rules! into_io_error {
     )*};
 }
 
-into_io_error!(SubmitError, WaitError, ReapError, CancelError, ExecError);
+into_io_error!(SubmitError, WaitError, ReapError, CancelError, ExecError, GrowError);

@@ -16,9 +16,10 @@ use super::slots::{Keys, Known, Slots};
 use super::timer::Timers;
 use super::waiters::{Round, Waiters};
 use super::worker::Workers;
-use crate::ring::{Consumer, Sink};
+use crate::ring::{Consumer, Producer, Sink};
 use crate::shm::{ConsumerMap, ProducerMap};
 use aio2_abi::event;
+use std::collections::TryReserveError;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A request on its way to a worker.
@@ -36,13 +37,13 @@ pub(super) struct Shared {
     /// The timer waits here for something to do.
     pub(super) alarm: Condvar,
     pub(super) notifier: Notifier,
-    /// The consumer that copies events out for a wait; others are its clones.
-    pub(super) consumer: Consumer<ConsumerMap>,
 }
 
 /// What changes.
 pub(super) struct Context {
     pub(super) sink: Sink<ProducerMap>,
+    /// Of the oldest ring in which there are events; others are its clones.
+    consumer: Consumer<ConsumerMap>,
     pub(super) slots: Slots<Job>,
     pub(super) waiters: Waiters,
     pub(super) workers: Workers,
@@ -73,6 +74,7 @@ impl Shared {
     ) -> Self {
         let context = Context {
             sink,
+            consumer,
             slots: Slots::new(),
             waiters: Waiters::default(),
             workers: Workers::new(concurrency),
@@ -85,7 +87,7 @@ impl Shared {
             watched,
         };
         let (jobs, alarm) = (Condvar::new(), Condvar::new());
-        Shared { context: Mutex::new(context), jobs, alarm, notifier, consumer }
+        Shared { context: Mutex::new(context), jobs, alarm, notifier }
     }
 
     /// The state. No call panics with it half changed, so that a lock which a
@@ -176,6 +178,36 @@ impl Context {
     pub(super) fn publish(&mut self, words: &[u64], requests: usize, reserved: usize) {
         self.in_flight -= requests;
         self.sink.push_all(words, reserved);
+    }
+
+    /// A consumer, which begins with the oldest event there is.
+    #[inline]
+    pub(super) fn consumer(&mut self) -> Consumer<ConsumerMap> {
+        self.consumer.advance();
+        self.consumer.clone()
+    }
+
+    /// Size of the ring that events go to, in bytes.
+    pub(super) fn ring_bytes(&self) -> u32 {
+        self.sink.producer().ring_bytes()
+    }
+
+    /// Goes on in a larger ring, given by its two ends.
+    ///
+    /// # Errors
+    /// If the memory cannot be had; nothing changes then.
+    ///
+    /// SPEC: R-GROW-1, R-GROW-3, R-GROW-4
+    pub(super) fn grow(
+        &mut self,
+        producer: Producer<ProducerMap>,
+        consumer: Consumer<ConsumerMap>,
+    ) -> Result<(), TryReserveError> {
+        let first = &self.consumer;
+        self.sink.grow(producer, || first.append(consumer))?;
+        // Lets go of what is empty.
+        self.consumer.advance();
+        Ok(())
     }
 
     /// Number of available events, counted up to `limit`.

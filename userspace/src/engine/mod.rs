@@ -30,7 +30,7 @@
 mod attributes;
 mod call;
 mod cancel;
-pub(crate) mod clock;
+mod clock;
 mod context;
 mod ending;
 mod errands;
@@ -41,7 +41,7 @@ mod interrupt;
 mod notify;
 mod order;
 mod outcome;
-pub(crate) mod park;
+mod park;
 mod poll;
 mod request;
 mod run;
@@ -59,8 +59,8 @@ mod worker;
 
 use crate::backend::{Backend, Got, Wait};
 use crate::error::Errno;
-use crate::ring::{Consumer, Geometry, Sink};
-use crate::shm::{self, ConsumerMap};
+use crate::ring::{Consumer, Geometry, Producer, Sink};
+use crate::shm::{self, ConsumerMap, ProducerMap};
 use aio2_abi::iocb::Stream;
 use aio2_abi::setup::{Flags, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -75,7 +75,7 @@ use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use wait::Clock;
 
@@ -87,6 +87,8 @@ use wait::Clock;
 pub struct Engine {
     setup: Setup,
     process: Process,
+    /// Who grows the ring. Taken before the context's lock.
+    growing: Mutex<()>,
     shared: ManuallyDrop<Arc<Shared>>,
 }
 
@@ -107,10 +109,7 @@ impl Engine {
         let watched = flags.contains(Flags::EVENTFD);
         let notifier =
             if watched { Notifier::of_application(setup.eventfd)? } else { Notifier::own()? };
-        let geometry =
-            Geometry::new(setup.ring_bytes, setup.event_max).map_err(|_| Errno(EINVAL))?;
-        let (producer, files) = shm::create(geometry).map_err(errno)?;
-        let consumer = files.map().map_err(errno)?;
+        let (producer, consumer) = ring(setup.ring_bytes, setup.event_max)?;
         let shared = Shared::new(
             Sink::new(producer),
             consumer,
@@ -119,7 +118,8 @@ impl Engine {
             setup.max_requests,
             setup.concurrency,
         );
-        Ok(Engine { setup, process, shared: ManuallyDrop::new(Arc::new(shared)) })
+        let shared = ManuallyDrop::new(Arc::new(shared));
+        Ok(Engine { setup, process, growing: Mutex::new(()), shared })
     }
 
     /// What a context with the default sizes would be, and what the engine can
@@ -210,8 +210,26 @@ impl Backend for Engine {
         Ok(bytes)
     }
 
+    fn grow(&self, ring_bytes: u32) -> Result<u32, Errno> {
+        self.in_its_process()?;
+        let ring_bytes = setup::ring_bytes(ring_bytes)?;
+        let _growing = self.growing.lock();
+        // Others can make it no larger meanwhile.
+        if ring_bytes <= self.shared.lock().ring_bytes() {
+            return Err(Errno(EINVAL));
+        }
+        let (producer, consumer) = ring(ring_bytes, self.setup.event_max)?;
+        let mut context = self.shared.lock();
+        context.grow(producer, consumer).map_err(|_| Errno(ENOMEM))?;
+        self.shared.tell(context);
+        Ok(ring_bytes)
+    }
+
+    /// # Panics
+    /// In a child after fork: there is no ring there.
     fn consumer(&self) -> Consumer<ConsumerMap> {
-        self.shared.consumer.clone()
+        assert!(self.in_its_process().is_ok(), "the ring of another process");
+        self.shared.lock().consumer()
     }
 
     /// The eventfd: readable after an event became available, until it is read.
@@ -266,6 +284,16 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("setup", &self.setup).finish_non_exhaustive()
     }
+}
+
+/// Both ends of a new ring.
+fn ring(
+    ring_bytes: u32,
+    event_max: u32,
+) -> Result<(Producer<ProducerMap>, Consumer<ConsumerMap>), Errno> {
+    let geometry = Geometry::new(ring_bytes, event_max).map_err(|_| Errno(EINVAL))?;
+    let (producer, files) = shm::create(geometry).map_err(errno)?;
+    Ok((producer, files.map().map_err(errno)?))
 }
 
 fn errno(error: io::Error) -> Errno {

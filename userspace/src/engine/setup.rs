@@ -10,7 +10,7 @@ use aio2_abi::setup::{
     Features, Flags, Hints, MAX_CONCURRENCY, MAX_REQUESTS, RING_BYTES_MAX, RING_BYTES_MIN, Setup,
 };
 use aio2_abi::{VERSION, event, iocb};
-use libc::{EINVAL, EOPNOTSUPP};
+use libc::{EBADF, EINVAL};
 
 const DEFAULT_RING_BYTES: u32 = 65536;
 const DEFAULT_REQUESTS: u32 = 4096;
@@ -21,7 +21,7 @@ const WORKERS_MIN: u32 = 4;
 /// What a context made with `wanted` would be. Its eventfd is not looked at.
 ///
 /// # Errors
-/// EINVAL or EOPNOTSUPP, in the order of the SPEC.
+/// EINVAL or EBADF, in the order of the SPEC.
 pub(super) fn resolve(wanted: &Setup) -> Result<Setup, Errno> {
     let flags = Flags::from_bits(wanted.flags).ok_or(Errno(EINVAL))?;
     let bad = wanted.version == 0
@@ -35,16 +35,15 @@ pub(super) fn resolve(wanted: &Setup) -> Result<Setup, Errno> {
         return Err(Errno(EINVAL));
     }
     if flags.contains(Flags::GROW) {
-        return Err(Errno(EOPNOTSUPP));
+        // No descriptor is a context of the engine; there is `Backend::grow`.
+        return Err(Errno(EBADF));
     }
     let or = |value, default| if value == 0 { default } else { value };
     Ok(Setup {
         version: wanted.version.min(VERSION),
         flags: wanted.flags,
         hints: Hints::from_bits_truncate(wanted.hints).bits(),
-        ring_bytes: or(wanted.ring_bytes, DEFAULT_RING_BYTES)
-            .max(RING_BYTES_MIN)
-            .next_power_of_two(),
+        ring_bytes: ring_bytes(wanted.ring_bytes)?,
         max_requests: or(wanted.max_requests, DEFAULT_REQUESTS),
         concurrency: or(wanted.concurrency, default_concurrency()),
         eventfd: wanted.eventfd,
@@ -65,6 +64,20 @@ pub(super) fn resolve(wanted: &Setup) -> Result<Setup, Errno> {
     })
 }
 
+/// The size of a ring for which `wanted` bytes were asked.
+///
+/// # Errors
+/// EINVAL if it would be too large.
+///
+/// SPEC: R-SETUP-6
+pub(super) fn ring_bytes(wanted: u32) -> Result<u32, Errno> {
+    match wanted {
+        0 => Ok(DEFAULT_RING_BYTES),
+        1..=RING_BYTES_MAX => Ok(wanted.max(RING_BYTES_MIN).next_power_of_two()),
+        _ => Err(Errno(EINVAL)),
+    }
+}
+
 /// SPEC: R-SETUP-12
 fn features() -> Features {
     Features::IN_PROCESS
@@ -73,6 +86,7 @@ fn features() -> Features {
         | Features::WAIT_ID
         | Features::INTERRUPT
         | Features::MULTISHOT
+        | Features::GROW
         | Features::FULL
         | Features::GATHER
 }
@@ -114,7 +128,7 @@ mod tests {
         assert_eq!(with(|s| s.concurrency = MAX_CONCURRENCY + 1), einval);
         assert_eq!(with(|s| s.eventfd = 3), einval);
         assert_eq!(with(|s| s.fd = 3), einval);
-        assert_eq!(with(|s| s.flags = Flags::GROW.bits()), Err(Errno(EOPNOTSUPP)));
+        assert_eq!(with(|s| s.flags = Flags::GROW.bits()), Err(Errno(EBADF)));
     }
 
     #[test]

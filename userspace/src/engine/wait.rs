@@ -12,7 +12,8 @@ use super::slots::Known;
 use super::waiters::Wants;
 use crate::backend::Wait;
 use crate::error::Errno;
-use crate::ring::ReapError;
+use crate::ring::{Consumer, ReapError};
+use crate::shm::ConsumerMap;
 use aio2_abi::event;
 use libc::{EAGAIN, EINTR, EINVAL, EIO, ENOBUFS, ENOENT, ETIME};
 use std::sync::Arc;
@@ -54,13 +55,16 @@ pub(super) fn wait(
     buffer: Option<&mut [u8]>,
 ) -> Result<Copied, Errno> {
     // SPEC: R-GET-5
-    shared.lock().sink.flush();
-    match (wait.id, buffer) {
+    let mut context = shared.lock();
+    context.sink.flush();
+    let consumer = buffer.is_some().then(|| context.consumer());
+    drop(context);
+    match (wait.id, buffer.zip(consumer)) {
         (Some(_), Some(_)) => Err(Errno(EINVAL)),
         (Some(id), None) => {
             wait_for_end(shared, id, clock.deadline, wait.sigmask).map(|()| Copied::default())
         }
-        (None, Some(buffer)) => copy_events(shared, wait, clock, buffer),
+        (None, Some((buffer, consumer))) => copy_events(shared, consumer, wait, clock, buffer),
         (None, None) => wait_for_events(shared, wait, clock).map(|()| Copied::default()),
     }
 }
@@ -113,13 +117,14 @@ fn wait_for_events(shared: &Shared, wait: &Wait<'_>, clock: Clock) -> Result<(),
 /// SPEC: R-GET-3, R-GET-6, R-GET-7, R-GET-8
 fn copy_events(
     shared: &Shared,
+    mut consumer: Consumer<ConsumerMap>,
     wait: &Wait<'_>,
     clock: Clock,
     buffer: &mut [u8],
 ) -> Result<Copied, Errno> {
     let mut copied = Copied::default();
     loop {
-        let full = copy_available(shared, buffer, &mut copied);
+        let full = copy_available(shared, &mut consumer, buffer, &mut copied);
         let needed = clock.needed(wait.min_events);
         if copied.events >= needed {
             return Ok(copied);
@@ -140,29 +145,42 @@ fn copy_events(
 }
 
 /// Copies what is available; an error if the next event cannot be copied.
-fn copy_available(shared: &Shared, buffer: &mut [u8], copied: &mut Copied) -> Result<(), Errno> {
+fn copy_available(
+    shared: &Shared,
+    consumer: &mut Consumer<ConsumerMap>,
+    buffer: &mut [u8],
+    copied: &mut Copied,
+) -> Result<(), Errno> {
     loop {
-        reap(shared, buffer, copied)?;
+        reap(consumer, buffer, copied)?;
+        if consumer.advance() {
+            continue;
+        }
         let mut context = shared.lock();
         let waiting = context.sink.overflow_events();
         context.sink.flush();
-        if context.sink.overflow_events() == waiting {
+        let unmoved = context.sink.overflow_events() == waiting;
+        drop(context);
+        // A growing ring takes what was on the list.
+        if unmoved && !consumer.advance() {
             return Ok(());
         }
     }
 }
 
 /// Copies what the ring holds behind what was copied.
-fn reap(shared: &Shared, buffer: &mut [u8], copied: &mut Copied) -> Result<(), Errno> {
+fn reap(
+    consumer: &Consumer<ConsumerMap>,
+    buffer: &mut [u8],
+    copied: &mut Copied,
+) -> Result<(), Errno> {
     loop {
         let rest = &mut buffer[copied.bytes..];
         let whole = rest.len() & !7;
         let rest = &mut rest[..whole];
         let reaped = match <[u64]>::mut_from_bytes(rest) {
-            Ok(words) => {
-                shared.consumer.reap(words, usize::MAX).map(|e| (e.words().len(), e.len()))
-            }
-            Err(_) => reap_misaligned(shared, rest),
+            Ok(words) => consumer.reap(words, usize::MAX).map(|e| (e.words().len(), e.len())),
+            Err(_) => reap_misaligned(consumer, rest),
         };
         match reaped {
             Ok((_, 0)) => return Ok(()),
@@ -177,10 +195,13 @@ fn reap(shared: &Shared, buffer: &mut [u8], copied: &mut Copied) -> Result<(), E
 }
 
 /// Copies one event to a buffer that is not aligned.
-fn reap_misaligned(shared: &Shared, buffer: &mut [u8]) -> Result<(usize, usize), ReapError> {
+fn reap_misaligned(
+    consumer: &Consumer<ConsumerMap>,
+    buffer: &mut [u8],
+) -> Result<(usize, usize), ReapError> {
     let mut words = [0; event::LEN_MAX / 8];
     let room = words.len().min(buffer.len() / 8);
-    let events = shared.consumer.reap(&mut words[..room], 1)?;
+    let events = consumer.reap(&mut words[..room], 1)?;
     let bytes = events.words().as_bytes();
     buffer[..bytes.len()].copy_from_slice(bytes);
     Ok((bytes.len() / 8, events.len()))

@@ -238,7 +238,8 @@ impl<B: Buffer> Driver<B> {
     }
 
     /// Sleeps until events come, or someone wakes the future.
-    fn sleep(&self) {
+    fn sleep(&mut self) {
+        self.consumer.advance();
         if !self.consumer.notify_on() {
             self.sleeper.sleep(self.readable.as_fd());
         }

@@ -30,6 +30,7 @@ impl<B: Buffer> Driver<B> {
             if self.round()? {
                 tokio::task::yield_now().await;
             }
+            self.consumer.advance();
             if !self.consumer.notify_on() {
                 let mut ready = readable.readable().await.map_err(refused)?;
                 drain(readable.get_ref().as_fd());

@@ -102,6 +102,11 @@ impl Backend for Kernel {
         unsafe { sys::io_exec2(iocb, event) }
     }
 
+    /// EOPNOTSUPP: no version of the series has it yet.
+    fn grow(&self, _ring_bytes: u32) -> Result<u32, Errno> {
+        Err(Errno(libc::EOPNOTSUPP))
+    }
+
     fn consumer(&self) -> Consumer<ConsumerMap> {
         self.consumer.clone()
     }

@@ -5,9 +5,8 @@ use super::boot::{Machine, tail};
 use super::compare::Comparison;
 use super::config::Config;
 use super::guest::{self, Program};
-use super::packages::{self, Unavailable};
 use super::report::Report;
-use super::{Workshop, log, selftest};
+use super::{Workshop, log, packages, selftest};
 use aio2_guest::FILES;
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
@@ -18,15 +17,12 @@ pub struct Args {
     /// Configurations of the kernel, built if need be
     #[arg(default_value = "minimal")]
     configs: Vec<Config>,
-    /// Seconds after which the machine is ended [default: by the configuration]
-    #[arg(long)]
-    timeout: Option<u64>,
+    /// Seconds after which the machine is ended
+    #[arg(long, default_value_t = 900)]
+    timeout: u64,
     /// Write this line to the kernel's log: the test must fail if it tells of trouble
     #[arg(long, value_name = "LINE")]
     plant: Option<String>,
-    /// Print SKIP with the reason, and succeed, if packages are missing and cannot be installed
-    #[arg(long)]
-    or_skip: bool,
     /// Print the console's log too
     #[arg(long)]
     verbose: bool,
@@ -68,17 +64,6 @@ const APPEND: &str = "null_blk.nr_devices=2 null_blk.memory_backed=1 null_blk.ir
 const BACKENDS: [&str; 2] = ["engine", "kernel"];
 
 pub fn run(shop: &Workshop, args: &Args) -> Result<()> {
-    match test_all(shop, args) {
-        Err(error) if args.or_skip && error.is::<Unavailable>() => {
-            println!("SKIP kernel: {error:#}");
-            Ok(())
-        }
-        result => result,
-    }
-}
-
-/// Tests all configurations.
-fn test_all(shop: &Workshop, args: &Args) -> Result<()> {
     packages::for_guest(&shop.sh)?;
     let mut failed = Vec::new();
     for &config in &args.configs {
@@ -106,7 +91,7 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
         commands.extend(BACKENDS.map(|backend| suite_command(backend, &args.suite)));
     }
     if args.has(Part::Checks) {
-        commands.push(checks_command());
+        commands.push(format!("/bin/{}", CHECKS.binary));
     }
     let mut selftests = Vec::new();
     if args.has(Part::Selftests) {
@@ -122,7 +107,7 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
         disk: Some(guest::disk(dir.path())?),
         append: APPEND.into(),
         counted: false,
-        timeout: args.timeout.map_or(config.patience(), Duration::from_secs),
+        timeout: Duration::from_secs(args.timeout),
     };
     let start = Instant::now();
     let output = machine.run(dir.path())?;
@@ -142,7 +127,7 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
         wrong.extend(compare(shop, args, config, &report)?);
     }
     if output.timed_out {
-        wrong.push(format!("not off after {} s (--timeout)", machine.timeout.as_secs()));
+        wrong.push(format!("not off after {} s (--timeout)", args.timeout));
     }
     if !report.done {
         wrong.push(format!("the console's end:\n{}", tail(&output.console, 40)));
@@ -154,8 +139,7 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
 fn compare(shop: &Workshop, args: &Args, config: Config, report: &Report) -> Result<Vec<String>> {
     let [engine, kernel] =
         BACKENDS.map(|backend| report.output_of(&suite_command(backend, &args.suite)));
-    let checks = report.output_of(&checks_command());
-    let comparison = Comparison::parse(engine, kernel, checks);
+    let comparison = Comparison::parse(engine, kernel);
     let spec = shop.spec()?;
     println!("{config}: the suite on the engine and on the kernel\n{}", comparison.table(&spec));
     let mut wrong = comparison.complaints(&spec);
@@ -165,10 +149,6 @@ fn compare(shop: &Workshop, args: &Args, config: Config, report: &Report) -> Res
         }
     }
     Ok(wrong)
-}
-
-fn checks_command() -> String {
-    format!("/bin/{}", CHECKS.binary)
 }
 
 /// The command that runs the suite on a backend, in a directory of its own.

@@ -2,12 +2,11 @@
 //!
 //! Without an option it runs the models, the fuzz bodies and the traceability
 //! test, and prints how much each has covered. The options plant bugs that must
-//! be found, run tests under sanitizers, and random requests by the million.
+//! be found, and run tests under sanitizers.
 
 mod numbers;
 mod planted;
 mod sanitize;
-mod storm;
 
 use anyhow::{Context, Result};
 use std::path::Path;
@@ -27,12 +26,6 @@ pub struct Args {
     /// Run the stress program with ThreadSanitizer
     #[arg(long)]
     tsan: bool,
-    /// Run random requests against the model, until so many events were seen
-    #[arg(long, value_name = "NUMBER")]
-    events: Option<u64>,
-    /// Repeat the choices of the run with this seed
-    #[arg(long, requires = "events", value_name = "NUMBER")]
-    seed: Option<u64>,
 }
 
 /// Runs what `args` names.
@@ -52,10 +45,7 @@ pub fn run(args: &Args) -> Result<()> {
         let (found, planted) = planted::run(root, args.only.as_deref())?;
         println!("planted bugs: {found} of {planted} found");
     }
-    if let Some(events) = args.events {
-        storm::run(root, events, args.seed)?;
-    }
-    if !(args.asan || args.tsan || args.planted || args.events.is_some()) {
+    if !(args.asan || args.tsan || args.planted) {
         numbers::run(root)?;
     }
     Ok(())
