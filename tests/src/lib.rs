@@ -12,6 +12,7 @@
 //! | `setup`, `malformed`, `submit`, `reap`, … | the tests, by noun |
 //! | [`model`] | what a context must do, without threads and bytes |
 //! | [`stress`] | long runs |
+//! | [`crash`] | a writer that is killed, and what it leaves behind |
 //! | [`fuzz`], [`corpus`] | the bodies of the fuzz targets, and how a plain test runs them |
 //! | [`spec`] | SPEC.md as data, for the traceability test |
 
@@ -19,6 +20,7 @@ pub mod backends;
 pub mod child;
 pub mod context;
 pub mod corpus;
+pub mod crash;
 pub mod env;
 pub mod file;
 pub mod fuzz;

@@ -6,9 +6,9 @@
 mod common;
 
 use aio2_conformance::backends::InProcess;
-use aio2_conformance::child;
 use aio2_conformance::stress;
 use aio2_conformance::suite::Test;
+use aio2_conformance::{child, crash};
 
 const SHORT: &[Test] = &[
     Test {
@@ -31,6 +31,11 @@ const SHORT: &[Test] = &[
         ids: &["R-LIFE-3"],
         run: stress::many_contexts_leave_nothing,
     },
+    Test {
+        name: "killed_writer_leaves_no_commit_record_without_its_data",
+        ids: &["R-AFTER-1"],
+        run: crash::killed_writer_leaves_no_commit_record_without_its_data,
+    },
 ];
 
 const LONG: &[Test] = &[
@@ -43,6 +48,11 @@ const LONG: &[Test] = &[
         name: "eight_threads_reap_for_a_minute_while_their_process_is_stopped",
         ids: &["R-OVF-7", "R-LIFE-8"],
         run: stress::reaping_process_is_stopped_for_a_minute,
+    },
+    Test {
+        name: "writer_is_killed_a_thousand_times_and_leaves_no_commit_record_without_its_data",
+        ids: &["R-AFTER-1"],
+        run: crash::writer_is_killed_a_thousand_times,
     },
 ];
 
