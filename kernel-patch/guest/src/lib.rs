@@ -9,13 +9,32 @@ use std::fmt;
 pub const REPORT: &str = "/dev/ttyS1";
 /// The list of commands to run, a line each, in the initrd.
 pub const COMMANDS: &str = "/commands";
-/// Where the guest's disk is mounted, if the machine has one.
+/// Where the guest's disk is mounted, if it is given one.
 pub const FILES: &str = "/disk";
+/// What is on that disk, in the initrd: chunks, back to back.
+pub const IMAGE: &str = "/image";
+/// Bytes of a chunk.
+pub const CHUNK: usize = 4096;
 /// A command of the first process itself: writes its arguments to the kernel's
 /// log, as if the kernel had said it.
 pub const PLANT: &str = "plant";
 /// What every line of the first process begins with.
 const MARK: &str = "aio2-guest: ";
+
+/// A chunk of the disk's image: where it goes, and its bytes.
+#[must_use]
+pub fn chunk(at: u64, bytes: &[u8; CHUNK]) -> Vec<u8> {
+    [&at.to_le_bytes()[..], bytes].concat()
+}
+
+/// The chunks of an image; what is no whole chunk at its end is left out.
+pub fn chunks(image: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let (records, _) = image.as_chunks::<{ 8 + CHUNK }>();
+    records.iter().map(|record| {
+        let (at, bytes) = record.split_at(8);
+        (at.iter().rev().fold(0, |at, byte| at << 8 | u64::from(*byte)), bytes)
+    })
+}
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +100,13 @@ impl Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_is_read_as_it_was_written() {
+        let image = [chunk(0, &[1; CHUNK]), chunk(0x1_2345_6000, &[2; CHUNK])].concat();
+        let read: Vec<_> = chunks(&image).map(|(at, bytes)| (at, bytes[7])).collect();
+        assert_eq!(read, [(0, 1), (0x1_2345_6000, 2)]);
+    }
 
     #[test]
     fn what_is_written_is_read() {

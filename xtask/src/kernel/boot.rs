@@ -32,8 +32,6 @@ pub struct Args {
 pub struct Machine {
     pub kernel: PathBuf,
     pub initrd: PathBuf,
-    /// A disk; what is written to it is thrown away.
-    pub disk: Option<PathBuf>,
     /// Appended to the command line.
     pub append: String,
     /// Count instructions: one processor, whose clock ticks once for each.
@@ -65,10 +63,6 @@ impl Machine {
             add(&["-accel", "tcg", "-smp", "2"]);
         }
         add(&["-m", "2G", "-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot"]);
-        if let Some(disk) = &self.disk {
-            let drive = format!("file={},format=raw,if=virtio,snapshot=on", disk.display());
-            add(&["-drive", &drive]);
-        }
         let mut line = String::from("console=ttyS0 loglevel=7 panic=-1 oops=panic printk.time=1");
         if self.counted {
             line += " nokaslr norandmaps randomize_kstack_offset=off";
@@ -134,7 +128,6 @@ pub fn run(shop: &Workshop, args: &Args) -> Result<()> {
     let machine = Machine {
         kernel: shop.kernel(args.config)?,
         initrd: args.initrd.clone(),
-        disk: None,
         append: args.append.clone(),
         counted: false,
         timeout: Duration::from_secs(args.timeout),
@@ -165,7 +158,6 @@ mod tests {
             let machine = Machine {
                 kernel: "k".into(),
                 initrd: "i".into(),
-                disk: None,
                 append: String::new(),
                 counted,
                 timeout: Duration::ZERO,

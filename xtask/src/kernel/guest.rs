@@ -1,15 +1,15 @@
-//! What the guest is given: static programs in an initrd, and a disk.
+//! What the guest is given: static programs and a file system, in an initrd.
 
 use super::Workshop;
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A target must be named, or the flags would go to build scripts too.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// Size of the disk; sparse on the host.
+/// Size of the file system; sparse on the host and in the guest.
 const DISK_BYTES: u64 = 256 << 20;
 
 /// A program for the guest: a package of the workspace, and a binary of it.
@@ -47,13 +47,14 @@ fn build(shop: &Workshop, programs: &[Program]) -> Result<Vec<PathBuf>> {
 }
 
 /// Makes an initrd in `dir` that runs `commands`, a line each, with `programs`
-/// and the static executables `more` in `/bin`.
+/// and the static executables `more` in `/bin`, and has the chunks of a `disk`.
 pub fn initrd(
     shop: &Workshop,
     dir: &Path,
     programs: &[Program],
     more: &[PathBuf],
     commands: &[String],
+    disk: &[u8],
 ) -> Result<PathBuf> {
     let all: Vec<Program> = [&[INIT], programs].concat();
     let root = dir.join("root");
@@ -71,6 +72,7 @@ pub fn initrd(
             .with_context(|| file.display().to_string())?;
     }
     fs::write(root.join(&aio2_guest::COMMANDS[1..]), commands.join("\n") + "\n")?;
+    fs::write(root.join(&aio2_guest::IMAGE[1..]), disk)?;
     let initrd = dir.join("initrd.gz");
     pack(&root, &initrd)?;
     Ok(initrd)
@@ -93,14 +95,24 @@ fn pack(root: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a disk image in `dir` with an empty ext4 in it.
-pub fn disk(dir: &Path) -> Result<PathBuf> {
-    let disk = dir.join("disk.img");
-    fs::File::create(&disk)?.set_len(DISK_BYTES)?;
+/// An empty ext4 for the guest's disk, made in `dir`: its chunks that are not
+/// zero, as [`aio2_guest::chunk`] has them.
+pub fn file_system(dir: &Path) -> Result<Vec<u8>> {
+    let image = dir.join("disk.img");
+    fs::File::create(&image)?.set_len(DISK_BYTES)?;
     let mke2fs = if Path::new("/sbin/mke2fs").exists() { "/sbin/mke2fs" } else { "mke2fs" };
-    let made = Command::new(mke2fs).args(["-q", "-F", "-t", "ext4"]).arg(&disk).output()?;
+    let made = Command::new(mke2fs).args(["-q", "-F", "-t", "ext4"]).arg(&image).output()?;
     if !made.status.success() {
-        bail!("mke2fs {}: {}", disk.display(), String::from_utf8_lossy(&made.stderr));
+        bail!("mke2fs {}: {}", image.display(), String::from_utf8_lossy(&made.stderr));
     }
-    Ok(disk)
+    let mut file = fs::File::open(&image)?;
+    let mut chunk = [0; aio2_guest::CHUNK];
+    let mut chunks = Vec::new();
+    for at in (0..DISK_BYTES).step_by(chunk.len()) {
+        file.read_exact(&mut chunk)?;
+        if chunk.iter().any(|b| *b != 0) {
+            chunks.extend(aio2_guest::chunk(at, &chunk));
+        }
+    }
+    Ok(chunks)
 }

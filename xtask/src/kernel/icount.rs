@@ -57,8 +57,14 @@ pub fn run(json: bool, config: Config) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let machine = Machine {
         kernel,
-        initrd: guest::initrd(&shop, dir.path(), &[COST], &[], &[format!("/bin/{}", COST.binary)])?,
-        disk: None,
+        initrd: guest::initrd(
+            &shop,
+            dir.path(),
+            &[COST],
+            &[],
+            &[format!("/bin/{}", COST.binary)],
+            &[],
+        )?,
         append: APPEND.into(),
         counted: true,
         timeout: Duration::from_secs(600),

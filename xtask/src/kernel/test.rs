@@ -58,7 +58,7 @@ const CHECKS: Program = Program { package: "aio2-guest", binary: "checks" };
 /// Completions of the null block devices come from a timer's interrupt, late
 /// enough to be waited for; one has the file system, both remember.
 const APPEND: &str = "null_blk.nr_devices=2 null_blk.memory_backed=1 null_blk.irqmode=2 \
-                      null_blk.completion_nsec=5000000";
+                      null_blk.completion_nsec=10000000";
 
 /// The engine runs in the guest too, so that a difference is the kernel's.
 const BACKENDS: [&str; 2] = ["engine", "kernel"];
@@ -101,10 +101,10 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
     // What they ask of the page cache needs a file system that can say no.
     commands.extend(names.map(|name| format!("TMPDIR={FILES} /bin/{name}")));
     commands.extend(args.plant.as_ref().map(|line| format!("{} {line}", aio2_guest::PLANT)));
+    let disk = guest::file_system(dir.path())?;
     let machine = Machine {
         kernel,
-        initrd: guest::initrd(shop, dir.path(), &[SUITE, CHECKS], &selftests, &commands)?,
-        disk: Some(guest::disk(dir.path())?),
+        initrd: guest::initrd(shop, dir.path(), &[SUITE, CHECKS], &selftests, &commands, &disk)?,
         append: APPEND.into(),
         counted: false,
         timeout: Duration::from_secs(args.timeout),

@@ -4,11 +4,11 @@
 //! of its own, and looks afterwards for what a command has left behind. It
 //! judges nothing: everything goes to the report, which the host reads.
 
-use aio2_guest::{COMMANDS, End, FILES, Mark, PLANT, REPORT};
+use aio2_guest::{COMMANDS, End, FILES, IMAGE, Mark, PLANT, REPORT, chunks};
 use anyhow::{Context, Result};
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -27,11 +27,8 @@ const MOUNTS: &[(&str, &str, &str)] = &[
     ("debugfs", "/sys/kernel/debug", ""),
     ("mqueue", "/dev/mqueue", ""),
 ];
-/// The disk that the host gives, with a file system on it.
-const DISK: &str = "/dev/vda";
-/// A disk in memory that takes its time, if there is one: qemu's is so fast at
-/// times that a read is complete before anyone could wait for it.
-const SLOW_DISK: &str = "/dev/nullb0";
+/// A disk in memory that takes its time, so that a read has to be waited for.
+const DISK: &str = "/dev/nullb0";
 /// The leak detector's file.
 const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
 
@@ -56,36 +53,25 @@ fn main() {
     unsafe { libc::reboot(libc::RB_POWER_OFF) };
 }
 
-/// The disk to use: the slow one, with what the host's has on it, if it is there.
-fn slow_disk() -> Result<&'static str> {
-    if !Path::new(SLOW_DISK).exists() {
-        return Ok(DISK);
+/// Writes the image to the disk, and mounts it, if there is one.
+fn mount_disk() -> Result<()> {
+    let image = fs::read(IMAGE).context(IMAGE)?;
+    if image.is_empty() {
+        return Ok(());
     }
-    let mut from = File::open(DISK)?;
-    let to = File::options().write(true).open(SLOW_DISK)?;
-    let mut chunk = vec![0; 64 << 10];
-    let mut at = 0;
-    loop {
-        let bytes = from.read(&mut chunk)?;
-        if bytes == 0 {
-            to.sync_all()?;
-            return Ok(SLOW_DISK);
-        }
-        // What was never written is zero there too.
-        if chunk[..bytes].iter().any(|b| *b != 0) {
-            to.write_all_at(&chunk[..bytes], at)?;
-        }
-        at += bytes as u64;
+    let disk = File::options().write(true).open(DISK)?;
+    for (at, bytes) in chunks(&image) {
+        disk.write_all_at(bytes, at)?;
     }
+    disk.sync_all()?;
+    fs::remove_file(IMAGE)?;
+    mount(DISK, "ext4", FILES, "")
 }
 
 /// Runs all commands.
 fn session(report: &mut File) -> Result<()> {
     loopback_up().context("network interface lo")?;
-    if Path::new(DISK).exists() {
-        let disk = slow_disk().with_context(|| format!("copy of {DISK} on {SLOW_DISK}"))?;
-        mount(disk, "ext4", FILES, "").with_context(|| format!("mount {disk} on {FILES}"))?;
-    }
+    mount_disk().with_context(|| format!("{DISK} on {FILES}"))?;
     let commands = fs::read_to_string(COMMANDS).context(COMMANDS)?;
     for line in commands.lines().filter(|l| !l.trim().is_empty()) {
         say(report, &Mark::Begin(line.into()));
