@@ -11,6 +11,7 @@
 //! | [`context`], [`request`], [`file`], [`signal`], [`child`], [`random`] | what tests need |
 //! | `setup`, `malformed`, `submit`, `reap`, … | the tests, by noun |
 //! | [`model`] | what a context must do, without threads and bytes |
+//! | [`storm`] | random requests by several threads, and what may come of each |
 //! | [`stress`] | long runs |
 //! | [`crash`] | a writer that is killed, and what it leaves behind |
 //! | [`fuzz`], [`corpus`] | the bodies of the fuzz targets, and how a plain test runs them |
@@ -29,6 +30,7 @@ pub mod random;
 pub mod request;
 pub mod signal;
 pub mod spec;
+pub mod storm;
 pub mod stress;
 pub mod suite;
 mod watchdog;
@@ -44,7 +46,9 @@ mod order;
 mod reap;
 mod ring;
 mod security;
+mod set;
 mod setup;
 mod submit;
 mod syscalls;
 mod teardown;
+mod wakeups;

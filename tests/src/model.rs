@@ -222,6 +222,11 @@ pub fn decode(bytes: &[u8]) -> (u8, Vec<Op>) {
     (max_requests, ops)
 }
 
+/// Byte `n` of [`file`].
+pub(crate) fn file_byte(n: u64) -> u8 {
+    ((n * n) >> 3) as u8
+}
+
 /// The file that [`Op::Read`] reads.
 ///
 /// # Panics
@@ -233,7 +238,7 @@ pub fn file() -> File {
     assert!(fd >= 0);
     // SAFETY: the descriptor is new, and no one else's.
     let mut file: File = unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) };
-    let contents: Vec<u8> = (0..FILE_BYTES).map(|n| ((n * n) >> 3) as u8).collect();
+    let contents: Vec<u8> = (0..FILE_BYTES).map(file_byte).collect();
     std::io::Write::write_all(&mut file, &contents).expect("it is written");
     file
 }
@@ -413,7 +418,7 @@ impl Pair<'_> {
         let res = FILE_BYTES.saturating_sub(offset.into()).min(len.into()) as i64;
         let first = u64::from(offset);
         for (n, byte) in (first..first + res as u64).zip(&buffer) {
-            assert_eq!(*byte, ((n * n) >> 3) as u8, "byte {n} of the file");
+            assert_eq!(*byte, file_byte(n), "byte {n} of the file");
         }
         self.model.publish(Expected { user_data, res, len: 24 });
     }

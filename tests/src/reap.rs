@@ -34,7 +34,7 @@ fn monotonic() -> u64 {
 }
 
 /// Runs `wait` in a thread, and returns once that thread sleeps in it.
-fn sleeper<'s, T: Send + 's>(
+pub(crate) fn sleeper<'s, T: Send + 's>(
     scope: &'s std::thread::Scope<'s, '_>,
     wait: impl FnOnce() -> T + Send + 's,
 ) -> (std::thread::ScopedJoinHandle<'s, T>, i32) {

@@ -35,6 +35,18 @@ impl Request {
         Request::new(op::NOP, &[]).user_data(user_data)
     }
 
+    /// POLL of a descriptor, for `events` of poll(2).
+    #[must_use]
+    pub fn poll(fd: i32, events: i16) -> Self {
+        Request::new(op::POLL, &[fd as u64, events as u64])
+    }
+
+    /// The operation GROUP, which closes the group of `key`.
+    #[must_use]
+    pub fn close_group(key: u64) -> Self {
+        Request::new(op::GROUP, &[key])
+    }
+
     /// read(2) into `buffer`.
     #[must_use]
     pub fn read(fd: i32, buffer: &mut [u8]) -> Self {
@@ -81,6 +93,26 @@ impl Request {
     pub fn attr(mut self, id: u16, flags: attr::Flags, payload: &[u8]) -> Self {
         self.attrs.push((id, flags, payload.to_vec()));
         self
+    }
+
+    /// As a member of the group of `key`.
+    #[must_use]
+    pub fn in_group(self, key: u64) -> Self {
+        self.attr(attr::GROUP, attr::Flags::empty(), attr::Group { key }.as_bytes())
+    }
+
+    /// After `target`, which is of this kind ([`attr::AFTER_STREAM`] and others).
+    #[must_use]
+    pub fn after(self, kind: u32, target: u64) -> Self {
+        let after = attr::After { target, kind, resv: 0 };
+        self.attr(attr::AFTER, attr::Flags::empty(), after.as_bytes())
+    }
+
+    /// With a deadline, in ns from its acceptance.
+    #[must_use]
+    pub fn deadline(self, timeout_ns: u64) -> Self {
+        let deadline = attr::Deadline { timeout_ns };
+        self.attr(attr::DEADLINE, attr::Flags::empty(), deadline.as_bytes())
     }
 
     /// With an attribute that has no payload and is returned.

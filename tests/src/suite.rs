@@ -5,8 +5,8 @@
 use crate::env::{Env, Factory, Outcome, Skip};
 use crate::watchdog::Watchdog;
 use crate::{
-    attributes, cancel, exec, grow, limits, malformed, notify, order, reap, ring, security, setup,
-    submit, syscalls, teardown,
+    attributes, cancel, exec, grow, limits, malformed, notify, order, reap, ring, security, set,
+    setup, submit, syscalls, teardown, wakeups,
 };
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -114,6 +114,24 @@ tests! {
             "R-GET-4" "R-RING-4" "R-RING-7" "R-RING-9" "R-RING-10" "R-RING-11" "R-RING-12"
             "R-RING-15" "R-OVF-7";
         reaping_goes_on_while_requests_are_submitted_by_others: "R-EVENT-1";
+    }
+    wakeups {
+        one_waiter_wakes_for_one_event_whatever_their_number: "R-GET-13";
+        wait_for_many_wakes_once_for_all_of_them: "R-GET-13";
+        waiters_of_different_numbers_and_times_wake_for_their_own: "R-GET-13" "R-GET-12";
+    }
+    set {
+        higher_priority_is_delivered_first: "R-SET-1" "R-SET-3";
+        member_is_passed_over_as_often_as_ageing_says: "R-SET-2";
+        wait_for_a_set_needs_min_events_of_all_together: "R-SET-4";
+        set_whose_time_is_over_gives_what_there_is: "R-SET-4" "R-SET-5";
+        signal_ends_the_wait_for_a_set: "R-SET-4" "R-SET-5";
+        waiters_of_a_set_with_different_numbers_are_all_served: "R-SET-4" "R-SET-5";
+        set_wakes_two_threads_for_an_event_at_most: "R-SET-5";
+        members_come_and_go_while_threads_wait: "R-SET-6";
+        set_delivers_each_event_once_whatever_comes_and_goes: "R-SET-3" "R-SET-6" "R-SET-5";
+        no_more_threads_are_out_than_the_concurrency_value: "R-SET-7" "R-SET-8";
+        blocked_thread_is_replaced: "R-SET-7" "R-SET-8";
     }
     cancel {
         request_that_has_not_started_is_cancelled_by_id: "R-CANCEL-2" "R-CANCEL-1";

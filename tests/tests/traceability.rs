@@ -105,6 +105,21 @@ fn suite_tests() -> Tests {
     found
 }
 
+/// What is run beside the suite where a kernel is booted, by requirement.
+fn guest_checks(texts: &BTreeMap<PathBuf, String>) -> Tests {
+    let path = Path::new("kernel-patch/guest/src/bin/checks/main.rs");
+    let mut found = Tests::new();
+    // Lines of the table: `name: "ID" "ID";`.
+    for line in texts[path].lines().filter(|line| line.ends_with(';')) {
+        let name = line.split(':').next().unwrap_or(line).trim();
+        for id in ids_in(line) {
+            let name = format!("{} {name}", path.display());
+            found.entry(id.to_owned()).or_default().push(name);
+        }
+    }
+    found
+}
+
 /// The tests outside of the suite, by requirement.
 fn other_tests(texts: &BTreeMap<PathBuf, String>) -> Tests {
     let mut found = Tests::new();
@@ -125,13 +140,20 @@ fn other_tests(texts: &BTreeMap<PathBuf, String>) -> Tests {
 fn every_requirement_is_defined_once_and_every_yes_has_a_test() {
     let spec = spec();
     let texts = texts();
-    let kernel = suite_tests();
+    let mut kernel = suite_tests();
     // Tests outside of the suite run on the engine and the library only.
     let mut engine = kernel.clone();
+    for (id, tests) in guest_checks(&texts) {
+        kernel.entry(id).or_default().extend(tests);
+    }
     for (id, tests) in other_tests(&texts) {
         engine.entry(id).or_default().extend(tests);
     }
-    print_table(&spec, &engine);
+    let mut all = engine.clone();
+    for (id, tests) in guest_checks(&texts) {
+        all.entry(id).or_default().extend(tests);
+    }
+    print_table(&spec, &all);
     let mut cited = cited(&texts);
     for test in TESTS {
         for id in test.ids {

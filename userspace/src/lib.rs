@@ -30,6 +30,7 @@
 //! | the same as futures | [`Driver`], [`Handle`] |
 //! | write iocbs oneself (unsafe) | [`Iocbs`], [`Context::submit_raw`] |
 //! | reap events, also in many threads | [`Reaper`], [`Event`] |
+//! | wait for several contexts, some before others | [`Set`] |
 //! | know what a syscall may be | [`syscall`] |
 //! | ask the running kernel | [`kernel`] |
 //! | use the ring for something else | [`ring`], [`shm`] |
@@ -68,6 +69,7 @@ mod queue;
 #[allow(unsafe_code)]
 pub mod reap;
 pub mod ring;
+pub mod set;
 #[cfg(not(loom))]
 #[allow(unsafe_code)]
 pub mod shm;
@@ -86,6 +88,8 @@ pub use future::{Driver, Handle, Run};
 #[cfg(not(loom))]
 pub use queue::{Cancelled, Completion, Completions, Key, Queue};
 #[cfg(not(loom))]
-pub use reap::{Attribute, Event, Reaper};
+pub use reap::{Attribute, Event, OwnedEvent, Reaper};
+#[cfg(not(loom))]
+pub use set::Set;
 #[cfg(not(loom))]
 pub use submit::{After, Buffer, CacheHint, Dir, DirectBuf, Iocbs, Op, Priority, SharedFd, Signal};

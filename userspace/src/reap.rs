@@ -7,8 +7,10 @@
 //!
 //! SPEC: sections 5.5 (reaping), 5.6 (overflow), 7 (events), 8 (returns).
 
+mod owned;
 mod reaper;
 mod returns;
 
+pub use owned::OwnedEvent;
 pub use reaper::{Batch, Reaper};
 pub use returns::{Attribute, CacheBytes, Checksum, Event, Path, Place, Timing};

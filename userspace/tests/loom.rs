@@ -16,6 +16,8 @@ mod aba;
 mod claim;
 #[path = "loom/common.rs"]
 mod common;
+#[path = "loom/crew.rs"]
+mod crew;
 #[path = "loom/doorbell.rs"]
 mod doorbell;
 #[path = "loom/grow.rs"]

@@ -33,11 +33,15 @@ fn events_come_out_as_they_went_in_from_any_start() {
     for start in STARTS {
         let (mut producer, consumer) = split(Heap::new(geometry(64, start)));
         let mut buffer = [0; 8];
+        let mut position = start;
         for id in 0..100 {
             let sent = event(1 + id as usize % 8, id);
             assert!(producer.push(&sent));
             let mut events = consumer.reap(&mut buffer, 1).unwrap();
+            assert_eq!(events.position(), position);
             assert_eq!(events.next(), Some(&sent[..]), "start {start:#x}, event {id}");
+            position = position.wrapping_add(sent.len() as u64 * 8);
+            assert_eq!(events.position(), position);
             assert_eq!(events.next(), None);
         }
         assert_eq!(consumer.pending(), Pending::Nothing);

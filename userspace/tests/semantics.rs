@@ -12,8 +12,6 @@ mod deadline;
 mod group;
 #[path = "semantics/poll.rs"]
 mod poll;
-#[path = "semantics/random.rs"]
-mod random;
 #[path = "semantics/request.rs"]
 mod request;
 #[path = "semantics/signal.rs"]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// The time now, in nanoseconds.
 #[inline]
-pub(super) fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a timespec that can be written. CLOCK_MONOTONIC cannot
     // fail with a valid pointer.
@@ -19,7 +19,7 @@ pub(super) fn now() -> u64 {
 }
 
 /// When `timeout` is over, counted from now; none for ever.
-pub(super) fn deadline(timeout: Timeout) -> Option<u64> {
+pub(crate) fn deadline(timeout: Timeout) -> Option<u64> {
     match timeout {
         Timeout::Forever => None,
         Timeout::After(span) => Some(after(span)),
@@ -28,12 +28,12 @@ pub(super) fn deadline(timeout: Timeout) -> Option<u64> {
 }
 
 /// The time `span` from now, in nanoseconds.
-pub(super) fn after(span: Duration) -> u64 {
+pub(crate) fn after(span: Duration) -> u64 {
     now().saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// A time or span in nanoseconds as a timespec.
-pub(super) fn timespec(ns: u64) -> libc::timespec {
+pub(crate) fn timespec(ns: u64) -> libc::timespec {
     libc::timespec {
         tv_sec: (ns / 1_000_000_000) as libc::time_t,
         tv_nsec: (ns % 1_000_000_000) as libc::c_long,

@@ -30,7 +30,7 @@
 mod attributes;
 mod call;
 mod cancel;
-mod clock;
+pub(crate) mod clock;
 mod context;
 mod ending;
 mod errands;
@@ -41,7 +41,7 @@ mod interrupt;
 mod notify;
 mod order;
 mod outcome;
-mod park;
+pub(crate) mod park;
 mod poll;
 mod request;
 mod run;

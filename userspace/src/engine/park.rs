@@ -19,7 +19,7 @@ const TOLD: u32 = 1;
 
 /// Why a thread goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// It was told to.
     Told,
     /// Its time is over.
@@ -30,7 +30,7 @@ pub(super) enum Ended {
 
 /// Where one thread parks, once.
 #[derive(Debug)]
-pub(super) struct Parker {
+pub(crate) struct Parker {
     word: AtomicU32,
     /// To park with another signal mask: only ppoll(2) sets it atomically.
     eventfd: Option<Notifier>,
@@ -39,13 +39,20 @@ pub(super) struct Parker {
 impl Parker {
     /// # Errors
     /// With a signal mask, those of eventfd(2).
-    pub(super) fn new(with_mask: bool) -> Result<Self, Errno> {
+    pub(crate) fn new(with_mask: bool) -> Result<Self, Errno> {
         let eventfd = if with_mask { Some(Notifier::own()?) } else { None };
         Ok(Parker { word: AtomicU32::new(PARKED), eventfd })
     }
 
+    /// Forgets what was told, by the thread that parks, without a signal mask.
+    /// What is told meanwhile must have been looked at by it before it parks.
+    pub(crate) fn rearm(&self) {
+        // Relaxed: as in `unpark`.
+        self.word.store(PARKED, Ordering::Relaxed);
+    }
+
     /// Makes the parked thread go on, or the one that is going to park.
-    pub(super) fn unpark(&self) {
+    pub(crate) fn unpark(&self) {
         // Relaxed: what is told stands under the context's lock, which the
         // thread takes next; the futex itself orders the word with its sleep.
         self.word.store(TOLD, Ordering::Relaxed);
@@ -67,7 +74,7 @@ impl Parker {
 
     /// Sleeps until told, or until `deadline`, in ns of CLOCK_MONOTONIC, or a
     /// signal that `mask` lets through is caught.
-    pub(super) fn park(&self, deadline: Option<u64>, mask: Option<&libc::sigset_t>) -> Ended {
+    pub(crate) fn park(&self, deadline: Option<u64>, mask: Option<&libc::sigset_t>) -> Ended {
         loop {
             // Relaxed: as in `unpark`.
             if self.word.load(Ordering::Relaxed) == TOLD {

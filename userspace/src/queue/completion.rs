@@ -1,12 +1,10 @@
 //! What comes back for a request.
 
 use crate::error::Errno;
-use crate::reap::{Attribute, CacheBytes, Checksum, Event, Path, Timing};
+use crate::reap::{Attribute, CacheBytes, Checksum, Event, OwnedEvent, Path, Timing};
 use crate::submit::{Buffer, Op};
-use aio2_abi::event::{HEADER_BYTES, Header};
 use std::fmt;
 use std::os::fd::{FromRawFd, OwnedFd};
-use zerocopy::IntoBytes;
 
 /// A request that has ended: what was given, and what came of it.
 pub struct Completion<B, T> {
@@ -18,7 +16,7 @@ pub struct Completion<B, T> {
     pub result: Result<u64, Errno>,
     /// The descriptor that it opened; closed with the completion unless taken.
     pub opened: Option<OwnedFd>,
-    event: EventCopy,
+    event: OwnedEvent,
 }
 
 impl<B: Buffer, T> Completion<B, T> {
@@ -35,13 +33,13 @@ impl<B: Buffer, T> Completion<B, T> {
             }),
             _ => None,
         };
-        Completion { token, op, result, opened, event: EventCopy::of(&event) }
+        Completion { token, op, result, opened, event: OwnedEvent::of(&event) }
     }
 
     /// A request that was never accepted.
     #[cold]
     pub(super) fn refused(op: Op<B>, token: T, errno: Errno) -> Self {
-        let event = EventCopy::failed(errno);
+        let event = OwnedEvent::failed(errno);
         Completion { token, op, result: Err(errno), opened: None, event }
     }
 }
@@ -50,7 +48,7 @@ impl<B, T> Completion<B, T> {
     /// Its event.
     #[must_use]
     pub fn event(&self) -> Event<'_> {
-        self.event.event()
+        self.event.as_event()
     }
 
     /// When it was submitted, started and completed.
@@ -80,7 +78,7 @@ impl<B, T> Completion<B, T> {
     /// What came back about attribute `id`: its payload, as bytes.
     #[must_use]
     pub fn attribute(&self, id: u16) -> Attribute<&[u8]> {
-        self.event.event().attribute(id)
+        self.event.as_event().attribute(id)
     }
 
     /// The same completion with another token.
@@ -104,53 +102,5 @@ impl<B, T: fmt::Debug> fmt::Debug for Completion<B, T> {
             .field("op", &self.op)
             .field("result", &self.result)
             .finish_non_exhaustive()
-    }
-}
-
-/// Words of an event with returns of all four attributes that have a payload.
-const SHORT: usize = (HEADER_BYTES + 32 + 3 * 24) / 8;
-
-/// An event that outlives the buffer of its reaper. Only one that asked for
-/// attributes that are not of version 1 needs an allocation.
-enum EventCopy {
-    Short([u64; SHORT]),
-    Long(Box<[u64]>),
-}
-
-impl EventCopy {
-    #[inline]
-    fn of(event: &Event<'_>) -> Self {
-        let bytes = event.bytes();
-        let mut short = [0; SHORT];
-        match short.as_mut_bytes().get_mut(..bytes.len()) {
-            Some(room) => {
-                room.copy_from_slice(bytes);
-                EventCopy::Short(short)
-            }
-            None => {
-                let mut long = vec![0; bytes.len().div_ceil(8)].into_boxed_slice();
-                long.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
-                EventCopy::Long(long)
-            }
-        }
-    }
-
-    /// The event that a request would have had if it had been accepted.
-    fn failed(errno: Errno) -> Self {
-        let res = -i64::from(errno.0);
-        let header = Header { len: HEADER_BYTES as u32, flags: 0, user_data: 0, res };
-        let mut short = [0; SHORT];
-        short.as_mut_bytes()[..HEADER_BYTES].copy_from_slice(header.as_bytes());
-        EventCopy::Short(short)
-    }
-
-    fn event(&self) -> Event<'_> {
-        let words = match self {
-            EventCopy::Short(words) => words.as_slice(),
-            EventCopy::Long(words) => words,
-        };
-        let (event, _) =
-            Event::parse(words.as_bytes()).expect("copied from an event that was parsed");
-        event
     }
 }

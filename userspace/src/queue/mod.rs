@@ -260,6 +260,13 @@ impl<B: Buffer, T> Queue<B, T> {
         Ok(Completions { queue: self })
     }
 
+    /// How many completions are there, counted up to `wanted`; `wanted` also
+    /// if the queue can hold no more.
+    pub(crate) fn gather(&mut self, wanted: usize) -> Result<usize, ReapError> {
+        let refused = self.refused.len();
+        Ok(refused + self.reaper.gather(wanted.saturating_sub(refused))?)
+    }
+
     /// An iterator over the completions that are there. What it does not take
     /// stays.
     ///

@@ -7,6 +7,7 @@ use crate::ring::{self, Consumer, Pending};
 use crate::shm::ConsumerMap;
 use aio2_abi::event::{self, LEN_MAX};
 use std::cell::Cell;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -99,6 +100,46 @@ impl Reaper {
         }
     }
 
+    /// How many events are claimed and not handed out, after claiming more
+    /// until there are `wanted` or the ring is empty; `wanted` if the buffer
+    /// can hold no more.
+    pub(crate) fn gather(&mut self, wanted: usize) -> Result<usize, ReapError> {
+        self.fill()?;
+        let mut flushed = false;
+        while self.left < wanted {
+            let left = self.left;
+            if self.claim_more()? {
+                return Ok(wanted);
+            }
+            if self.left == left && flushed {
+                break;
+            }
+            flushed = self.left == left;
+            if flushed {
+                if self.consumer.pending() != Pending::Overflow {
+                    break;
+                }
+                self.flush()?;
+            }
+        }
+        Ok(self.left)
+    }
+
+    /// Claims events behind those that were claimed; true if the buffer is
+    /// full.
+    fn claim_more(&mut self) -> Result<bool, ReapError> {
+        self.buffer.copy_within(self.next..self.end, 0);
+        (self.next, self.end) = (0, self.end - self.next);
+        match self.consumer.reap(&mut self.buffer[self.end..], usize::MAX) {
+            Ok(events) => {
+                (self.end, self.left) = (self.end + events.words().len(), self.left + events.len());
+                Ok(false)
+            }
+            Err(ring::ReapError::Corrupt(corruption)) => Err(ReapError::Corrupt(corruption)),
+            Err(_) => Ok(true),
+        }
+    }
+
     /// Sleeps until so many events are in the ring, or the time is over.
     pub(crate) fn sleep(&self, min_events: u32, timeout: Timeout) -> Result<(), WaitError> {
         let wait = Wait { timeout, ..Wait::events(min_events) };
@@ -168,6 +209,13 @@ impl Reaper {
             Ok(_) | Err(Errno(libc::ETIME | libc::EINTR)) => Ok(()),
             Err(errno) => Err(ReapError::Overflow(errno)),
         }
+    }
+}
+
+impl AsFd for Reaper {
+    /// That of its context.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.backend.as_fd()
     }
 }
 

@@ -100,7 +100,7 @@ impl<M: Memory> Consumer<M> {
                     // no stranger to it. Acquire: as above.
                     let now = view.head.load(Ordering::Acquire);
                     if now == head {
-                        return Ok(Events::new(&[], 0));
+                        return Ok(Events::new(&[], 0, head));
                     }
                     head = now;
                     continue;
@@ -120,7 +120,7 @@ impl<M: Memory> Consumer<M> {
             match (claim, copied) {
                 (Err(other), _) => head = other,
                 (Ok(_), Ok(Copied { words, events })) => {
-                    return Ok(Events::new(&buffer[..words], events));
+                    return Ok(Events::new(&buffer[..words], events, head));
                 }
                 (Ok(_), Err(error)) => {
                     if let ReapError::Corrupt(broken) = error {

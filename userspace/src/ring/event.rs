@@ -35,12 +35,20 @@ pub(super) fn valid_len(header: u64, max: u32) -> Option<u32> {
 pub struct Events<'b> {
     words: &'b [u64],
     count: usize,
+    position: u64,
 }
 
 impl<'b> Events<'b> {
-    /// `words` holds exactly `count` events of valid lengths.
-    pub(super) fn new(words: &'b [u64], count: usize) -> Self {
-        Self { words, count }
+    /// `words` holds exactly `count` events of valid lengths, which stood in
+    /// the ring from `position` on.
+    pub(super) fn new(words: &'b [u64], count: usize, position: u64) -> Self {
+        Self { words, count, position }
+    }
+
+    /// Where the next event stood: the free-running position in bytes, by which
+    /// events that several consumers took can be put in order.
+    pub fn position(&self) -> u64 {
+        self.position
     }
 
     /// The words of all events that are left, back to back.
@@ -58,6 +66,7 @@ impl<'b> Iterator for Events<'b> {
         let (event, rest) = self.words.split_at(len);
         self.words = rest;
         self.count -= 1;
+        self.position = self.position.wrapping_add(len as u64 * 8);
         Some(event)
     }
 

@@ -65,13 +65,15 @@ impl Line {
 pub struct Comparison {
     engine: Vec<Line>,
     kernel: Vec<Line>,
+    /// What was run beside the suite, on the kernel only.
+    checks: Vec<Line>,
 }
 
 impl Comparison {
-    /// Reads the outputs of both runs.
-    pub fn parse(engine: &str, kernel: &str) -> Self {
+    /// Reads the outputs of both runs, and of the guest's checks.
+    pub fn parse(engine: &str, kernel: &str, checks: &str) -> Self {
         let lines = |text: &str| text.lines().filter_map(Line::parse).collect();
-        Comparison { engine: lines(engine), kernel: lines(kernel) }
+        Comparison { engine: lines(engine), kernel: lines(kernel), checks: lines(checks) }
     }
 
     /// The tests that ended differently, or did not run on one of them, with
@@ -93,9 +95,9 @@ impl Comparison {
     pub fn table(&self, spec: &Spec) -> String {
         let mut text = format!("{:<14} {:<22} {}\n", "requirement", "engine", "kernel");
         for row in &spec.table {
-            let cells = [(&self.engine, row.engine), (&self.kernel, row.kernel)]
-                .map(|(lines, status)| cell(lines, &row.id, status));
-            let _ = writeln!(text, "{:<14} {:<22} {}", row.id, cells[0], cells[1]);
+            let engine = cell(self.engine.iter(), &row.id, row.engine);
+            let kernel = cell(self.kernel.iter().chain(&self.checks), &row.id, row.kernel);
+            let _ = writeln!(text, "{:<14} {engine:<22} {kernel}", row.id);
         }
         for (name, lines) in [("engine", &self.engine), ("kernel", &self.kernel)] {
             let _ = writeln!(text, "{name}: {} tests: {}", lines.len(), count(lines.iter()));
@@ -108,10 +110,10 @@ impl Comparison {
                 planned.iter().map(|row| format!("{} is {}", row.id, row.kernel)).collect();
             let _ = writeln!(
                 text,
-                "difference: {name}: engine {}, kernel {}: {reason} {}",
+                "difference: {name}: engine {}, kernel {}: {}",
                 word(engine),
                 word(kernel),
-                rows.join(", ")
+                [&[reason.to_owned()], &rows[..]].concat().join("; ")
             );
         }
         text
@@ -150,10 +152,10 @@ fn unclaimed<'a>(line: &Line, spec: &'a Spec) -> Vec<&'a Requirement> {
 }
 
 /// How the tests of a requirement ended; what appendix B says if there is none.
-fn cell(lines: &[Line], id: &str, status: Status) -> String {
-    let mut of_it = lines.iter().filter(|line| line.ids.iter().any(|i| i == id)).peekable();
+fn cell<'a>(lines: impl Iterator<Item = &'a Line>, id: &str, status: Status) -> String {
+    let mut of_it = lines.filter(|line| line.ids.iter().any(|i| i == id)).peekable();
     if of_it.peek().is_none() {
-        return format!("{status}, not by the suite");
+        return format!("{status}, not run");
     }
     count(of_it)
 }
@@ -185,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_skip_needs_a_requirement_that_is_not_claimed() {
-        let complaints = |kernel: &str| Comparison::parse(ENGINE, kernel).complaints(&spec()).len();
+        let complaints =
+            |kernel: &str| Comparison::parse(ENGINE, kernel, "").complaints(&spec()).len();
         assert_eq!(complaints(ENGINE), 0);
         assert_eq!(complaints("SKIP a::x Q-A-1 Q-B-1: not there\nok a::y Q-A-1\n"), 0);
         assert_eq!(complaints("ok a::x Q-A-1 Q-B-1\nSKIP a::y Q-A-1: no wish\n"), 1);
@@ -193,7 +196,8 @@ mod tests {
 
     #[test]
     fn the_tests_must_be_the_same() {
-        let complaints = |kernel: &str| Comparison::parse(ENGINE, kernel).complaints(&spec()).len();
+        let complaints =
+            |kernel: &str| Comparison::parse(ENGINE, kernel, "").complaints(&spec()).len();
         assert_eq!(complaints("ok a::x Q-A-1 Q-B-1\n"), 1);
         assert_eq!(complaints(&format!("{ENGINE}ok a::z Q-A-1\n")), 1);
         assert_eq!(complaints(""), 2);
@@ -202,7 +206,7 @@ mod tests {
     #[test]
     fn a_difference_stands_in_the_table_with_its_reason() {
         let kernel = "SKIP a::x Q-A-1 Q-B-1: not there\nok a::y Q-A-1\n";
-        let table = Comparison::parse(ENGINE, kernel).table(&spec());
+        let table = Comparison::parse(ENGINE, kernel, "").table(&spec());
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
         let lines: Vec<String> = table.lines().map(words).collect();
         assert_eq!(
@@ -213,14 +217,22 @@ mod tests {
                 "Q-B-1 1 ok 1 skipped",
                 "engine: 2 tests: 2 ok",
                 "kernel: 2 tests: 1 ok, 1 skipped",
-                "difference: a::x: engine ok, kernel skipped: not there Q-B-1 is planned",
+                "difference: a::x: engine ok, kernel skipped: not there; Q-B-1 is planned",
             ]
         );
     }
 
     #[test]
-    fn a_test_that_no_requirement_of_appendix_b_names_is_told_so() {
+    fn what_was_not_run_is_told_and_checks_count_for_the_kernel() {
         let spec = Spec { table: vec![row("Q-C-1", Status::Yes)], ..Spec::default() };
-        assert!(Comparison::parse(ENGINE, ENGINE).table(&spec).contains("yes, not by the suite"));
+        assert!(Comparison::parse(ENGINE, ENGINE, "").table(&spec).contains("yes, not run"));
+        let checks = "ok checks::z Q-C-1";
+        assert!(!Comparison::parse(ENGINE, ENGINE, checks).table(&spec).contains("kernel: 3"));
+        let words: Vec<String> = Comparison::parse(ENGINE, ENGINE, checks)
+            .table(&spec)
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(words[1], "Q-C-1 yes, not run 1 ok");
     }
 }

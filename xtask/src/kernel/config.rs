@@ -4,6 +4,7 @@ use super::Workshop;
 use anyhow::{Context, Result, bail};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A configuration to build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -26,6 +27,15 @@ impl Config {
             Config::Debug => "debug",
             Config::Kcsan => "kcsan",
         }
+    }
+
+    /// How long a guest may take for all there is to run: several times what it
+    /// takes, since it is translated, and not alone on its host.
+    pub const fn patience(self) -> Duration {
+        Duration::from_secs(match self {
+            Config::Minimal | Config::Perf => 900,
+            Config::Debug | Config::Kcsan => 3600,
+        })
     }
 
     /// Its fragments, the later ones winning.

@@ -1,6 +1,7 @@
 //! What the steps need of the system, and where Debian has it.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use std::fmt;
 use std::path::Path;
 use xshell::{Shell, cmd};
 
@@ -50,6 +51,19 @@ const CHECK: &[Need] = &[
     // checkpatch checks licences with it.
     need("/usr/lib/python3/dist-packages/ply/lex.py", "python3-ply"),
 ];
+
+/// What is needed is missing and cannot be had: by the wrong user, without a
+/// network, or of a system that is not Debian.
+#[derive(Debug)]
+pub struct Unavailable(String);
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unavailable {}
 
 impl Need {
     fn is_met(&self) -> bool {
@@ -102,21 +116,26 @@ fn can_install(sh: &Shell) -> Result<bool> {
 }
 
 /// Installs packages as root; says what to install otherwise.
+///
+/// The error is [`Unavailable`].
 fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
     let list = packages.join(" ");
     if !can_install(sh)? {
-        bail!(
+        let why = format!(
             "missing: {list}. As root on Debian this would install them itself; otherwise: \
              sudo apt-get install --no-install-recommends {list}"
         );
+        return Err(Unavailable(why).into());
     }
     println!("installing {list}");
     let _env = sh.push_env("DEBIAN_FRONTEND", "noninteractive");
-    cmd!(sh, "apt-get -q=2 update").quiet().run()?;
-    cmd!(sh, "apt-get -q=2 install --no-install-recommends {packages...}").quiet().run()?;
+    let install = cmd!(sh, "apt-get -q=2 install --no-install-recommends {packages...}");
+    for command in [cmd!(sh, "apt-get -q=2 update"), install] {
+        command.quiet().run().map_err(|e| Unavailable(format!("missing: {list}: {e}")))?;
+    }
     Ok(())
 }
 

@@ -5,8 +5,9 @@ use super::boot::{Machine, tail};
 use super::compare::Comparison;
 use super::config::Config;
 use super::guest::{self, Program};
+use super::packages::{self, Unavailable};
 use super::report::Report;
-use super::{Workshop, log, packages, selftest};
+use super::{Workshop, log, selftest};
 use aio2_guest::FILES;
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
@@ -17,12 +18,15 @@ pub struct Args {
     /// Configurations of the kernel, built if need be
     #[arg(default_value = "minimal")]
     configs: Vec<Config>,
-    /// Seconds after which the machine is ended
-    #[arg(long, default_value_t = 900)]
-    timeout: u64,
+    /// Seconds after which the machine is ended [default: by the configuration]
+    #[arg(long)]
+    timeout: Option<u64>,
     /// Write this line to the kernel's log: the test must fail if it tells of trouble
     #[arg(long, value_name = "LINE")]
     plant: Option<String>,
+    /// Print SKIP with the reason, and succeed, if packages are missing and cannot be installed
+    #[arg(long)]
+    or_skip: bool,
     /// Print the console's log too
     #[arg(long)]
     verbose: bool,
@@ -64,6 +68,17 @@ const APPEND: &str = "null_blk.nr_devices=2 null_blk.memory_backed=1 null_blk.ir
 const BACKENDS: [&str; 2] = ["engine", "kernel"];
 
 pub fn run(shop: &Workshop, args: &Args) -> Result<()> {
+    match test_all(shop, args) {
+        Err(error) if args.or_skip && error.is::<Unavailable>() => {
+            println!("SKIP kernel: {error:#}");
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Tests all configurations.
+fn test_all(shop: &Workshop, args: &Args) -> Result<()> {
     packages::for_guest(&shop.sh)?;
     let mut failed = Vec::new();
     for &config in &args.configs {
@@ -91,7 +106,7 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
         commands.extend(BACKENDS.map(|backend| suite_command(backend, &args.suite)));
     }
     if args.has(Part::Checks) {
-        commands.push(format!("/bin/{}", CHECKS.binary));
+        commands.push(checks_command());
     }
     let mut selftests = Vec::new();
     if args.has(Part::Selftests) {
@@ -107,7 +122,7 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
         initrd: guest::initrd(shop, dir.path(), &[SUITE, CHECKS], &selftests, &commands, &disk)?,
         append: APPEND.into(),
         counted: false,
-        timeout: Duration::from_secs(args.timeout),
+        timeout: args.timeout.map_or(config.patience(), Duration::from_secs),
     };
     let start = Instant::now();
     let output = machine.run(dir.path())?;
@@ -127,7 +142,7 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
         wrong.extend(compare(shop, args, config, &report)?);
     }
     if output.timed_out {
-        wrong.push(format!("not off after {} s (--timeout)", args.timeout));
+        wrong.push(format!("not off after {} s (--timeout)", machine.timeout.as_secs()));
     }
     if !report.done {
         wrong.push(format!("the console's end:\n{}", tail(&output.console, 40)));
@@ -139,7 +154,8 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
 fn compare(shop: &Workshop, args: &Args, config: Config, report: &Report) -> Result<Vec<String>> {
     let [engine, kernel] =
         BACKENDS.map(|backend| report.output_of(&suite_command(backend, &args.suite)));
-    let comparison = Comparison::parse(engine, kernel);
+    let checks = report.output_of(&checks_command());
+    let comparison = Comparison::parse(engine, kernel, checks);
     let spec = shop.spec()?;
     println!("{config}: the suite on the engine and on the kernel\n{}", comparison.table(&spec));
     let mut wrong = comparison.complaints(&spec);
@@ -149,6 +165,10 @@ fn compare(shop: &Workshop, args: &Args, config: Config, report: &Report) -> Res
         }
     }
     Ok(wrong)
+}
+
+fn checks_command() -> String {
+    format!("/bin/{}", CHECKS.binary)
 }
 
 /// The command that runs the suite on a backend, in a directory of its own.

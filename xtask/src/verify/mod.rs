@@ -2,11 +2,12 @@
 //!
 //! Without an option it runs the models, the fuzz bodies and the traceability
 //! test, and prints how much each has covered. The options plant bugs that must
-//! be found, and run tests under sanitizers.
+//! be found, run tests under sanitizers, and random requests by the million.
 
 mod numbers;
 mod planted;
 mod sanitize;
+mod storm;
 
 use anyhow::{Context, Result};
 use std::path::Path;
@@ -26,6 +27,12 @@ pub struct Args {
     /// Run the stress program with ThreadSanitizer
     #[arg(long)]
     tsan: bool,
+    /// Run random requests against the model, until so many events were seen
+    #[arg(long, value_name = "NUMBER")]
+    events: Option<u64>,
+    /// Repeat the choices of the run with this seed
+    #[arg(long, requires = "events", value_name = "NUMBER")]
+    seed: Option<u64>,
 }
 
 /// Runs what `args` names.
@@ -45,7 +52,10 @@ pub fn run(args: &Args) -> Result<()> {
         let (found, planted) = planted::run(root, args.only.as_deref())?;
         println!("planted bugs: {found} of {planted} found");
     }
-    if !(args.asan || args.tsan || args.planted) {
+    if let Some(events) = args.events {
+        storm::run(root, events, args.seed)?;
+    }
+    if !(args.asan || args.tsan || args.planted || args.events.is_some()) {
         numbers::run(root)?;
     }
     Ok(())

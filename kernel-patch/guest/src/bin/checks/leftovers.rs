@@ -1,6 +1,4 @@
 //! What there is of processes, workers and memory, to be compared.
-//!
-//! SPEC: R-LIFE-2, R-LIFE-3
 
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;

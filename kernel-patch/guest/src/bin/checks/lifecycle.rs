@@ -1,7 +1,5 @@
 //! Processes that end, in each way there is, with operations in flight; and
 //! what is left of them.
-//!
-//! SPEC: R-LIFE-2, R-LIFE-3, R-LIFE-5, R-LIFE-6, R-LIFE-8
 
 use crate::leftovers::{Inventory, ensure_nothing_since, worker_threads};
 use aio2_abi::op;

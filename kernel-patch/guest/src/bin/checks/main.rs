@@ -1,7 +1,7 @@
 //! What the suite cannot ask, since it needs this guest: filters, and io_uring
 //! beside them; where reads complete; what is left of processes that ended.
 //!
-//! One line for each check, `ok NAME` or `FAIL NAME: why`, after what it has to
+//! One line for each check, `ok NAME IDS` or `FAIL NAME IDS: why`, after what it has to
 //! show. Exit status 1 if one failed.
 
 mod leftovers;
@@ -14,32 +14,56 @@ use anyhow::Result;
 use std::process::ExitCode;
 
 /// A check: an error says what does not hold.
-type Check = fn() -> Result<()>;
+struct Check {
+    /// Module and function.
+    name: &'static str,
+    /// The requirements that it shows of the kernel.
+    ids: &'static [&'static str],
+    run: fn() -> Result<()>,
+}
 
-const CHECKS: &[(&str, Check)] = &[
-    ("filters_act_as_on_plain_calls", seccomp::filters_act_as_on_plain_calls),
-    ("reads_complete_where_they_should", places::reads_complete_where_they_should),
-    ("what_is_held_is_seen", lifecycle::what_is_held_is_seen),
-    ("killed_processes_leave_nothing", lifecycle::killed_processes_leave_nothing),
-    ("exiting_leaders_leave_nothing", lifecycle::exiting_leaders_leave_nothing),
-    ("other_programs_leave_nothing", lifecycle::other_programs_leave_nothing),
-    ("stopped_processes_leave_nothing", lifecycle::stopped_processes_leave_nothing),
-    ("closed_contexts_leave_nothing", lifecycle::closed_contexts_leave_nothing),
-];
+macro_rules! checks {
+    ($($module:ident { $($name:ident: $($id:literal)+;)* })*) => {
+        const CHECKS: &[Check] = &[$($(Check {
+            name: concat!(stringify!($module), "::", stringify!($name)),
+            ids: &[$($id),+],
+            run: $module::$name,
+        }),*),*];
+    };
+}
+
+checks! {
+    seccomp {
+        filters_act_as_on_plain_calls: "R-SEC-1";
+    }
+    places {
+        reads_complete_where_they_should: "R-RUN-1" "R-RUN-3" "R-PATH-1";
+    }
+    lifecycle {
+        what_is_held_is_seen: "R-LIFE-3";
+        killed_processes_leave_nothing: "R-LIFE-3" "R-LIFE-5";
+        exiting_leaders_leave_nothing: "R-LIFE-3" "R-LIFE-5" "R-LIFE-6";
+        other_programs_leave_nothing: "R-LIFE-3" "R-LIFE-5";
+        stopped_processes_leave_nothing: "R-LIFE-3" "R-LIFE-8";
+        closed_contexts_leave_nothing: "R-LIFE-2" "R-LIFE-3";
+    }
+}
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(lifecycle::SUCCESSOR) {
         return ExitCode::from(lifecycle::succeed());
     }
-    let mut failed = false;
-    for (name, check) in CHECKS {
-        match check() {
-            Ok(()) => println!("ok {name}"),
+    let mut failed = 0;
+    for check in CHECKS {
+        let (name, ids) = (check.name, check.ids.join(" "));
+        match (check.run)() {
+            Ok(()) => println!("ok {name} {ids}"),
             Err(error) => {
-                failed = true;
-                println!("FAIL {name}: {}", format!("{error:#}").replace('\n', " "));
+                failed += 1;
+                println!("FAIL {name} {ids}: {}", format!("{error:#}").replace('\n', " "));
             }
         }
     }
-    ExitCode::from(u8::from(failed))
+    println!("aio2-checks: ok={} failed={failed}", CHECKS.len() - failed);
+    ExitCode::from(u8::from(failed > 0))
 }

@@ -1,6 +1,4 @@
 //! Where reads complete, as PATH tells and as the tracepoints count.
-//!
-//! SPEC: R-RUN-1, R-RUN-3, R-PATH-1
 
 use crate::leftovers::worker_threads;
 use crate::trace::{Hit, Trace};

@@ -1,8 +1,6 @@
 //! The same filter on the same operation: as a plain call, by AIO2, by io_uring.
 //!
 //! Each try is a process of its own, since a filter cannot be taken off again.
-//!
-//! SPEC: R-SEC-1
 
 use aio2_conformance::backends::Running;
 use aio2_conformance::child::forked;

@@ -1,0 +1,28 @@
+//! A set of contexts: waiting for all of them, and taking the events of some
+//! before those of others.
+//!
+//! Duty: deliver what the members have, by priority and with ageing, to any
+//! number of waiting threads. It needs nothing of an implementation but a
+//! descriptor that polls readable and a ring. Not here: submitting.
+//!
+//! | room | duty |
+//! |---|---|
+//! | `turn` | whose event is next |
+//! | `crew` | which thread is told, and which watches |
+//! | `watch` | the descriptors |
+//!
+//! SPEC: section 4.7.
+
+#[cfg(loom)]
+pub mod crew;
+#[cfg(not(loom))]
+mod crew;
+#[cfg(not(loom))]
+mod members;
+#[cfg(not(loom))]
+mod turn;
+#[cfg(not(loom))]
+mod watch;
+
+#[cfg(not(loom))]
+pub use members::{Delivery, Member, Out, Set, SetError, Source};

@@ -1,0 +1,153 @@
+//! Sets of contexts against a simple model, with events that arrive at random.
+#![allow(unsafe_code)]
+
+mod common;
+
+use aio2::{Context, Iocbs, OwnedEvent, Prefer, Reaper, Set, Timeout};
+use aio2_abi::{iocb::Flags, op};
+use common::Random;
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+const NOW: Timeout = Timeout::After(Duration::ZERO);
+
+/// What SPEC 4.7 says, in its words: for each member its events, and how often
+/// it was passed over.
+struct Model {
+    ageing: u32,
+    members: Vec<Modelled>,
+}
+
+struct Modelled {
+    name: usize,
+    priority: u8,
+    passed_over: u32,
+    events: VecDeque<u64>,
+}
+
+impl Model {
+    /// Which member is next.
+    fn next(&self) -> Option<usize> {
+        let ready = || self.members.iter().enumerate().filter(|(_, m)| !m.events.is_empty());
+        let aged = ready().map(|(_, m)| m.passed_over).filter(|&n| n >= self.ageing).max();
+        let best = ready().map(|(_, m)| m.priority).max()?;
+        // Those among whom the number of passings decides.
+        let eligible = |m: &Modelled| match aged {
+            Some(most) => m.passed_over == most,
+            None => m.priority == best,
+        };
+        let most =
+            |m: &Modelled| if aged.is_some() { u32::from(m.priority) } else { m.passed_over };
+        let chosen = ready().filter(|(_, m)| eligible(m)).map(|(_, m)| most(m)).max()?;
+        ready().find(|(_, m)| eligible(m) && most(m) == chosen).map(|(n, _)| n)
+    }
+
+    fn deliver(&mut self) -> Option<(usize, u64)> {
+        let next = self.next()?;
+        for (n, member) in self.members.iter_mut().enumerate() {
+            if n != next && !member.events.is_empty() {
+                member.passed_over += 1;
+            }
+        }
+        let member = &mut self.members[next];
+        member.passed_over = 0;
+        Some((member.name, member.events.pop_front()?))
+    }
+}
+
+fn context() -> Context {
+    Context::builder().prefer(Prefer::Engine).build().expect("an engine")
+}
+
+/// Submits NOPs, which end at once.
+fn nops(context: &Context, user_data: impl Iterator<Item = u64>) {
+    let mut iocbs = Iocbs::new();
+    for user_data in user_data {
+        iocbs.push(op::NOP, &[], Flags::empty(), user_data).expect("short enough");
+    }
+    // SAFETY: a NOP has no arguments.
+    let accepted = unsafe { context.submit_raw(iocbs.bytes_mut()) };
+    assert_eq!(accepted, Ok(iocbs.bytes().len()));
+}
+
+/// SPEC: R-SET-1, R-SET-2, R-SET-3, R-SET-6
+#[test]
+fn delivery_is_that_of_the_model_whatever_arrives() {
+    for seed in 0..150 {
+        let mut random = Random(seed);
+        let ageing = 1 + random.below(6) as u32;
+        let set = Set::with_ageing(NonZeroU32::new(ageing).unwrap()).unwrap();
+        let mut model = Model { ageing, members: Vec::new() };
+        let mut contexts = Vec::new();
+        let mut next_event = 0..;
+        for _ in 0..300 {
+            match random.below(20) {
+                0 if model.members.len() < 5 => {
+                    let (name, context) = (contexts.len(), context());
+                    let priority = random.below(4) as u8;
+                    let member = set.add(context.reaper(), priority).unwrap();
+                    contexts.push((context, member));
+                    let events = VecDeque::new();
+                    model.members.push(Modelled { name, priority, passed_over: 0, events });
+                }
+                1 if !model.members.is_empty() => {
+                    let n = random.below(model.members.len() as u64) as usize;
+                    let removed = model.members.remove(n);
+                    let mut reaper = set.remove(contexts[removed.name].1).unwrap();
+                    let mut kept = Vec::new();
+                    while kept.len() < removed.events.len() {
+                        let before = kept.len();
+                        kept.extend(reaper.batch().unwrap().map(|event| event.user_data()));
+                        assert!(kept.len() > before, "seed {seed}");
+                    }
+                    assert_eq!(removed.events, kept, "seed {seed}");
+                }
+                2..=9 if !model.members.is_empty() => {
+                    let n = random.below(model.members.len() as u64) as usize;
+                    let count = 1 + random.below(8) as usize;
+                    let events: Vec<u64> = next_event.by_ref().take(count).collect();
+                    nops(&contexts[model.members[n].name].0, events.iter().copied());
+                    model.members[n].events.extend(events);
+                }
+                _ => {
+                    let (min, max) = (random.below(4) as usize, random.below(6) as usize);
+                    let mut to = Vec::new();
+                    drop(set.wait(&mut to, min, max, NOW).unwrap());
+                    let found = to.iter().map(|d| {
+                        let name = contexts.iter().position(|c| c.1 == d.member).unwrap();
+                        let event: &OwnedEvent = &d.item;
+                        (name, event.as_event().user_data())
+                    });
+                    let expected: Vec<_> =
+                        (0..max.max(min)).map_while(|_| model.deliver()).collect();
+                    assert_eq!(found.collect::<Vec<_>>(), expected, "seed {seed}");
+                }
+            }
+        }
+    }
+}
+
+/// SPEC: R-SET-4
+#[test]
+fn a_member_that_is_broken_is_named_until_it_is_removed() {
+    let set: Set<Reaper> = Set::with_ageing(NonZeroU32::MIN).unwrap();
+    let [good, bad] = [context(), context()];
+    let good_member = set.add(good.reaper(), 0).unwrap();
+    let bad_member = set.add(bad.reaper(), 9).unwrap();
+    nops(&good, 0..3);
+    nops(&bad, 0..3);
+    // A stray write of the application's: behind the tail.
+    let consumer = bad.consumer();
+    let head = aio2::ring::Memory::view(consumer.memory()).head;
+    head.store(1 << 20, std::sync::atomic::Ordering::SeqCst);
+    let mut to = Vec::new();
+    for _ in 0..2 {
+        let error = set.wait(&mut to, 1, 1, Timeout::Forever).unwrap_err();
+        assert!(error.to_string().contains("remove it") && to.is_empty(), "{error}");
+        assert_eq!(error.errno().0, libc::EBADMSG);
+    }
+    assert!(set.remove(bad_member).is_some());
+    assert_eq!(set.wait(&mut to, 3, 3, Timeout::Forever).unwrap().len(), 3);
+    assert!(to.iter().all(|d| d.member == good_member));
+}
