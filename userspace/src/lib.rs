@@ -27,6 +27,7 @@
 //! |---|---|
 //! | make a context, and see who implements it | [`Context`], [`Builder`] |
 //! | run operations that own their buffers | [`Op`], [`Queue`], [`Completion`] |
+//! | the same with callbacks | [`Dispatcher`] |
 //! | the same as futures | [`Driver`], [`Handle`] |
 //! | write iocbs oneself (unsafe) | [`Iocbs`], [`Context::submit_raw`] |
 //! | reap events, also in many threads | [`Reaper`], [`Event`] |
@@ -86,7 +87,7 @@ pub use error::Errno;
 #[cfg(not(loom))]
 pub use future::{Driver, Handle, Run};
 #[cfg(not(loom))]
-pub use queue::{Cancelled, Completion, Completions, Key, Queue};
+pub use queue::{Cancelled, Completion, Completions, Dispatcher, Key, Popped, Queue};
 #[cfg(not(loom))]
 pub use reap::{Attribute, Event, OwnedEvent, Reaper};
 #[cfg(not(loom))]

@@ -84,8 +84,14 @@ impl<B, T> Completion<B, T> {
     /// The same completion with another token.
     #[must_use]
     pub fn with_token<U>(self, token: U) -> Completion<B, U> {
-        let Completion { token: _, op, result, opened, event } = self;
-        Completion { token, op, result, opened, event }
+        self.replace_token(token).1
+    }
+
+    /// Its token, and the same completion with another one.
+    #[must_use]
+    pub fn replace_token<U>(self, token: U) -> (T, Completion<B, U>) {
+        let Completion { token: old, op, result, opened, event } = self;
+        (old, Completion { token, op, result, opened, event })
     }
 
     /// The buffer, if the operation had one.

@@ -10,17 +10,20 @@
 //! (R-LIFE-2).
 
 mod completion;
+mod dispatcher;
 mod slab;
 
 pub use completion::Completion;
+pub use dispatcher::Dispatcher;
 pub(crate) use slab::Slab;
 
-use crate::backend::Timeout;
+use crate::backend::{Timeout, Wait};
 use crate::context::Context;
 use crate::error::{CancelError, Errno, ReapError, SubmitError, WaitError};
 use crate::reap::Reaper;
 use crate::submit::{Buffer, Iocbs, Op, Signal};
 use aio2_abi::iocb::Stream;
+use aio2_abi::setup::Features;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::collections::VecDeque;
 use std::fmt;
@@ -52,8 +55,9 @@ struct Entry<B, T> {
 /// a context of its own.
 ///
 /// Nothing is allocated for a request once the queue has been as full as it
-/// gets. When the queue is dropped, it cancels what is in flight and waits for
-/// it. If it is leaked instead, so are the buffers: that is safe.
+/// gets, unless it has an attribute with a value: a tag, a deadline, a group,
+/// an order, a signal. When the queue is dropped, it cancels what is in flight
+/// and waits for it. If it is leaked instead, so are the buffers: that is safe.
 ///
 /// ```
 /// use aio2::{Context, Op, Queue, Timeout};
@@ -175,7 +179,17 @@ impl<B: Buffer, T> Queue<B, T> {
         if self.iocbs.is_empty() {
             return Ok(0);
         }
-        let bytes = match self.submit_raw() {
+        let submitted = self.submit_raw();
+        self.note_submission(submitted)
+    }
+
+    /// Accounts for a submission of what is queued, of which so many bytes were
+    /// accepted, or none.
+    fn note_submission(
+        &mut self,
+        submitted: Result<usize, SubmitError>,
+    ) -> Result<usize, SubmitError> {
+        let bytes = match submitted {
             Ok(bytes) => bytes,
             Err(error) => {
                 if let SubmitError::Malformed { errno, .. } = error {
@@ -245,7 +259,11 @@ impl<B: Buffer, T> Queue<B, T> {
         min: usize,
         timeout: Timeout,
     ) -> Result<Completions<'_, B, T>, WaitError> {
-        match self.submit() {
+        let submitted = match self.missing_for_one_call(min)? {
+            Some(missing) => self.submit_and_wait(missing, timeout)?,
+            None => self.submit(),
+        };
+        match submitted {
             Err(SubmitError::LimitReached { .. }) if self.len() > self.queued() => {}
             other => {
                 other?;
@@ -258,6 +276,43 @@ impl<B: Buffer, T> Queue<B, T> {
             self.reaper.sleep(missing, timeout)?;
         }
         Ok(Completions { queue: self })
+    }
+
+    /// How many events to wait for in the call that submits, if that is one
+    /// call less. It is not where calls are cheap, or if the wait could be for
+    /// requests that are not accepted.
+    fn missing_for_one_call(&mut self, min: usize) -> Result<Option<u32>, ReapError> {
+        if self.iocbs.is_empty() || self.context.setup().features().contains(Features::IN_PROCESS) {
+            return Ok(None);
+        }
+        let claimed = self.reaper.ready()?;
+        let missing = min.min(self.len()).saturating_sub(self.refused.len() + claimed);
+        // If one is accepted; if none is, the call does not wait.
+        let to_come = self.in_flight.saturating_sub(claimed) + 1;
+        Ok(u32::try_from(missing).ok().filter(|&n| n > 0 && missing <= to_come))
+    }
+
+    /// Submits what is queued and waits, in one call; what became of the
+    /// submission.
+    fn submit_and_wait(
+        &mut self,
+        missing: u32,
+        timeout: Timeout,
+    ) -> Result<Result<usize, SubmitError>, WaitError> {
+        let wait = Wait { timeout, ..Wait::events(missing) };
+        // SAFETY: as in `submit_raw`.
+        let got = unsafe { self.context.wait_raw(&wait, self.iocbs.bytes_mut(), None) };
+        let (submitted, ended) = match got {
+            Ok(got) => (Ok(got.submitted), got.ended),
+            Err(WaitError::Submit(error)) => (Err(error), None),
+            Err(error) => return Err(error),
+        };
+        let submitted = self.note_submission(submitted);
+        match ended {
+            None | Some(Errno(libc::ETIME)) => Ok(submitted),
+            Some(Errno(libc::EINTR)) => Err(WaitError::Interrupted),
+            Some(errno) => Err(WaitError::Refused(errno)),
+        }
     }
 
     /// How many completions are there, counted up to `wanted`; `wanted` also
@@ -277,27 +332,67 @@ impl<B: Buffer, T> Queue<B, T> {
         Ok(Completions { queue: self })
     }
 
-    /// The next completion that is there, or none.
+    /// The next completion that is there, or none. What multishot requests
+    /// send before is passed over.
     ///
     /// # Errors
     /// [`ReapError`] if the ring is broken.
     #[inline]
     pub fn pop(&mut self) -> Result<Option<Completion<B, T>>, ReapError> {
-        while let Some((key, errno)) = self.refused.pop_front() {
-            if let Some(Entry { op, token }) = self.entries.remove(key.0) {
-                return Ok(Some(Completion::refused(op, token, errno)));
-            }
-        }
-        while let Some(event) = self.reaper.next_event()? {
-            // An event of nobody's here is a stranger's, who submitted raw.
-            if event.is_last()
-                && let Some(Entry { op, token }) = self.entries.remove(event.user_data())
-            {
-                self.in_flight = self.in_flight.saturating_sub(1);
-                return Ok(Some(Completion::ended(op, token, event)));
+        while let Some(popped) = self.pop_any()? {
+            if let Popped::Ended(completion) = popped {
+                return Ok(Some(completion));
             }
         }
         Ok(None)
+    }
+
+    /// The next completion that is there, or the next event of a multishot
+    /// request that goes on; none if there is neither.
+    ///
+    /// ```
+    /// # use aio2::{Context, Op, Popped, Queue, SharedFd, Timeout};
+    /// # use std::io::Write;
+    /// # let (reader, mut writer) = std::io::pipe()?;
+    /// # let reader = SharedFd::new(std::os::fd::OwnedFd::from(reader));
+    /// # writer.write_all(b"x")?;
+    /// let mut queue: Queue<Vec<u8>, &str> = Queue::new(Context::new()?);
+    /// let key = queue.push(Op::poll(&reader, libc::POLLIN as u16).multishot(), "reader");
+    /// queue.wait(1, Timeout::Forever)?;
+    /// while let Some(popped) = queue.pop_any()? {
+    ///     match popped {
+    ///         Popped::More { token, result, .. } => println!("{token} is ready: {result:#x}"),
+    ///         Popped::Ended(done) => println!("{} is no longer watched", done.token),
+    ///     }
+    /// }
+    /// queue.cancel(key)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReapError`] if the ring is broken.
+    #[inline]
+    pub fn pop_any(&mut self) -> Result<Option<Popped<'_, B, T>>, ReapError> {
+        while let Some((key, errno)) = self.refused.pop_front() {
+            if let Some(Entry { op, token }) = self.entries.remove(key.0) {
+                return Ok(Some(Popped::Ended(Completion::refused(op, token, errno))));
+            }
+        }
+        let (key, result) = loop {
+            let Some(event) = self.reaper.next_event()? else { return Ok(None) };
+            let key = event.user_data();
+            // An event of nobody's here is a stranger's, who submitted raw.
+            if !event.is_last() {
+                if self.entries.get_mut(key).is_some() {
+                    break (key, event.result());
+                }
+            } else if let Some(Entry { op, token }) = self.entries.remove(key) {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                return Ok(Some(Popped::Ended(Completion::ended(op, token, event))));
+            }
+        };
+        let entry = self.entries.get_mut(key);
+        Ok(entry.map(|entry| Popped::More { key: Key(key), token: &mut entry.token, result }))
     }
 
     /// Cancels a request; its completion comes nevertheless. Does not wait.
@@ -407,6 +502,22 @@ impl<B: Buffer, T> fmt::Debug for Queue<B, T> {
             .field("context", &self.context)
             .finish_non_exhaustive()
     }
+}
+
+/// What comes out of a queue.
+#[derive(Debug)]
+pub enum Popped<'q, B, T> {
+    /// A multishot request has sent an event, and goes on.
+    More {
+        /// Which one.
+        key: Key,
+        /// Its token, which it keeps.
+        token: &'q mut T,
+        /// What the event says.
+        result: Result<u64, Errno>,
+    },
+    /// A request has ended.
+    Ended(Completion<B, T>),
 }
 
 /// An iterator over the completions that are there.

@@ -49,6 +49,7 @@ impl Source for Reaper {
     }
 }
 
+/// Completions only: what multishot requests send before is passed over.
 impl<B: Buffer, T> Source for Queue<B, T> {
     type Item = Completion<B, T>;
 

@@ -395,6 +395,14 @@ impl<B> Op<B> {
         self
     }
 
+    /// Goes on after its first event, until it is cancelled or there is no room
+    /// for a further one: [`Op::poll`] only. See [`crate::Queue::pop_any`].
+    #[must_use]
+    pub fn multishot(mut self) -> Self {
+        self.flags |= Flags::MULTISHOT;
+        self
+    }
+
     /// Does not try it within the submission.
     #[must_use]
     pub fn not_inline(mut self) -> Self {

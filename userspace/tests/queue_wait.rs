@@ -1,0 +1,224 @@
+//! A queue over an implementation whose calls are dear: it submits and waits in
+//! one. And what multishot requests send.
+
+mod common;
+
+use aio2::backend::{Backend, Got, Wait};
+use aio2::engine::Engine;
+use aio2::error::{SubmitError, WaitError};
+use aio2::ring::Consumer;
+use aio2::shm::ConsumerMap;
+use aio2::{Context, Errno, Implementation, Op, Popped, Queue, SharedFd, Timeout};
+use aio2_abi::iocb::Stream;
+use aio2_abi::setup::{Features, Setup};
+use aio2_abi::wait::Cancel;
+use common::{Random, pipe};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+type Bytes = Vec<u8>;
+
+/// The engine as if it were elsewhere, and how often it was called. It accepts
+/// as many iocbs at a time as `accept` says.
+struct Elsewhere {
+    engine: Engine,
+    setup: Setup,
+    submits: AtomicUsize,
+    waits: AtomicUsize,
+    accept: Mutex<Box<dyn FnMut() -> usize + Send>>,
+}
+
+impl std::fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.engine.fmt(f)
+    }
+}
+
+impl Elsewhere {
+    fn new(setup: Setup, accept: impl FnMut() -> usize + Send + 'static) -> Arc<Self> {
+        let engine = Engine::new(&Setup { version: aio2_abi::VERSION, ..setup }).unwrap();
+        let mut setup = *engine.setup();
+        setup.features &= !Features::IN_PROCESS.bits();
+        let (submits, waits) = Default::default();
+        let accept = Mutex::new(Box::new(accept) as Box<_>);
+        Arc::new(Elsewhere { engine, setup, submits, waits, accept })
+    }
+
+    fn queue<T>(self: &Arc<Self>) -> Queue<Bytes, T> {
+        // SAFETY: it hands on to an engine of its own.
+        Queue::new(unsafe { Context::over(self.clone(), Implementation::Engine) })
+    }
+
+    /// Submissions and waits since this was asked last.
+    fn calls(&self) -> (usize, usize) {
+        (self.submits.swap(0, Ordering::Relaxed), self.waits.swap(0, Ordering::Relaxed))
+    }
+
+    /// What is accepted of `iocbs`, if it is not nothing of something.
+    fn some<'i>(&self, iocbs: &'i mut [u8]) -> Result<&'i mut [u8], Errno> {
+        let accept = (self.accept.lock().unwrap())();
+        let iocb_bytes = |iocb: aio2_abi::iocb::Iocb<'_>| iocb.header.len as usize;
+        let stream = Stream::new(iocbs).unwrap().map_while(Result::ok).take(accept);
+        let bytes = stream.map(iocb_bytes).sum();
+        if bytes == 0 && !iocbs.is_empty() {
+            return Err(Errno(libc::EAGAIN));
+        }
+        Ok(&mut iocbs[..bytes])
+    }
+}
+
+impl Backend for Elsewhere {
+    fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    unsafe fn submit(&self, iocbs: &mut [u8]) -> Result<usize, Errno> {
+        self.submits.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller vouches for the addresses.
+        unsafe { self.engine.submit(self.some(iocbs)?) }
+    }
+
+    unsafe fn wait(
+        &self,
+        wait: &Wait<'_>,
+        iocbs: &mut [u8],
+        events: Option<&mut [u8]>,
+    ) -> Result<Got, Errno> {
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller vouches for the addresses.
+        unsafe { self.engine.wait(wait, self.some(iocbs)?, events) }
+    }
+
+    fn cancel(&self, request: &mut Cancel) -> Result<u32, Errno> {
+        self.engine.cancel(request)
+    }
+
+    unsafe fn exec(&self, iocb: &mut [u8], event: &mut [u8]) -> Result<usize, Errno> {
+        // SAFETY: the caller vouches for the addresses.
+        unsafe { self.engine.exec(iocb, event) }
+    }
+
+    fn consumer(&self) -> Consumer<ConsumerMap> {
+        self.engine.consumer()
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.engine.as_fd()
+    }
+}
+
+fn all() -> usize {
+    usize::MAX
+}
+
+#[test]
+fn a_wait_submits_in_the_same_call() {
+    let elsewhere = Elsewhere::new(Setup::default(), all);
+    let mut queue = elsewhere.queue();
+    for n in 0..10 {
+        queue.push(Op::nop().not_inline(), n);
+        assert_eq!(queue.wait(1, Timeout::Forever).unwrap().next().unwrap().token, n);
+        assert_eq!(elsewhere.calls(), (0, 1));
+    }
+    // More than one could wait for requests that are not accepted.
+    queue.push(Op::nop(), 0);
+    queue.push(Op::nop(), 1);
+    assert_eq!(queue.wait(2, Timeout::Forever).unwrap().count(), 2);
+    assert_eq!(elsewhere.calls().0, 1);
+}
+
+#[test]
+fn a_wait_of_one_call_ends_when_its_time_is_over() {
+    let elsewhere = Elsewhere::new(Setup::default(), all);
+    let mut queue = elsewhere.queue();
+    let (reader, writer) = pipe();
+    queue.push(Op::read(reader, vec![0; 4]), ());
+    let soon = Timeout::After(Duration::from_millis(5));
+    assert_eq!(queue.wait(1, soon).unwrap().count(), 0);
+    assert_eq!((queue.queued(), queue.in_flight()), (0, 1));
+    File::from(writer).write_all(b"four").unwrap();
+    assert_eq!(queue.wait(1, Timeout::Forever).unwrap().next().unwrap().result, Ok(4));
+}
+
+#[test]
+fn a_wait_of_one_call_does_not_wait_for_what_is_not_accepted() {
+    for seed in 0..40 {
+        let setup = Setup { max_requests: 1 + seed as u32 % 3, ..Setup::default() };
+        let elsewhere = Elsewhere::new(setup, common::at_random(seed));
+        let mut queue = elsewhere.queue();
+        let mut random = Random(seed);
+        let (mut pushed, mut ended) = (0, 0);
+        while ended < 300 {
+            for _ in 0..random.below(8).min(300 - pushed) {
+                queue.push(Op::nop().not_inline(), ());
+                pushed += 1;
+            }
+            match queue.wait(random.below(9) as usize, Timeout::Forever) {
+                Ok(done) => ended += done.inspect(|d| assert_eq!(d.result, Ok(0))).count(),
+                // None of them, this time, and nothing is in flight.
+                Err(WaitError::Submit(SubmitError::LimitReached { .. })) => {}
+                Err(error) => panic!("seed {seed}: {error}"),
+            }
+            assert_eq!(queue.len() + ended, pushed as usize, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_malformed_request_behind_others_is_told_by_a_wait_of_one_call() {
+    let elsewhere = Elsewhere::new(Setup::default(), all);
+    let mut queue = elsewhere.queue();
+    let malformed = || {
+        let flags = aio2_abi::attr::Flags::from_bits_retain(1 << 30);
+        // SAFETY: an attribute that no implementation takes.
+        unsafe { Op::nop().attr_raw(60, flags, &[]) }
+    };
+    queue.push(Op::nop(), "good");
+    queue.push(malformed(), "bad");
+    let error = queue.wait(1, Timeout::Forever).map(drop).unwrap_err();
+    assert!(matches!(error, WaitError::Submit(SubmitError::Malformed { index: 1, .. })), "{error}");
+    let mut ends: Vec<_> =
+        queue.wait(2, Timeout::Forever).unwrap().map(|d| (d.token, d.result)).collect();
+    ends.sort_unstable_by_key(|end| end.0);
+    assert_eq!(ends, [("bad", Err(Errno(libc::EINVAL))), ("good", Ok(0))]);
+}
+
+/// SPEC: R-OP-6
+#[test]
+fn a_multishot_request_is_told_each_time_and_ends_once() {
+    let (reader, writer) = pipe();
+    let (reader, mut writer) = (File::from(reader), File::from(writer));
+    let watched = SharedFd::from(reader.try_clone().unwrap());
+    let mut queue: Queue<Bytes, u32> = Queue::new(Context::new().unwrap());
+    let poll = Op::poll(&watched, libc::POLLIN as u16).multishot();
+    let key = queue.push(poll, 0);
+    for n in 1..=5 {
+        writer.write_all(b"x").unwrap();
+        queue.wait(1, Timeout::Forever).unwrap();
+        match queue.pop_any().unwrap() {
+            Some(Popped::More { key: of, token, result }) => {
+                assert_eq!((of, *token, result), (key, n - 1, Ok(libc::POLLIN as u64)));
+                *token = n;
+            }
+            other => panic!("{other:?}"),
+        }
+        (&reader).read_exact(&mut [0]).unwrap();
+        assert_eq!((queue.in_flight(), queue.len()), (1, 1), "it goes on");
+    }
+    // Who asks for completions only gets those, in time.
+    writer.write_all(b"x").unwrap();
+    queue.push(Op::nop(), 100);
+    while queue.len() > 1 {
+        queue.wait(1, Timeout::Forever).unwrap().for_each(|done| assert_eq!(done.token, 100));
+    }
+    queue.cancel(key).unwrap();
+    while !queue.is_empty() {
+        let ends = queue.wait(1, Timeout::Forever).unwrap().map(|done| (done.token, done.result));
+        assert!(ends.into_iter().all(|end| end == (5, Err(Errno(libc::ECANCELED)))));
+    }
+    assert!(queue.pop_any().unwrap().is_none());
+}
