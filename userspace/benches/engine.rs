@@ -13,6 +13,7 @@ use aio2::backend::Backend;
 use aio2::engine::Engine;
 use aio2::ring::Consumer;
 use aio2::shm::ConsumerMap;
+use aio2::{Context, Op, Prefer, Queue, SharedFd, Timeout};
 use aio2_abi::setup::Setup;
 use aio2_abi::{attr, event, iocb, op};
 use std::io::Write as _;
@@ -143,6 +144,41 @@ impl Contender for Aio2 {
                 }
                 seen += 1;
             }
+        }
+    }
+}
+
+/// The safe queue, whose buffers go round.
+struct Queued {
+    queue: Queue<Vec<u8>, usize>,
+    file: SharedFd,
+    buffers: Vec<Vec<u8>>,
+    nop: bool,
+}
+
+impl Queued {
+    fn new(target: &Target, nop: bool) -> Self {
+        let context = Context::builder().prefer(Prefer::Engine).build().expect("an engine");
+        let file = SharedFd::new(target.file.try_clone().expect("a descriptor"));
+        Queued { queue: Queue::new(context), file, buffers: vec![vec![0; BLOCK]; BATCH_MAX], nop }
+    }
+}
+
+impl Contender for Queued {
+    fn run(&mut self, target: &mut Target, first: usize, batch: usize) {
+        for slot in 0..batch {
+            let op = if self.nop {
+                Op::nop()
+            } else {
+                let buffer = self.buffers.pop().expect("as many as a batch has");
+                Op::read_at(&self.file, buffer, target.offset(first + slot))
+            };
+            self.queue.push(op, slot);
+        }
+        let want = if self.nop { 0 } else { BLOCK as u64 };
+        for done in self.queue.wait(batch, Timeout::Forever).expect("accepted") {
+            assert_eq!(done.result, Ok(want));
+            self.buffers.extend(done.into_buffer());
         }
     }
 }
@@ -345,6 +381,7 @@ fn main() {
         let mut entries = vec![
             entry("preadv2(RWF_NOWAIT)", Plain { flags: libc::RWF_NOWAIT }),
             entry("AIO2 engine", Aio2::new(false, &[])),
+            entry("AIO2 engine, safe queue", Queued::new(&target, false)),
         ];
         entries.push(entry("preadv2", Plain { flags: 0 }));
         add(&mut entries, "io_uring", Uring::new(false));
@@ -357,7 +394,10 @@ fn main() {
     ];
     compare("4 KiB cached read with attributes", 32, json, &mut target, &mut entries);
     for batch in [32, 1] {
-        let mut entries = vec![entry("AIO2 engine", Aio2::new(true, &[]))];
+        let mut entries = vec![
+            entry("AIO2 engine", Aio2::new(true, &[])),
+            entry("AIO2 engine, safe queue", Queued::new(&target, true)),
+        ];
         add(&mut entries, "io_uring", Uring::new(true));
         compare("NOP", batch, json, &mut target, &mut entries);
     }

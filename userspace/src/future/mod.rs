@@ -7,7 +7,7 @@
 //!
 //! A future that is dropped cancels its request; the buffer stays with the
 //! driver until the request has ended. Nothing is allocated for an operation
-//! or a poll once the driver has been as busy as it gets.
+//! or a poll once the driver has been as busy as it gets, as with a queue.
 //!
 //! SPEC: sections 4.6 and 5.7 (readiness of the context).
 

@@ -4,7 +4,7 @@ use super::Event;
 use crate::error::Errno;
 use aio2_abi::event::{HEADER_BYTES, Header};
 use std::fmt;
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// Words of an event with returns of all four attributes that have a payload.
 const SHORT: usize = (HEADER_BYTES + 32 + 3 * 24) / 8;
@@ -14,6 +14,8 @@ const SHORT: usize = (HEADER_BYTES + 32 + 3 * 24) / 8;
 pub struct OwnedEvent(Words);
 
 enum Words {
+    /// Without returns, as most are: it costs least.
+    Bare([u64; HEADER_BYTES / 8]),
     Short([u64; SHORT]),
     Long(Box<[u64]>),
 }
@@ -24,6 +26,9 @@ impl OwnedEvent {
     #[must_use]
     pub fn of(event: &Event<'_>) -> Self {
         let bytes = event.bytes();
+        if let Ok(bare) = <[u64; HEADER_BYTES / 8]>::read_from_bytes(bytes) {
+            return OwnedEvent(Words::Bare(bare));
+        }
         let mut short = [0; SHORT];
         OwnedEvent(match short.as_mut_bytes().get_mut(..bytes.len()) {
             Some(room) => {
@@ -42,15 +47,16 @@ impl OwnedEvent {
     pub(crate) fn failed(errno: Errno) -> Self {
         let res = -i64::from(errno.0);
         let header = Header { len: HEADER_BYTES as u32, flags: 0, user_data: 0, res };
-        let mut short = [0; SHORT];
-        short.as_mut_bytes()[..HEADER_BYTES].copy_from_slice(header.as_bytes());
-        OwnedEvent(Words::Short(short))
+        let mut bare = [0; HEADER_BYTES / 8];
+        bare.as_mut_bytes().copy_from_slice(header.as_bytes());
+        OwnedEvent(Words::Bare(bare))
     }
 
     /// The event.
     #[must_use]
     pub fn as_event(&self) -> Event<'_> {
         let words = match &self.0 {
+            Words::Bare(words) => words.as_slice(),
             Words::Short(words) => words.as_slice(),
             Words::Long(words) => words,
         };

@@ -92,15 +92,22 @@ pub struct Signal {
     pub value: u64,
 }
 
-/// Attributes by value: bit n of the masks stands for attribute n. Those that
-/// this crate has no method for stand ready-made in `raw`.
+/// Attributes by value: bit n of the masks stands for attribute n. It is moved
+/// with its operation, and small therefore.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Attributes {
     asked: u16,
     required: u16,
-    last: u16,
     ioprio: u16,
+    last: u8,
     cache: CacheHint,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few requests have. Attributes that this crate has no method for stand
+/// ready-made in `raw`.
+#[derive(Clone, Debug, Default)]
+struct Rare {
     tag: u64,
     deadline_ns: u64,
     group: u64,
@@ -119,7 +126,11 @@ struct Raw {
 impl Attributes {
     fn ask(&mut self, id: u16) {
         self.asked |= 1 << id;
-        self.last = id;
+        self.last = id as u8;
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     fn timing(&mut self) {
@@ -141,7 +152,7 @@ impl Attributes {
 
     fn tag(&mut self, tag: u64) {
         self.ask(attr::TAG);
-        self.tag = tag;
+        self.rare().tag = tag;
     }
 
     fn priority(&mut self, priority: Priority) {
@@ -151,32 +162,32 @@ impl Attributes {
 
     fn deadline(&mut self, timeout_ns: u64) {
         self.ask(attr::DEADLINE);
-        self.deadline_ns = timeout_ns;
+        self.rare().deadline_ns = timeout_ns;
     }
 
     fn group(&mut self, key: u64) {
         self.ask(attr::GROUP);
-        self.group = key;
+        self.rare().group = key;
     }
 
     fn after(&mut self, after: After) {
         self.ask(attr::AFTER);
-        self.after = Some(after);
+        self.rare().after = Some(after);
     }
 
     fn signal(&mut self, signal: Signal) {
         self.ask(attr::SIGNAL);
-        self.signal = Some(signal);
+        self.rare().signal = Some(signal);
     }
 
     fn raw(&mut self, id: u16, flags: Flags, payload: &[u8]) {
-        self.raw.push(Raw { id, flags, payload: payload.into() });
+        self.rare().raw.push(Raw { id, flags, payload: payload.into() });
         self.last = 0;
     }
 
     /// Marks the one that was added last.
     fn require_last(&mut self) {
-        match self.raw.last_mut() {
+        match self.rare.as_mut().and_then(|rare| rare.raw.last_mut()) {
             Some(raw) if self.last == 0 => raw.flags |= Flags::REQUIRED,
             _ => self.required |= 1 << self.last & self.asked,
         }
@@ -191,38 +202,48 @@ impl Attributes {
             asked &= asked - 1;
             let mut flags = Flags::RETURN;
             flags.set(Flags::REQUIRED, self.required >> id & 1 == 1);
-            match id {
-                attr::PRIORITY => {
+            match (id, &self.rare) {
+                (attr::PRIORITY, _) => {
                     let payload = attr::Priority { ioprio: self.ioprio.into(), resv: 0 };
                     iocb.attr(id, flags, payload.as_bytes())?;
                 }
-                attr::DEADLINE => {
-                    let payload = attr::Deadline { timeout_ns: self.deadline_ns };
-                    iocb.attr(id, flags, payload.as_bytes())?;
-                }
-                attr::GROUP => iocb.attr(id, flags, self.group.as_bytes())?,
-                attr::AFTER => {
-                    let payload = self.after.map(After::raw).unwrap_or_default();
-                    iocb.attr(id, flags, payload.as_bytes())?;
-                }
-                attr::SIGNAL => {
-                    let payload = self.signal.map_or_else(attr::Signal::default, |s| {
-                        attr::Signal { signo: s.signo, tid: s.tid.unwrap_or(0), value: s.value }
-                    });
-                    iocb.attr(id, flags, payload.as_bytes())?;
-                }
-                attr::CACHE => {
+                (attr::CACHE, _) => {
                     let payload = attr::Cache { hint: self.cache.raw(), resv: 0 };
                     iocb.attr(id, flags, payload.as_bytes())?;
                 }
-                attr::TAG => iocb.attr(id, flags, self.tag.as_bytes())?,
-                _ => iocb.attr(id, flags, &[])?,
+                (_, Some(rare)) => rare.encode(id, flags, iocb)?,
+                (_, None) => iocb.attr(id, flags, &[])?,
             }
         }
-        for raw in &self.raw {
-            iocb.attr(raw.id, raw.flags, &raw.payload)?;
+        let raws = self.rare.iter().flat_map(|rare| &rare.raw);
+        raws.into_iter().try_for_each(|raw| iocb.attr(raw.id, raw.flags, &raw.payload))
+    }
+}
+
+impl Rare {
+    /// Appends attribute `id`, whose payload stands here if it has one.
+    fn encode(&self, id: u16, flags: Flags, iocb: &mut IocbMut<'_>) -> Result<(), NoRoom> {
+        match id {
+            attr::DEADLINE => {
+                let payload = attr::Deadline { timeout_ns: self.deadline_ns };
+                iocb.attr(id, flags, payload.as_bytes())
+            }
+            attr::GROUP => iocb.attr(id, flags, self.group.as_bytes()),
+            attr::AFTER => {
+                let payload = self.after.map(After::raw).unwrap_or_default();
+                iocb.attr(id, flags, payload.as_bytes())
+            }
+            attr::SIGNAL => {
+                let payload = self.signal.map_or_else(attr::Signal::default, |s| attr::Signal {
+                    signo: s.signo,
+                    tid: s.tid.unwrap_or(0),
+                    value: s.value,
+                });
+                iocb.attr(id, flags, payload.as_bytes())
+            }
+            attr::TAG => iocb.attr(id, flags, self.tag.as_bytes()),
+            _ => iocb.attr(id, flags, &[]),
         }
-        Ok(())
     }
 }
 
