@@ -148,14 +148,22 @@ impl Context {
         assert_eq!(self.submit(batch), Ok(len), "the stream is accepted whole");
     }
 
+    /// Submits these, which must all be accepted; the stream, for its ids.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub fn submit_these(&self, requests: impl IntoIterator<Item = Request>) -> Batch {
+        let mut batch = Batch::of(requests);
+        self.submit_all(&mut batch);
+        batch
+    }
+
     /// Submits one request with its id written back; returns the id.
     ///
     /// # Panics
     /// If it is not accepted.
     pub fn submit_one(&self, request: Request) -> u64 {
-        let mut batch = Batch::of([request.flags(aio2_abi::iocb::Flags::WRITE_ID)]);
-        self.submit_all(&mut batch);
-        batch.id(0)
+        self.submit_these([request.with_id()]).id(0)
     }
 
     /// Runs one request, to its only event.
@@ -233,6 +241,15 @@ impl Context {
             events.extend(self.reap_ring(count - events.len()));
         }
         events
+    }
+
+    /// user_data and result of the next `count` events.
+    ///
+    /// # Panics
+    /// If they do not come.
+    #[must_use]
+    pub fn ends(&self, count: usize) -> Vec<(u64, i64)> {
+        self.reap(count).iter().map(|event| (event.user_data, event.res)).collect()
     }
 
     /// Nothing is to be reaped, neither in the ring nor on the overflow list.

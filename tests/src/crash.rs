@@ -13,7 +13,7 @@
 
 use crate::child;
 use crate::context::Context;
-use crate::env::{Env, Factory, Outcome, setup, skip};
+use crate::env::{Env, Factory, Outcome, setup};
 use crate::random::Random;
 use crate::request::{Batch, Request};
 use aio2_abi::attr;
@@ -198,9 +198,7 @@ impl Found {
 /// Kills the writer so many times. The one that does without AFTER is killed
 /// `in_vain` times, or until it has lost something if that is 0.
 fn crash(env: &Env<'_>, kills: u64, in_vain: u64) -> Outcome {
-    if env.probe().attrs >> attr::AFTER & 1 == 0 {
-        return skip("no AFTER");
-    }
+    env.needs_attr(attr::AFTER)?;
     let tells = tells_what_is_saved(env.dir);
     if let Err(why) = tells {
         println!("SKIP looking for what has not reached the disk: {why}");

@@ -81,6 +81,23 @@ impl Env<'_> {
         self.factory.probe(&Setup { flags, ..setup() }).expect("a probe succeeds")
     }
 
+    /// Skips the test unless the implementation takes this attribute.
+    ///
+    /// # Errors
+    /// That it does not.
+    pub fn needs_attr(&self, id: u16) -> Outcome {
+        if self.probe().attrs >> id & 1 == 1 { Ok(()) } else { skip(format!("no attribute {id}")) }
+    }
+
+    /// Skips the test unless the implementation has this operation.
+    ///
+    /// # Errors
+    /// That it has not.
+    pub fn needs_op(&self, nr: u32) -> Outcome {
+        let bit = nr & !aio2_abi::op::OP;
+        if self.probe().ops >> bit & 1 == 1 { Ok(()) } else { skip(format!("no operation {bit}")) }
+    }
+
     /// Skips the test unless the implementation has these features.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU8;
 
 /// Both ends of a pipe.
 #[derive(Debug)]
@@ -89,6 +90,57 @@ pub fn socket_pair(kind: i32) -> (OwnedFd, OwnedFd) {
     // SAFETY: as above.
     let second = unsafe { OwnedFd::from_raw_fd(fds[1]) };
     (first, second)
+}
+
+/// A pipe, and a request that sleeps until a byte is written to it.
+#[derive(Debug)]
+pub struct Slow {
+    pipe: Pipe,
+    /// Where the byte goes; nobody looks at it.
+    byte: Box<AtomicU8>,
+}
+
+impl Slow {
+    /// An empty pipe.
+    #[must_use]
+    pub fn new() -> Self {
+        Slow { pipe: Pipe::new(), byte: Box::default() }
+    }
+
+    /// The request to submit.
+    #[must_use]
+    pub fn read(&self) -> Request {
+        let args = [self.fd() as u64, self.byte.as_ptr().addr() as u64, 1];
+        Request::call(libc::SYS_read, &args)
+    }
+
+    /// The descriptor that it reads from.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.pipe.read_fd()
+    }
+
+    /// Lets one of them end.
+    ///
+    /// # Panics
+    /// If the pipe cannot be written to.
+    pub fn finish(&self) {
+        (&self.pipe.writer).write_all(b"x").expect("there is room");
+    }
+
+    /// Takes a byte that no request has read.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn take(&self) {
+        (&self.pipe.reader).read_exact(&mut [0]).expect("there is one");
+    }
+}
+
+impl Default for Slow {
+    fn default() -> Self {
+        Slow::new()
+    }
 }
 
 /// A request that keeps its worker busy: a write of more than a pipe holds.

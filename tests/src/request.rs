@@ -82,6 +82,12 @@ impl Request {
         self
     }
 
+    /// With its id written back.
+    #[must_use]
+    pub fn with_id(self) -> Self {
+        self.flags(Flags::WRITE_ID)
+    }
+
     /// Not tried inline.
     #[must_use]
     pub fn on_worker(self) -> Self {
@@ -120,6 +126,12 @@ impl Request {
     pub fn returns(self, id: u16) -> Self {
         self.attr(id, attr::Flags::RETURN, &[])
     }
+}
+
+/// A request that fails at once, with EBADF.
+#[must_use]
+pub fn failing() -> Request {
+    Request::read(-1, &mut [])
 }
 
 /// A stream of iocbs, aligned as it has to be.

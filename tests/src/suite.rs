@@ -5,8 +5,8 @@
 use crate::env::{Env, Factory, Outcome, Skip};
 use crate::watchdog::Watchdog;
 use crate::{
-    attributes, cancel, exec, grow, limits, malformed, notify, order, reap, ring, security, set,
-    setup, submit, syscalls, teardown, wakeups,
+    after, attributes, cancel, deadline, exec, group, grow, interrupt, limits, malformed, notify,
+    order, poll, reap, ring, security, set, setup, signals, submit, syscalls, teardown, wakeups,
 };
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -145,6 +145,61 @@ tests! {
         cancel_during_completion_gives_one_event: "R-CANCEL-4";
         bad_flags_and_fields_are_refused: "R-CONV-3" "R-CONV-4" "R-CONV-5";
         other_requests_go_on_after_a_cancel: "R-CANCEL-2";
+    }
+    group {
+        group_ends_after_its_members_with_the_number_that_failed:
+            "R-GROUP-1" "R-GROUP-2" "R-GROUP-3";
+        group_whose_members_have_ended_ends_with_its_close: "R-GROUP-3";
+        closed_group_is_no_longer_there_for_others: "R-GROUP-2" "R-GROUP-4";
+        cancel_of_the_group_leaves_its_members_running: "R-GROUP-5";
+        groups_can_be_members_of_groups: "R-GROUP-3";
+        bad_key_fails_the_request: "R-AFTER-6";
+        open_groups_are_bounded: "R-GROUP-6";
+        groups_that_have_ended_leave_nothing: "R-LIMIT-5" "R-GROUP-6";
+    }
+    after {
+        request_starts_after_another_of_its_stream: "R-AFTER-1";
+        request_starts_after_another_by_its_id: "R-AFTER-1";
+        request_starts_after_a_group_that_is_open_or_closed: "R-AFTER-1";
+        failure_is_passed_on: "R-AFTER-2";
+        failure_of_a_member_is_passed_on: "R-AFTER-2";
+        cancel_is_passed_on_through_a_long_chain: "R-AFTER-2";
+        target_that_never_was_is_unknown: "R-AFTER-3";
+        target_that_has_ended_is_known_or_stale: "R-AFTER-5" "R-AFTER-2";
+        requests_of_a_stream_are_not_forgotten_within_it: "R-AFTER-1";
+        request_does_not_wait_for_its_own_group: "R-AFTER-4";
+        bad_target_fails_the_request: "R-AFTER-6";
+        waiting_requests_take_no_worker: "R-RUN-1" "R-LIMIT-1" "R-AFTER-1";
+        after_a_full_write_that_falls_short_nothing_runs: "R-RUN-5" "R-AFTER-2";
+    }
+    deadline {
+        what_runs_waits_or_is_held_ends_when_its_time_is_over: "R-DEADLINE-1";
+        what_ends_in_time_has_its_own_result: "R-DEADLINE-1";
+        sleep_is_interrupted_each_time_however_early: "R-DEADLINE-1" "R-CANCEL-7";
+        deadline_says_that_it_was_handled: "R-DEADLINE-1";
+        deadlines_of_what_has_ended_do_nothing: "R-DEADLINE-1" "R-LIMIT-5";
+    }
+    poll {
+        poll_ends_with_what_is_ready_now_or_later: "R-OP-5";
+        poll_works_on_every_kind_of_file: "R-OP-5";
+        multishot_sends_an_event_each_time_until_it_is_cancelled: "R-OP-6" "R-ATTR-7";
+        multishot_ends_when_there_is_no_room_for_another_event: "R-OP-6" "R-OVF-1" "R-LIMIT-5";
+        polls_are_cancelled_one_by_one: "R-OP-5" "R-CANCEL-4";
+        file_stays_while_it_is_polled: "R-OP-5";
+    }
+    signals {
+        thread_gets_the_signal_after_the_event: "R-SIGNAL-1";
+        what_fails_sends_its_signal_too: "R-SIGNAL-1";
+        group_sends_its_signal_after_its_members: "R-SIGNAL-1" "R-GROUP-3";
+        exec_sends_it: "R-SIGNAL-1";
+        what_cannot_be_signalled_is_told_and_fails_only_if_required: "R-SIGNAL-1";
+    }
+    interrupt {
+        what_sleeps_is_interrupted_however_early: "R-CANCEL-7" "R-CANCEL-5";
+        next_operation_of_the_worker_is_not_interrupted: "R-CANCEL-7" "R-RUN-7";
+        what_was_moved_is_the_result_unless_all_was_wanted: "R-CANCEL-7" "R-RUN-4" "R-RUN-5";
+        closing_interrupts_what_sleeps: "R-LIFE-1";
+        match_that_ends_by_another_is_counted_once: "R-CANCEL-3";
     }
     exec {
         request_is_run_as_an_asynchronous_one_is: "R-EXEC-1";

@@ -8,7 +8,7 @@ mod common;
 use aio2_conformance::backends::InProcess;
 use aio2_conformance::stress;
 use aio2_conformance::suite::Test;
-use aio2_conformance::{child, crash};
+use aio2_conformance::{child, crash, interrupt};
 
 const SHORT: &[Test] = &[
     Test {
@@ -48,6 +48,11 @@ const LONG: &[Test] = &[
         name: "eight_threads_reap_for_a_minute_while_their_process_is_stopped",
         ids: &["R-OVF-7", "R-LIFE-8"],
         run: stress::reaping_process_is_stopped_for_a_minute,
+    },
+    Test {
+        name: "what_sleeps_is_interrupted_a_hundred_thousand_times",
+        ids: &["R-CANCEL-7"],
+        run: interrupt::what_sleeps_is_interrupted_a_hundred_thousand_times,
     },
     Test {
         name: "writer_is_killed_a_thousand_times_and_leaves_no_commit_record_without_its_data",

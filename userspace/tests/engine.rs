@@ -2,12 +2,13 @@
 //! conformance suite; here are the engine's own paths.
 
 #[path = "engine/context.rs"]
-#[allow(dead_code)] // shared with tests/semantics.rs
 mod context;
 #[path = "engine/faults.rs"]
 mod faults;
 #[path = "engine/lifetime.rs"]
 mod lifetime;
+#[path = "engine/poll.rs"]
+mod poll;
 #[path = "engine/requests.rs"]
 mod requests;
 #[path = "engine/waiting.rs"]

@@ -28,7 +28,6 @@ pub struct Iocb {
 /// An event.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    pub flags: u32,
     pub user_data: u64,
     pub res: i64,
     pub returns: Vec<(u16, i32, Vec<u8>)>,
@@ -96,8 +95,8 @@ impl Answer {
         while !bytes.is_empty() {
             let (e, rest) = event::Event::parse(bytes).unwrap();
             let returns = e.returns().map(|r| (r.id, r.status, r.payload.to_vec())).collect();
-            let event::Header { flags, user_data, res, .. } = e.header;
-            answers.push(Answer { flags, user_data, res, returns });
+            let event::Header { user_data, res, .. } = e.header;
+            answers.push(Answer { user_data, res, returns });
             bytes = rest;
         }
         answers

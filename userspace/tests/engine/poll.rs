@@ -1,0 +1,33 @@
+//! What a POLL costs here. SPEC: section 6.3.
+
+use crate::context::{Fixture, Iocb};
+use aio2::backend::Backend;
+use aio2_abi::op;
+use aio2_abi::wait::{Cancel, CancelFlags};
+use std::os::fd::AsRawFd;
+
+/// Descriptors of this process for the same file.
+fn descriptors(file: &impl AsRawFd) -> usize {
+    let link = |fd: &str| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok();
+    let own = link(&file.as_raw_fd().to_string());
+    let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    all.filter(|fd| link(&fd.file_name().to_string_lossy()) == own).count()
+}
+
+/// SPEC: R-LIFE-3
+#[test]
+fn a_poll_costs_a_descriptor_until_it_ends() {
+    let f = Fixture::new();
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let args = vec![reader.as_raw_fd() as u64, libc::POLLIN as u64];
+    let poll = |n| Iocb { nr: op::POLL, args: args.clone(), ..Iocb::nop(n) };
+    f.submit((0..10).map(poll));
+    assert_eq!(descriptors(&reader), 2 + 10);
+    for user_data in 0..10 {
+        let flags = CancelFlags::USER_DATA.bits();
+        let mut one = Cancel { flags, user_data, ..Cancel::default() };
+        assert_eq!(f.engine.cancel(&mut one), Ok(1));
+        assert_eq!((f.next().user_data, one.interrupted), (user_data, 1));
+    }
+    assert_eq!(descriptors(&reader), 2);
+}
