@@ -97,7 +97,7 @@ fn a_drop_ends_what_is_in_flight_and_drops_its_callback() {
     let mut dispatcher = dispatcher();
     for submits in [true, false] {
         let held = held.clone();
-        let read = Op::read(&SharedFd::from(reader.try_clone().unwrap()), vec![0; 8]);
+        let read = Op::read(reader.try_clone().unwrap(), vec![0; 8]);
         dispatcher.push(read, move |_, _| panic!("it must not be run: {held:?}"));
         if submits {
             assert_eq!(dispatcher.submit(), Ok(1));

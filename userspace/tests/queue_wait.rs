@@ -102,6 +102,10 @@ impl Backend for Elsewhere {
         unsafe { self.engine.exec(iocb, event) }
     }
 
+    fn grow(&self, ring_bytes: u32) -> Result<u32, Errno> {
+        self.engine.grow(ring_bytes)
+    }
+
     fn consumer(&self) -> Consumer<ConsumerMap> {
         self.engine.consumer()
     }

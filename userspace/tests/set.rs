@@ -151,3 +151,25 @@ fn a_member_that_is_broken_is_named_until_it_is_removed() {
     assert_eq!(set.wait(&mut to, 3, 3, Timeout::Forever).unwrap().len(), 3);
     assert!(to.iter().all(|d| d.member == good_member));
 }
+
+/// SPEC: R-SET-3, R-SET-4, R-GROW-3
+#[test]
+fn a_member_whose_ring_is_replaced_loses_nothing() {
+    let set: Set<Reaper> = Set::new().unwrap();
+    let small = Context::builder().prefer(Prefer::Engine).ring_bytes(4096).build().unwrap();
+    set.add(small.reaper(), 0).unwrap();
+    // In the ring, in the set, and on the overflow list.
+    nops(&small, 0..300);
+    let mut to = Vec::new();
+    assert_eq!(set.wait(&mut to, 1, 1, Timeout::Forever).unwrap().len(), 1);
+    small.grow(8192).unwrap();
+    nops(&small, 300..310);
+    assert_eq!(set.wait(&mut to, 309, 309, Timeout::Forever).unwrap().len(), 309);
+    // Some are claimed from the old ring, others stand in the new one.
+    nops(&small, 310..312);
+    assert_eq!(set.wait(&mut to, 1, 1, Timeout::Forever).unwrap().len(), 1);
+    small.grow(16384).unwrap();
+    nops(&small, 312..315);
+    assert_eq!(set.wait(&mut to, 4, 4, Timeout::Forever).unwrap().len(), 4);
+    assert!(to.iter().map(|d| d.item.as_event().user_data()).eq(0..315));
+}

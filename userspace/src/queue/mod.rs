@@ -506,6 +506,7 @@ impl<B: Buffer, T> fmt::Debug for Queue<B, T> {
 
 /// What comes out of a queue.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // a box would be an allocation for each
 pub enum Popped<'q, B, T> {
     /// A multishot request has sent an event, and goes on.
     More {

@@ -111,15 +111,10 @@ impl Reaper {
             if self.claim_more()? {
                 return Ok(wanted);
             }
-            if self.left == left && flushed {
+            if self.left > left {
+                flushed = false;
+            } else if !self.has_more(&mut flushed)? {
                 break;
-            }
-            flushed = self.left == left;
-            if flushed {
-                if self.consumer.pending() != Pending::Overflow {
-                    break;
-                }
-                self.flush()?;
             }
         }
         Ok(self.left)
@@ -164,25 +159,28 @@ impl Reaper {
         if self.left == 0 { self.look_further() } else { Ok(()) }
     }
 
-    /// Claims what is not in the ring that was found empty: it is on the
-    /// overflow list (R-OVF-5) or in the ring that replaced it (R-GROW-2).
+    /// Claims what is not in the ring that was found empty.
     #[inline(never)]
     fn look_further(&mut self) -> Result<(), ReapError> {
         let mut flushed = false;
-        loop {
-            match self.consumer.pending() {
-                Pending::Overflow if !flushed => {
-                    self.flush()?;
-                    flushed = true;
-                }
-                Pending::Frozen if self.consumer.advance() => {}
-                Pending::Frozen => return Err(ReapError::Frozen),
-                _ => return Ok(()),
-            }
+        while self.left == 0 && self.has_more(&mut flushed)? {
             self.claim()?;
-            if self.left > 0 {
-                return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Whether there may be more now than in the ring that was found empty:
+    /// from the overflow list (R-OVF-5), of which it is asked once, or in the
+    /// ring that replaced it (R-GROW-2).
+    fn has_more(&mut self, flushed: &mut bool) -> Result<bool, ReapError> {
+        match self.consumer.pending() {
+            Pending::Overflow if !*flushed => {
+                *flushed = true;
+                self.flush().map(|()| true)
             }
+            Pending::Frozen if self.consumer.advance() => Ok(true),
+            Pending::Frozen => Err(ReapError::Frozen),
+            _ => Ok(false),
         }
     }
 
