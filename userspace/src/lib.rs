@@ -70,6 +70,9 @@ mod queue;
 #[allow(unsafe_code)]
 pub mod reap;
 pub mod ring;
+#[cfg(loom)]
+#[path = "engine/seat.rs"]
+pub mod seat;
 pub mod set;
 #[cfg(not(loom))]
 #[allow(unsafe_code)]

@@ -26,3 +26,5 @@ mod grow;
 mod overflow;
 #[path = "loom/payload.rs"]
 mod payload;
+#[path = "loom/seat.rs"]
+mod seat;

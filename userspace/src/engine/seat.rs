@@ -16,21 +16,23 @@ const IN: u32 = 1;
 
 /// Where one worker sits.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub struct Seat {
     /// The thread, as the kernel names it.
-    pub(super) tid: i32,
+    pub tid: i32,
     word: AtomicU32,
     /// The id of the request; changed under the context's lock only.
     request: AtomicU64,
 }
 
 impl Seat {
-    pub(super) fn new(tid: i32) -> Self {
+    /// The seat of the thread that the kernel calls `tid`, which runs nothing.
+    #[must_use]
+    pub fn new(tid: i32) -> Self {
         Seat { tid, word: AtomicU32::new(OUT), request: AtomicU64::new(0) }
     }
 
     /// The worker begins an operation. Under the context's lock.
-    pub(super) fn enter(&self, request: u64) {
+    pub fn enter(&self, request: u64) {
         // Relaxed, both: who looks does so under the lock.
         self.request.store(request, Ordering::Relaxed);
         self.word.store(IN, Ordering::Relaxed);
@@ -38,27 +40,27 @@ impl Seat {
 
     /// The worker has its result; whether it had been told to stop. No one can
     /// tell it from now on.
-    pub(super) fn leave(&self) -> bool {
+    pub fn leave(&self) -> bool {
         // Relaxed: which of this and `stop` came first is the order of the one
         // word; nothing else is passed on by it.
         self.word.swap(OUT, Ordering::Relaxed) > IN
     }
 
     /// The worker's operation has ended. Under the context's lock.
-    pub(super) fn clear(&self) {
+    pub fn clear(&self) {
         // Relaxed: under the lock.
         self.request.store(0, Ordering::Relaxed);
     }
 
     /// Whether the worker runs this request. Under the context's lock.
-    pub(super) fn runs(&self, request: u64) -> bool {
+    pub fn runs(&self, request: u64) -> bool {
         // Relaxed: under the lock.
         self.request.load(Ordering::Relaxed) == request
     }
 
     /// Tells the worker to end its operation with `errno` (positive); false if
     /// it has its result already. The first to tell decides on the errno.
-    pub(super) fn stop(&self, errno: i32) -> bool {
+    pub fn stop(&self, errno: i32) -> bool {
         let (old, new) = (IN, errno as u32);
         // Relaxed, both: as in `leave`.
         match self.word.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed) {
@@ -68,7 +70,7 @@ impl Seat {
     }
 
     /// The errno (positive) that the operation has to end with.
-    pub(super) fn stopped(&self) -> Option<i32> {
+    pub fn stopped(&self) -> Option<i32> {
         // Relaxed: if the word is seen late, the signal comes again.
         let word = self.word.load(Ordering::Relaxed);
         (word > IN).then_some(word as i32)
