@@ -4,6 +4,7 @@ use crate::context::{errno, until};
 use crate::env::{Env, Outcome, setup};
 use crate::file::Busy;
 use crate::request::{Batch, Request};
+use crate::wakeups::sleeps;
 use aio2::backend::Wait;
 use aio2_abi::attr;
 use aio2_abi::setup::Setup;
@@ -129,5 +130,55 @@ pub(crate) fn cancelled_requests_make_room(env: &Env<'_>) -> Outcome {
     }
     busy.release();
     assert_eq!(context.reap(1)[0].user_data, 9);
+    Ok(())
+}
+
+pub(crate) fn overload_neither_sleeps_nor_loses(env: &Env<'_>) -> Outcome {
+    const THREADS: u64 = 4;
+    const EACH: u64 = 2000;
+    let setup = Setup { max_requests: 50, concurrency: 1, ring_bytes: 4096, ..setup() };
+    let context = env.context_with(setup);
+    // The worker is busy, and as many wait for it as may.
+    let mut busy = Busy::new();
+    context.submit_all(&mut Batch::of([busy.request().user_data(u64::MAX)]));
+    busy.wait_started();
+    let waiting = Batch::of((1..50).map(|_| Request::nop(u64::MAX).on_worker()));
+    context.submit_all(&mut { waiting });
+    let before = sleeps();
+    for _ in 0..5000 {
+        assert_eq!(errno(context.submit(&mut nops(1))), Some(EAGAIN));
+    }
+    let slept = sleeps() - before;
+    assert!(slept <= 5, "slept {slept} times in 5000 submissions above the limit");
+    busy.release();
+    // Several submit more than there is room for, and one reaps a little at a
+    // time.
+    let mut seen: Vec<u64> = std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let context = &context;
+            scope.spawn(move || {
+                let of = |n| Request::nop(thread * EACH + n);
+                let mut batch = Batch::of((0..EACH).map(|n| match n % 3 {
+                    0 => of(n).on_worker(),
+                    _ => of(n),
+                }));
+                let mut at = 0;
+                while at < batch.bytes().len() {
+                    match context.submit_bytes(&mut batch.bytes()[at..]) {
+                        Ok(bytes) => at += bytes,
+                        Err(e) => {
+                            assert_eq!(e.0, EAGAIN, "the only reason");
+                            std::thread::yield_now();
+                        }
+                    }
+                }
+            });
+        }
+        (0..THREADS * EACH + 50).map(|_| context.reap(1)[0].user_data).collect()
+    });
+    seen.sort_unstable();
+    let expected = (0..THREADS * EACH).chain(std::iter::repeat_n(u64::MAX, 50));
+    assert!(seen.into_iter().eq(expected), "each event once");
+    context.assert_idle();
     Ok(())
 }

@@ -302,6 +302,7 @@ tests! {
         never_reaping_is_bounded_by_ring_and_limit: "R-LIMIT-5" "R-OVF-1";
         limit_of_one_can_be_used: "R-LIMIT-1";
         cancelled_requests_make_room: "R-LIMIT-2";
+        overload_neither_sleeps_nor_loses: "R-SUBMIT-5" "R-LIMIT-1" "R-OVF-7";
     }
     teardown {
         closing_cancels_what_waits_and_the_ring_stays_with_dead_set: "R-LIFE-1" "R-FD-2";
