@@ -5,7 +5,7 @@
 //! must do little.
 
 use crate::env::Factory;
-use crate::{attributes, crash, grow, ring, stress, teardown};
+use crate::{attributes, crash, grow, hostile, ring, stress, teardown};
 use std::process::{Command, ExitStatus};
 
 /// Names the implementation and the role that a process shall play.
@@ -22,6 +22,7 @@ const ROLES: &[(&str, Role)] = &[
     ("exits_with_requests_in_flight", teardown::exits_with_requests_in_flight),
     ("execs_with_requests_in_flight", teardown::execs_with_requests_in_flight),
     ("reaps_while_it_is_stopped", stress::reaps_while_it_is_stopped),
+    ("is_hostile", hostile::is_hostile),
     ("writes_a_log", crash::writes_a_log),
     ("writes_a_log_in_any_order", crash::writes_a_log_in_any_order),
     ("makes_many_contexts", stress::makes_many_contexts),

@@ -262,3 +262,60 @@ pub fn gettid() -> i32 {
     // SAFETY: asks for a number.
     unsafe { libc::gettid() }
 }
+
+/// A page that is mapped at two addresses: what an application may do to the
+/// memory of its stream while it is read.
+#[derive(Debug)]
+pub struct TwoViews {
+    /// Where it is.
+    pub addresses: [*mut u8; 2],
+}
+
+// SAFETY: plain memory, unmapped when dropped; accesses are the tests' business.
+unsafe impl Sync for TwoViews {}
+
+impl TwoViews {
+    /// Its size.
+    pub const BYTES: usize = 4096;
+
+    /// Maps it.
+    ///
+    /// # Panics
+    /// If it cannot be.
+    #[must_use]
+    pub fn new() -> Self {
+        // SAFETY: the name is a C string.
+        let fd = unsafe { libc::memfd_create(c"two-views".as_ptr(), libc::MFD_CLOEXEC) };
+        assert!(fd >= 0);
+        // SAFETY: takes two numbers.
+        let result = unsafe { libc::ftruncate(fd, Self::BYTES as libc::off_t) };
+        assert_eq!(result, 0);
+        let addresses = [(); 2].map(|()| {
+            let protection = libc::PROT_READ | libc::PROT_WRITE;
+            let null = std::ptr::null_mut();
+            // SAFETY: a new mapping, at an address of the kernel's choice.
+            let address =
+                unsafe { libc::mmap(null, Self::BYTES, protection, libc::MAP_SHARED, fd, 0) };
+            assert_ne!(address, libc::MAP_FAILED);
+            address.cast()
+        });
+        // SAFETY: the descriptor was opened above and is not used any more.
+        unsafe { libc::close(fd) };
+        TwoViews { addresses }
+    }
+}
+
+impl Drop for TwoViews {
+    fn drop(&mut self) {
+        for address in self.addresses {
+            // SAFETY: mapped by `new`, and nothing refers to it any more.
+            unsafe { libc::munmap(address.cast(), Self::BYTES) };
+        }
+    }
+}
+
+impl Default for TwoViews {
+    fn default() -> Self {
+        TwoViews::new()
+    }
+}

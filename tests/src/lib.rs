@@ -43,6 +43,7 @@ mod deadline;
 mod exec;
 mod group;
 mod grow;
+mod hostile;
 mod limits;
 mod malformed;
 mod notify;

@@ -3,7 +3,7 @@
 
 use crate::context::errno;
 use crate::env::{Env, Outcome, setup};
-use crate::file::{Busy, Pipe, file_with, proc_self, socket_pair};
+use crate::file::{Busy, Pipe, TwoViews, file_with, proc_self, socket_pair};
 use crate::request::{Batch, Request};
 use crate::signal::{Handler, signal_thread};
 use aio2_abi::attr;
@@ -110,49 +110,6 @@ pub(crate) fn memory_of_the_stream_is_not_used_afterwards(env: &Env<'_>) -> Outc
         assert_eq!((event.status(attr::TAG), event.status(attr::TIMING)), (0, 0));
     }
     Ok(())
-}
-
-/// A page that is mapped at two addresses: what an application may do to the
-/// memory of its stream while it is read.
-struct TwoViews {
-    addresses: [*mut u8; 2],
-}
-
-// SAFETY: plain memory, unmapped when dropped; accesses are the tests' business.
-unsafe impl Sync for TwoViews {}
-
-impl TwoViews {
-    const BYTES: usize = 4096;
-
-    fn new() -> Self {
-        // SAFETY: the name is a C string.
-        let fd = unsafe { libc::memfd_create(c"two-views".as_ptr(), libc::MFD_CLOEXEC) };
-        assert!(fd >= 0);
-        // SAFETY: takes two numbers.
-        let result = unsafe { libc::ftruncate(fd, Self::BYTES as libc::off_t) };
-        assert_eq!(result, 0);
-        let addresses = [(); 2].map(|()| {
-            let protection = libc::PROT_READ | libc::PROT_WRITE;
-            let null = std::ptr::null_mut();
-            // SAFETY: a new mapping, at an address of the kernel's choice.
-            let address =
-                unsafe { libc::mmap(null, Self::BYTES, protection, libc::MAP_SHARED, fd, 0) };
-            assert_ne!(address, libc::MAP_FAILED);
-            address.cast()
-        });
-        // SAFETY: the descriptor was opened above and is not used any more.
-        unsafe { libc::close(fd) };
-        TwoViews { addresses }
-    }
-}
-
-impl Drop for TwoViews {
-    fn drop(&mut self) {
-        for address in self.addresses {
-            // SAFETY: mapped by `new`, and nothing refers to it any more.
-            unsafe { libc::munmap(address.cast(), Self::BYTES) };
-        }
-    }
 }
 
 pub(crate) fn what_is_checked_is_what_is_run(env: &Env<'_>) -> Outcome {

@@ -5,8 +5,9 @@
 use crate::env::{Env, Factory, Outcome, Skip};
 use crate::watchdog::Watchdog;
 use crate::{
-    after, attributes, cancel, deadline, exec, group, grow, interrupt, limits, malformed, notify,
-    order, poll, reap, ring, security, set, setup, signals, submit, syscalls, teardown, wakeups,
+    after, attributes, cancel, deadline, exec, group, grow, hostile, interrupt, limits, malformed,
+    notify, order, poll, reap, ring, security, set, setup, signals, submit, syscalls, teardown,
+    wakeups,
 };
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -318,6 +319,10 @@ tests! {
         hostile_head_harms_no_one_else: "R-HOST-1" "R-RING-6";
         head_that_changes_all_the_time_stops_nothing: "R-HOST-1";
         moving_head_over_events_loses_only_those: "R-HOST-1";
+    }
+    hostile {
+        everything_that_can_be_written_is_written_over:
+            "R-HOST-1" "R-HOST-4" "R-SUBMIT-6" "R-SEC-5";
     }
 }
 
