@@ -49,13 +49,11 @@
 //! `tokio`: drive futures within tokio (`Driver::drive`).
 #![deny(unsafe_code)]
 
-#[cfg(not(loom))]
 #[allow(unsafe_code)]
 pub mod backend;
 #[cfg(not(loom))]
 #[allow(unsafe_code)]
 mod context;
-#[cfg(not(loom))]
 pub mod engine;
 pub mod error;
 #[cfg(not(loom))]
@@ -74,7 +72,7 @@ pub mod ring;
 #[path = "engine/seat.rs"]
 pub mod seat;
 pub mod set;
-#[cfg(not(loom))]
+#[cfg_attr(loom, path = "shm_model.rs")]
 #[allow(unsafe_code)]
 pub mod shm;
 #[cfg(not(loom))]

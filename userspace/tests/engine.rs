@@ -9,6 +9,9 @@ mod faults;
 mod lifetime;
 #[path = "engine/poll.rs"]
 mod poll;
+#[path = "engine/request.rs"]
+#[allow(dead_code)] // shared with other programs
+mod request;
 #[path = "engine/requests.rs"]
 mod requests;
 #[path = "engine/waiting.rs"]

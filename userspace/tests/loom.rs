@@ -16,15 +16,27 @@ mod aba;
 mod claim;
 #[path = "loom/common.rs"]
 mod common;
+#[path = "engine/context.rs"]
+#[allow(dead_code)] // shared with tests/engine.rs
+mod context;
 #[path = "loom/crew.rs"]
 mod crew;
 #[path = "loom/doorbell.rs"]
 mod doorbell;
+#[path = "loom/groups.rs"]
+mod groups;
 #[path = "loom/grow.rs"]
 mod grow;
 #[path = "loom/overflow.rs"]
 mod overflow;
 #[path = "loom/payload.rs"]
 mod payload;
+#[path = "engine/request.rs"]
+#[allow(dead_code)] // shared with tests/engine.rs
+mod request;
+#[path = "loom/requests.rs"]
+mod requests;
 #[path = "loom/seat.rs"]
 mod seat;
+#[path = "loom/waiting.rs"]
+mod waiting;

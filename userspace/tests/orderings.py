@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Weakens each ordering of the ring one step, and tells which models fail.
+"""Weakens each ordering of the ring one step, breaks each rule that the engine's
+models are for, and tells which models fail.
 
     userspace/tests/orderings.py [NAME...]
 
@@ -17,6 +18,9 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RING = "userspace/src/ring/"
+ENGINE = "userspace/src/engine/"
+# The models of each, as they are named to the runner.
+MODELS = {RING: ["aba", "claim", "doorbell", "grow", "overflow", "payload"], ENGINE: ["groups", "requests", "waiting"]}
 
 # name, file, text, its replacement, whether a model must catch it
 CHANGES = [
@@ -77,12 +81,43 @@ CHANGES = [
 ]
 
 
-def failing_models(work):
+# What the engine keeps by its one lock, and by the words outside of it: name,
+# file, pairs of a text and its replacement.
+BROKEN = [
+    ("a stop outlives its request", "seat.rs", [
+        ("        self.word.store(IN, Ordering::Relaxed);\n", ""),
+        ("self.word.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed)",
+         "Ok::<u32, u32>({ let _ = old; self.word.swap(new, Ordering::Relaxed) })")]),
+    ("sleeps without a look under the lock", "wait.rs", [("    if satisfied {\n", "    if satisfied && false {\n")]),
+    ("wakes a sleeper before it is told", "park.rs", [
+        ("        self.word.store(TOLD, Ordering::Relaxed);\n        match", "        match"),
+        ("            None => self.word.wake(),\n        }\n",
+         "            None => self.word.wake(),\n        }\n        self.word.store(TOLD, Ordering::Relaxed);\n")]),
+    ("a wait forgets what it was promised", "waiters.rs", [
+        ("(None, Wants::Events(n)) => self.promised -= n", "(None, Wants::Events(_)) => {}")]),
+    ("an idle worker is not told of a job", "worker.rs", [("    if wake {\n", "    if wake && false {\n")]),
+    ("workers are not told to go", "mod.rs", [("        self.shared.jobs.notify_all();\n", "")]),
+    ("dead before the workers have gone", "mod.rs", [
+        ("        let handles = self.shared.lock().workers.stop();\n        self.shared.jobs.notify_all();",
+         "        self.shared.lock().sink.set_dead();\n        let handles = self.shared.lock().workers.stop();\n        self.shared.jobs.notify_all();")]),
+    ("the eventfd is not told of what is there", "mod.rs", [
+        ("if first && context.available(1) > 0 {", "if first && false {")]),
+    ("what is waited for ends before the wait begins", "special.rs", [
+        ("    let verdict = if timeout", "    drop(context);\n    let mut context = shared.lock();\n    let verdict = if timeout")]),
+    ("a group ends before its last member", "order.rs", [
+        ("            group.members -= 1;\n", "            group.members = group.members.saturating_sub(2);\n")]),
+    ("a member's failure is not counted", "order.rs", [("            group.failed += u64::from(failed);\n", "")]),
+    ("a cancel reports what it has not done", "ending.rs", [
+        ("Some(State::Running) => Stopped::TooLate", "Some(State::Running) => Stopped::Cancelled")]),
+]
+
+
+def failing_models(work, models):
     """Names of the models that fail in the copy; None if it does not build."""
     env = dict(os.environ, RUSTFLAGS="--cfg loom -Awarnings", CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS="true")
     env.setdefault("CARGO_TARGET_DIR", str(work / "target"))
     run = subprocess.run(
-        ["cargo", "test", "--quiet", "--release", "-p", "aio2", "--test", "loom"],
+        ["cargo", "test", "--quiet", "--release", "-p", "aio2", "--test", "loom", "--", *models],
         cwd=work, env=env, capture_output=True, text=True, timeout=1800)
     if run.returncode == 0:
         return []
@@ -98,6 +133,14 @@ def failing_models(work):
     return None
 
 
+def changes():
+    """All of them: name, path, pairs of a text and its replacement, models, whether one must fail."""
+    for name, file, text, replacement, must_fail in CHANGES:
+        yield name, RING + file, [(text, replacement)], MODELS[RING], must_fail
+    for name, file, pairs in BROKEN:
+        yield name, ENGINE + file, pairs, MODELS[ENGINE], True
+
+
 def main():
     wanted = sys.argv[1:]
     wrong = 0
@@ -105,15 +148,17 @@ def main():
     with tempfile.TemporaryDirectory() as temp:
         work = pathlib.Path(temp) / "copy"
         shutil.copytree(ROOT, work, ignore=shutil.ignore_patterns("target", ".git"))
-        for name, file, text, replacement, must_fail in CHANGES:
+        for name, file, pairs, models, must_fail in changes():
             if wanted and not any(word in name for word in wanted):
                 continue
-            path = work / RING / file
-            original = path.read_text()
-            if original.count(text) != 1:
-                sys.exit(f"{name}: the text to change occurs {original.count(text)} times in {file}")
-            path.write_text(original.replace(text, replacement))
-            failing = failing_models(work)
+            path = work / file
+            original = changed = path.read_text()
+            for text, replacement in pairs:
+                if changed.count(text) != 1:
+                    sys.exit(f"{name}: the text to change occurs {changed.count(text)} times in {file}")
+                changed = changed.replace(text, replacement)
+            path.write_text(changed)
+            failing = failing_models(work, models)
             path.write_text(original)
             if failing is None:
                 sys.exit(f"{name}: does not build")

@@ -18,9 +18,10 @@ use super::waiters::{Round, Waiters};
 use super::worker::Workers;
 use crate::ring::{Consumer, Producer, Sink};
 use crate::shm::{ConsumerMap, ProducerMap};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use aio2_abi::event;
 use std::collections::TryReserveError;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// A request on its way to a worker.
 #[derive(Debug)]

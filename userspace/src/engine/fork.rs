@@ -4,7 +4,8 @@
 #![allow(unsafe_code)] // pthread_atfork(3)
 
 use crate::error::Errno;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::Ordering;
+use crate::sync::process::AtomicU32;
 use std::sync::OnceLock;
 
 /// How many forks lie between the first process and this one.

@@ -14,7 +14,7 @@
 //! | `outcome` | what is measured, and the event |
 //! | `worker` | the threads that block |
 //! | `context`, `slots` | what all share, under one lock |
-//! | `wait`, `waiters`, `park`, `notify` | who sleeps, and who is told |
+//! | `wait`, `waiters`, `park`, `futex`, `notify` | who sleeps, and who is told |
 //! | `special`, `history` | accepting what is not only to be run |
 //! | `order` | groups, and who waits for whom |
 //! | `ending`, `errands`, `signal` | what the end of a request brings about |
@@ -36,6 +36,8 @@ mod ending;
 mod errands;
 mod file;
 mod fork;
+#[cfg_attr(loom, path = "futex_model.rs")]
+mod futex;
 mod history;
 mod interrupt;
 mod notify;
@@ -61,6 +63,7 @@ use crate::backend::{Backend, Got, Wait};
 use crate::error::Errno;
 use crate::ring::{Consumer, Geometry, Producer, Sink};
 use crate::shm::{self, ConsumerMap, ProducerMap};
+use crate::sync::JoinHandle;
 use aio2_abi::iocb::Stream;
 use aio2_abi::setup::{Flags, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -76,7 +79,6 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use wait::Clock;
 
 /// A context of the in-process implementation.

@@ -372,7 +372,9 @@ impl Order {
         self.searches += 1;
         self.groups[own as usize].seen = self.searches;
         // First slots of lists of those that wait, directly or not.
-        let mut lists = vec![self.groups[own as usize].waiting.first];
+        let mut lists = Vec::new();
+        lists.try_reserve(1).map_err(|_| Refusal::NoRoom)?;
+        lists.push(self.groups[own as usize].waiting.first);
         while let Some(mut waiter) = lists.pop() {
             while let Some(node) = self.nodes.get(waiter as usize).copied() {
                 if self.follow(waiter, goal, &mut lists)? {

@@ -5,12 +5,13 @@
 //! [`super::waiters`].
 //!
 //! SPEC: section 4.3 (R-GET-7, R-GET-15).
-#![allow(unsafe_code)] // futex(2), ppoll(2)
+#![allow(unsafe_code)] // ppoll(2)
 
 use super::clock;
+use super::futex::Futex;
 use super::notify::Notifier;
 use crate::error::Errno;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::Ordering;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
@@ -31,7 +32,7 @@ pub(crate) enum Ended {
 /// Where one thread parks, once.
 #[derive(Debug)]
 pub(crate) struct Parker {
-    word: AtomicU32,
+    word: Futex,
     /// To park with another signal mask: only ppoll(2) sets it atomically.
     eventfd: Option<Notifier>,
 }
@@ -41,7 +42,7 @@ impl Parker {
     /// With a signal mask, those of eventfd(2).
     pub(crate) fn new(with_mask: bool) -> Result<Self, Errno> {
         let eventfd = if with_mask { Some(Notifier::own()?) } else { None };
-        Ok(Parker { word: AtomicU32::new(PARKED), eventfd })
+        Ok(Parker { word: Futex::new(PARKED), eventfd })
     }
 
     /// Forgets what was told, by the thread that parks, without a signal mask.
@@ -58,17 +59,7 @@ impl Parker {
         self.word.store(TOLD, Ordering::Relaxed);
         match &self.eventfd {
             Some(fd) => fd.signal(),
-            None => {
-                // SAFETY: FUTEX_WAKE reads nothing; the word is alive.
-                unsafe {
-                    libc::syscall(
-                        libc::SYS_futex,
-                        self.word.as_ptr(),
-                        libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-                        1,
-                    )
-                };
-            }
+            None => self.word.wake(),
         }
     }
 
@@ -85,31 +76,12 @@ impl Parker {
             }
             let slept = match &self.eventfd {
                 Some(fd) => poll_with_mask(fd, deadline, mask),
-                None => self.futex_wait(deadline),
+                None => self.word.wait(PARKED, deadline),
             };
             if slept == Err(Errno(libc::EINTR)) {
                 return Ended::Interrupted;
             }
         }
-    }
-
-    fn futex_wait(&self, deadline: Option<u64>) -> Result<(), Errno> {
-        // Always with a time: a wait without one would be restarted after a
-        // signal handler with SA_RESTART, and its EINTR be lost.
-        let deadline = clock::timespec(deadline.unwrap_or(i64::MAX as u64));
-        // SAFETY: the word and the time are alive, and read only.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_futex,
-                self.word.as_ptr(),
-                libc::FUTEX_WAIT_BITSET | libc::FUTEX_PRIVATE_FLAG,
-                PARKED,
-                &raw const deadline,
-                ptr::null::<u32>(),
-                libc::FUTEX_BITSET_MATCH_ANY,
-            )
-        };
-        if result < 0 { Err(Errno::last()) } else { Ok(()) }
     }
 }
 

@@ -17,12 +17,12 @@ use super::request::Request;
 use super::slots::{Id, Known};
 use super::worker;
 use crate::error::Errno;
+use crate::sync::JoinHandle;
 use aio2_abi::event::{self, Encoder};
 use libc::{EAGAIN, EBADF, EPERM};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use zerocopy::IntoBytes;
 
 /// Events that are taken at once.

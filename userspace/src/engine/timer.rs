@@ -10,11 +10,11 @@ use super::clock;
 use super::context::{Context, Shared};
 use super::slots::{Id, Known};
 use super::worker;
+use crate::sync::JoinHandle;
 use libc::{EAGAIN, ETIMEDOUT};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::{Arc, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// First time until a signal is sent again, in ns; the next ones double.

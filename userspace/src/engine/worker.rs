@@ -15,11 +15,12 @@ use super::request::Operation;
 use super::run::{self, Runner};
 use super::seat::Seat;
 use super::slots::Id;
+use crate::sync::{Builder, JoinHandle, MutexGuard, is_finished};
 use aio2_abi::attr::PATH_WORKER;
 use libc::EAGAIN;
+use std::collections::TryReserveError;
 use std::mem::MaybeUninit;
-use std::sync::{Arc, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use zerocopy::IntoBytes;
 
@@ -97,6 +98,16 @@ impl Workers {
         seat.is_some_and(|seat| seat.stopped().is_some() && interrupt::send(seat))
     }
 
+    /// Sees to it that those that are counted can be noted.
+    ///
+    /// # Errors
+    /// If the memory cannot be had.
+    fn reserve(&mut self) -> Result<(), TryReserveError> {
+        self.handles.retain(|handle| !is_finished(handle));
+        self.handles.try_reserve(self.count)?;
+        self.seats.try_reserve(self.count)
+    }
+
     /// Notes that one more is needed for `queued` jobs, if that is so.
     fn grow(&mut self, queued: usize) -> bool {
         let grows = queued > self.idle && self.count < self.concurrency;
@@ -144,7 +155,7 @@ pub(super) fn spawn(
     name: &str,
     body: impl FnOnce() + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
-    let builder = thread::Builder::new().name(name.into()).stack_size(STACK_BYTES);
+    let builder = Builder::new().name(name.into()).stack_size(STACK_BYTES);
     with_signals_blocked(|| builder.spawn(body))
 }
 
@@ -152,14 +163,12 @@ pub(super) fn spawn(
 #[cold]
 fn hire(shared: &Arc<Shared>) {
     let of_worker = shared.clone();
-    let thread = spawn("aio2-wrk", move || work(&of_worker));
+    let has_room = shared.lock().workers.reserve().is_ok();
+    let thread = has_room.then(|| spawn("aio2-wrk", move || work(&of_worker)));
     let mut context = shared.lock();
     match thread {
-        Ok(handle) => {
-            context.workers.handles.retain(|handle| !handle.is_finished());
-            context.workers.handles.push(handle);
-        }
-        Err(_) => {
+        Some(Ok(handle)) => context.workers.handles.push(handle),
+        Some(Err(_)) | None => {
             context.workers.count -= 1;
             // Another one will come to them; without one, nobody would.
             if context.workers.count == 0 {

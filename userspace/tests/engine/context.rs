@@ -50,6 +50,35 @@ pub fn file_of(contents: &[u8]) -> File {
     file
 }
 
+/// Whether this is a process that runs test `name` only; makes one otherwise,
+/// which must succeed.
+pub fn alone(name: &str) -> bool {
+    const ALONE: &str = "AIO2_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(ALONE, "1")
+        .status();
+    assert!(status.unwrap().success());
+    false
+}
+
+/// Runs `f` with a limit of `most` on what this process has of `resource`.
+pub fn with_limit<T>(resource: libc::__rlimit_resource_t, most: u64, f: impl FnOnce() -> T) -> T {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: fills in the limit.
+    unsafe { libc::getrlimit(resource, &raw mut limit) };
+    let less = libc::rlimit { rlim_cur: most, ..limit };
+    // SAFETY: reads the limit.
+    unsafe { libc::setrlimit(resource, &raw const less) };
+    let result = f();
+    // SAFETY: as above.
+    unsafe { libc::setrlimit(resource, &raw const limit) };
+    result
+}
+
 impl Iocb {
     pub fn nop(user_data: u64) -> Self {
         Iocb { nr: op::NOP, args: vec![], flags: Flags::empty(), user_data, attrs: vec![] }

@@ -1,8 +1,9 @@
 //! What the system can refuse or disturb: descriptors, and calls that signals
 //! interrupt. A thread that cannot be had is in `lifetime`.
 
-use crate::context::{Answer, Fixture, Iocb, address, file_of, syscall};
-use crate::lifetime::{alone, held};
+use crate::context::{Answer, Fixture, Iocb, address, alone, file_of, syscall, with_limit};
+use crate::lifetime::held;
+use crate::request::{Slow, ends, errno};
 use aio2::Errno;
 use aio2::backend::{Backend, Wait};
 use aio2::engine::Engine;
@@ -20,16 +21,7 @@ use zerocopy::IntoBytes;
 /// Runs `f` with `free` descriptors to be had, and no more.
 fn with_descriptors<T>(free: u64, f: impl FnOnce() -> T) -> T {
     let lowest = file_of(b"").as_raw_fd();
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: fills in the limit.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    let fewer = libc::rlimit { rlim_cur: lowest as u64 + free, ..limit };
-    // SAFETY: reads the limit.
-    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const fewer) };
-    let result = f();
-    // SAFETY: as above.
-    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-    result
+    with_limit(libc::RLIMIT_NOFILE, lowest as u64 + free, f)
 }
 
 #[test]
@@ -174,4 +166,55 @@ fn a_storm_of_signals_changes_no_result() {
     println!("{caught} signals, {interrupted} waits interrupted");
     // Which thread of the process catches a signal is the kernel's choice.
     assert!(caught > 0, "there was no storm");
+}
+
+/// A poll and a request with a deadline, both of which wait, each with a thread
+/// of the engine for it.
+fn two(slow: &mut Slow) -> [Iocb; 2] {
+    let poll = Iocb::poll_op(&slow.reader, libc::POLLIN).user_data(1);
+    [poll, slow.read().user_data(2).deadline(u64::MAX / 2)]
+}
+
+fn works(f: &Fixture) {
+    let mut slow = Slow::new();
+    let [poll, mut read] = two(&mut slow);
+    read.args[1] = 0;
+    read.args[2] = 0;
+    f.submit([poll]);
+    slow.finish();
+    assert_eq!(ends(f, 1), [(1, i64::from(libc::POLLIN))]);
+    f.submit([read]);
+    assert_eq!(ends(f, 1), [(2, 0)]);
+}
+
+/// SPEC: R-OP-5, R-DEADLINE-1, R-OVF-7
+#[test]
+fn without_a_thread_what_waits_ends_with_eagain() {
+    if !alone("faults::without_a_thread_what_waits_ends_with_eagain") {
+        return;
+    }
+    let f = Fixture::new();
+    let mut slow = Slow::new();
+    let requests = two(&mut slow);
+    // No address space is left for a stack.
+    let words = with_limit(libc::RLIMIT_AS, 1, || f.submit(requests));
+    drop(words);
+    let mut ends = ends(&f, 2);
+    ends.sort_unstable();
+    assert_eq!(ends, [(1, errno(libc::EAGAIN)), (2, errno(libc::EAGAIN))]);
+    works(&f);
+}
+
+/// SPEC: R-OP-5, R-OVF-7
+#[test]
+fn without_a_descriptor_a_poll_ends_with_emfile() {
+    if !alone("faults::without_a_descriptor_a_poll_ends_with_emfile") {
+        return;
+    }
+    let f = Fixture::new();
+    let mut slow = Slow::new();
+    let [poll, _] = two(&mut slow);
+    with_limit(libc::RLIMIT_NOFILE, 1, || f.submit([poll]));
+    assert_eq!(ends(&f, 1), [(1, errno(libc::EMFILE))]);
+    works(&f);
 }

@@ -1,6 +1,6 @@
 //! Setup, teardown, fork, and many threads.
 
-use crate::context::{Fixture, Iocb, address, syscall};
+use crate::context::{Fixture, Iocb, address, alone, syscall, with_limit};
 use aio2::Errno;
 use aio2::backend::{Backend, Wait};
 use aio2::engine::Engine;
@@ -60,21 +60,6 @@ pub fn held() -> (usize, usize, usize) {
     (fds.count(), workers.count(), maps.lines().filter(|line| line.contains("aio2")).count())
 }
 
-/// Whether this is a process that runs test `name` only; makes one otherwise,
-/// which must succeed.
-pub fn alone(name: &str) -> bool {
-    const ALONE: &str = "AIO2_TEST_ALONE";
-    if std::env::var_os(ALONE).is_some() {
-        return true;
-    }
-    let status = std::process::Command::new(std::env::current_exe().unwrap())
-        .args([name, "--exact", "--nocapture"])
-        .env(ALONE, "1")
-        .status();
-    assert!(status.unwrap().success());
-    false
-}
-
 /// Resident memory of this process.
 fn resident_pages() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -109,15 +94,8 @@ fn without_a_thread_a_request_ends_with_eagain() {
         return;
     }
     let f = Fixture::with(|s| s.concurrency = 1);
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: fills in the limit.
-    unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
-    let none = libc::rlimit { rlim_cur: 1, ..limit };
-    // SAFETY: reads the limit.
-    unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const none) };
-    f.submit([Iocb::nop(1).flags(Flags::ASYNC), Iocb::nop(2)]);
-    // SAFETY: as above.
-    unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+    let requests = [Iocb::nop(1).flags(Flags::ASYNC), Iocb::nop(2)];
+    with_limit(libc::RLIMIT_AS, 1, || f.submit(requests));
     let results: Vec<_> = f.next_n(2).iter().map(|a| (a.user_data, a.res)).collect();
     assert_eq!(results, [(1, -i64::from(libc::EAGAIN)), (2, 0)]);
     f.submit([Iocb::nop(3).flags(Flags::ASYNC)]);

@@ -1,0 +1,82 @@
+//! Requests with the attributes that concern more than one of them.
+
+use crate::context::{Fixture, Iocb, address, syscall};
+use aio2_abi::iocb::{Flags, ID_OFFSET};
+use aio2_abi::{attr, op};
+use std::io::{PipeReader, PipeWriter};
+use std::os::fd::AsRawFd;
+use zerocopy::IntoBytes;
+
+const NONE: attr::Flags = attr::Flags::empty();
+
+impl Iocb {
+    pub fn group_op(key: u64) -> Self {
+        Iocb { nr: op::GROUP, args: vec![key], ..Iocb::nop(0) }
+    }
+
+    pub fn poll_op(fd: &impl AsRawFd, events: i16) -> Self {
+        let args = vec![fd.as_raw_fd() as u64, events as u64];
+        Iocb { nr: op::POLL, args, ..Iocb::nop(0) }
+    }
+
+    pub fn in_group(self, key: u64) -> Self {
+        self.attr_with(attr::GROUP, NONE, attr::Group { key }.as_bytes())
+    }
+
+    pub fn after(self, kind: u32, target: u64) -> Self {
+        self.attr_with(attr::AFTER, NONE, attr::After { target, kind, resv: 0 }.as_bytes())
+    }
+
+    pub fn deadline(self, timeout_ns: u64) -> Self {
+        self.attr_with(attr::DEADLINE, NONE, attr::Deadline { timeout_ns }.as_bytes())
+    }
+
+    pub fn id(self) -> Self {
+        self.flags(Flags::WRITE_ID)
+    }
+}
+
+/// A request that fails at once.
+pub fn failing() -> Iocb {
+    syscall(libc::SYS_read, &[u64::MAX, 0, 0])
+}
+
+/// A pipe, and a request that runs until a byte is written to it.
+pub struct Slow {
+    pub reader: PipeReader,
+    pub writer: PipeWriter,
+    buf: Box<[u8; 1]>,
+}
+
+impl Slow {
+    pub fn new() -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        Slow { reader, writer, buf: Box::new([0]) }
+    }
+
+    pub fn read(&mut self) -> Iocb {
+        syscall(libc::SYS_read, &[self.reader.as_raw_fd() as u64, address(&mut *self.buf), 1])
+    }
+
+    pub fn finish(&mut self) {
+        std::io::Write::write_all(&mut self.writer, &[1]).unwrap();
+    }
+}
+
+/// The id of the n-th iocb of a stream of one of these.
+pub fn id_of(words: &[u64], n: usize) -> u64 {
+    let mut at = 0;
+    for _ in 0..n {
+        at += (words[at] & 0xffff_ffff) as usize / 8;
+    }
+    words[at + ID_OFFSET / 8]
+}
+
+/// The next `n` events: user_data and result.
+pub fn ends(f: &Fixture, n: usize) -> Vec<(u64, i64)> {
+    f.next_n(n).iter().map(|a| (a.user_data, a.res)).collect()
+}
+
+pub fn errno(errno: i32) -> i64 {
+    -i64::from(errno)
+}
