@@ -76,10 +76,9 @@ fn a_context_goes_while_its_worker_runs_and_another_thread_reaps() {
         });
         drop(f);
         assert!(consumer.is_dead());
+        let mut seen = thread.join().unwrap();
         let mut words = [0; 8];
-        let rest = consumer.reap(&mut words, 8).unwrap().map(|event| event[1]);
-        let mut seen: Vec<u64> = rest.collect();
-        seen.extend(thread.join().unwrap());
+        seen.extend(consumer.reap(&mut words, 8).unwrap().map(|event| event[1]));
         seen.sort_unstable();
         assert_eq!(seen, [1, 2]);
     });

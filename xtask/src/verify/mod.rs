@@ -4,12 +4,13 @@
 //! test, and prints how much each has covered. The options plant bugs that must
 //! be found, run tests under sanitizers, and random requests by the million.
 
+mod mutants;
 mod numbers;
 mod planted;
 mod sanitize;
 mod storm;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::path::Path;
 
 /// What to run; the table of numbers if nothing is named.
@@ -18,9 +19,18 @@ pub struct Args {
     /// Plant the bugs of tests/planted one by one: each must be found
     #[arg(long)]
     planted: bool,
-    /// Only the bug of this name
-    #[arg(long, requires = "planted", value_name = "NAME")]
+    /// Run the tests on each mutant of the ABI, the ring and the engine
+    #[arg(long)]
+    mutants: bool,
+    /// Only the bug of this name, or mutants with it in theirs
+    #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// Only the k-th of n parts of the mutants
+    #[arg(long, requires = "mutants", value_name = "K/N", value_parser = shard)]
+    shard: Option<(u32, u32)>,
+    /// Mutants tested at once
+    #[arg(long, requires = "mutants", value_name = "COUNT", default_value = "2")]
+    jobs: usize,
     /// Run the suite with AddressSanitizer
     #[arg(long)]
     asan: bool,
@@ -55,8 +65,21 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(events) = args.events {
         storm::run(root, events, args.seed)?;
     }
-    if !(args.asan || args.tsan || args.planted || args.events.is_some()) {
+    if args.mutants {
+        let (shard, only) = (args.shard.unwrap_or((0, 1)), args.only.clone());
+        mutants::run(root, &mutants::Options { shard, only, jobs: args.jobs })?;
+    }
+    let others = args.asan || args.tsan || args.planted || args.mutants || args.events.is_some();
+    if !others {
         numbers::run(root)?;
     }
     Ok(())
+}
+
+/// A part of a whole: `1/4`.
+fn shard(text: &str) -> Result<(u32, u32)> {
+    let (k, n) = text.split_once('/').context("K/N is wanted")?;
+    let shard = (k.parse()?, n.parse()?);
+    ensure!(shard.1 > 0, "N is at least 1");
+    Ok(shard)
 }

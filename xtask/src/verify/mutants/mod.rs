@@ -1,0 +1,143 @@
+//! `cargo xtask verify --mutants`: which small changes of the code no test sees.
+//!
+//! cargo-mutants lists the changes; nearly all of them are built into one set
+//! of test programs, which are run with one active at a time. The others are
+//! built one by one.
+
+mod list;
+mod run;
+mod schema;
+mod tree;
+
+use anyhow::{Context, Result, ensure};
+use list::Mutant;
+use run::{Suite, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::thread;
+use tree::Tree;
+
+/// How the tests are run.
+pub struct Options {
+    /// Part `k` of `n`.
+    pub shard: (u32, u32),
+    /// Only mutants whose name contains this.
+    pub only: Option<String>,
+    /// So many at once.
+    pub jobs: usize,
+}
+
+/// What was found, and kept so that a run can go on.
+struct Log {
+    path: PathBuf,
+    lines: BTreeMap<String, String>,
+}
+
+impl Log {
+    fn open(path: PathBuf) -> Self {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| line.split_once('\t'));
+        let lines = lines.map(|(name, verdict)| (name.to_owned(), verdict.to_owned())).collect();
+        Log { path, lines }
+    }
+
+    fn add(&mut self, name: &str, verdict: &str) -> Result<()> {
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(&self.path)?;
+        writeln!(file, "{name}\t{verdict}")?;
+        self.lines.insert(name.to_owned(), verdict.to_owned());
+        Ok(())
+    }
+}
+
+/// Runs the tests on each mutant that is not in `target/mutants/log.tsv`, and
+/// prints what they miss.
+///
+/// # Errors
+/// If something does not build or fails without a mutant.
+pub fn run(root: &Path, options: &Options) -> Result<()> {
+    let tree = Tree::new(root)?;
+    let mutants = list::all(&tree.clean())?;
+    let built = tree.build_all(&mutants)?;
+    let dir = root.join("target/mutants");
+    let suite = Suite::new(&built.programs, options.jobs, &dir)?;
+    let log = Mutex::new(Log::open(dir.join("log.tsv")));
+    let wanted = |mutant: &&Mutant| {
+        let (k, n) = options.shard;
+        mutant.id % n == k % n && options.only.as_ref().is_none_or(|o| mutant.name.contains(o))
+    };
+    let known: BTreeSet<String> = lock(&log)?.lines.keys().cloned().collect();
+    let open = mutants.iter().filter(wanted).filter(|mutant| !known.contains(&mutant.name));
+    let (mut together, mut alone) = (Vec::new(), Vec::new());
+    for mutant in open {
+        match built.leaders.get(&mutant.id) {
+            Some(leader) => together.push((mutant, *leader)),
+            None if built.wrong.contains(&mutant.id) => note(&log, mutant, "unviable")?,
+            None => alone.push(mutant),
+        }
+    }
+    println!("{} mutants in one build, {} on their own", together.len(), alone.len());
+    // So that a run which is stopped has tried a fair part of all files.
+    together.sort_by_key(|(mutant, _)| mutant.id.wrapping_mul(0x9e37_79b1));
+    let queue = Mutex::new(together.into_iter());
+    in_threads(options.jobs, |_| {
+        loop {
+            let Some((mutant, leader)) = lock(&queue)?.next() else { return Ok(()) };
+            note(&log, mutant, &said(&suite.judge(mutant.id, leader)?))?;
+        }
+    })?;
+    tree.restore(&mutants)?;
+    for mutant in alone {
+        let said = match tree.build_one(mutant)? {
+            None => "unviable".to_owned(),
+            Some(programs) => said(&suite.judge_all(&programs)?),
+        };
+        note(&log, mutant, &said)?;
+    }
+    report(mutants.iter().filter(wanted), &*lock(&log)?)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
+    mutex.lock().ok().context("no thread panics")
+}
+
+/// Runs `work` in so many threads, which it is told the number of.
+fn in_threads(threads: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
+    let work = &work;
+    let results: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|n| scope.spawn(move || work(n))).collect();
+        threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
+    });
+    results.into_iter().try_for_each(|result| result.ok().context("a thread panics")?)
+}
+
+fn said(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Caught(by) => format!("caught\t{by}"),
+        Verdict::TimedOut(by) => format!("timeout\t{by}"),
+        Verdict::Missed => "missed".into(),
+        Verdict::Unreached => "unreached".into(),
+    }
+}
+
+fn note(log: &Mutex<Log>, mutant: &Mutant, said: &str) -> Result<()> {
+    if said == "missed" || said == "unreached" {
+        println!("{said}: {}", mutant.name);
+    }
+    lock(log)?.add(&mutant.name, said)
+}
+
+/// Prints what was counted.
+fn report<'a>(mutants: impl Iterator<Item = &'a Mutant>, log: &Log) -> Result<()> {
+    let mut counts = BTreeMap::new();
+    for mutant in mutants {
+        let said = log.lines.get(&mutant.name).map_or("not run", |said| said.as_str());
+        let verdict = said.split('\t').next().unwrap_or_default();
+        *counts.entry(verdict.to_owned()).or_insert(0_usize) += 1;
+    }
+    ensure!(!counts.is_empty(), "no such mutant");
+    println!("{counts:?}");
+    Ok(())
+}

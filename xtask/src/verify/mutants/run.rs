@@ -1,0 +1,272 @@
+//! Running the tests on a mutant, in processes of their own: what a mutant does
+//! to others by mistake stays in a PID namespace.
+//!
+//! Each test is first run without a mutant, to see which it comes across; only
+//! these tests are run on a mutant, until one fails.
+
+use super::schema::Id;
+use super::tree::{Program, REACHED, VARIABLE};
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Programs that look for races for a long time, or at other things.
+const LEFT_OUT: [&str; 8] = [
+    "userspace aba",
+    "userspace ring_stress",
+    "userspace tokio",
+    "tests kernel",
+    "tests valgrind",
+    "tests stress",
+    "tests race",
+    "tests traceability",
+];
+/// A test hangs if it takes so many times what it takes without a mutant, and so
+/// much more.
+const TIMES: u32 = 5;
+const MORE: Duration = Duration::from_secs(15);
+/// Tests that are run one by one, before all the others.
+const FIRST: usize = 12;
+
+/// The longest that a test may take.
+const LONGEST: Duration = Duration::from_secs(90);
+/// A test that takes less is no better.
+const QUICK: Duration = Duration::from_millis(50);
+
+/// What the tests say of a mutant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// This test fails.
+    Caught(String),
+    /// This one hangs.
+    TimedOut(String),
+    /// All pass that come across it.
+    Missed,
+    /// No test comes across it.
+    Unreached,
+}
+
+/// A test.
+#[derive(Deserialize, Serialize)]
+struct Test {
+    program: Program,
+    name: String,
+    time: Duration,
+    /// The places of mutants that it comes to.
+    reached: BTreeSet<Id>,
+}
+
+/// The tests, in the order in which they are run.
+pub struct Suite(Vec<Test>);
+
+impl Suite {
+    /// Runs the tests of `programs` without a mutant, `jobs` at once, unless that
+    /// was done since they were built. One that fails is left out.
+    ///
+    /// # Errors
+    /// If a program cannot be run.
+    pub fn new(programs: &[Program], jobs: usize, dir: &Path) -> Result<Self> {
+        let kept = dir.join("tests.json");
+        if is_newer(&kept, programs) {
+            return Ok(Suite(serde_json::from_slice(&fs::read(kept)?)?));
+        }
+        let mut todo = Vec::new();
+        for program in programs {
+            if !LEFT_OUT.contains(&program.name.as_str()) {
+                todo.extend(tests(program)?.into_iter().map(|name| (program.clone(), name)));
+            }
+        }
+        println!("{} tests without a mutant", todo.len());
+        let (queue, done) = (Mutex::new(todo.into_iter()), Mutex::new(Vec::new()));
+        super::in_threads(jobs, |job| {
+            let file = dir.join(format!("reached-{job}"));
+            loop {
+                let Some((program, name)) = super::lock(&queue)?.next() else { return Ok(()) };
+                match measure(program, name, &file)? {
+                    Ok(test) => super::lock(&done)?.push(test),
+                    Err(name) => println!("left out, since it fails without a mutant: {name}"),
+                }
+            }
+        })?;
+        let mut tests = done.into_inner().ok().context("no thread panics")?;
+        // First those that are quick and look at little.
+        tests.sort_by_key(|t| (t.time + QUICK) * u32::try_from(t.reached.len()).unwrap_or(9999));
+        fs::write(kept, serde_json::to_vec(&tests)?)?;
+        Ok(Suite(tests))
+    }
+
+    /// Runs the tests that come across the place of mutant `id`, given by
+    /// `leader`, until one fails.
+    ///
+    /// # Errors
+    /// If one cannot be run.
+    pub fn judge(&self, id: Id, leader: Id) -> Result<Verdict> {
+        let tests: Vec<&Test> = self.0.iter().filter(|t| t.reached.contains(&leader)).collect();
+        if tests.is_empty() {
+            return Ok(Verdict::Unreached);
+        }
+        let (first, others) = tests.split_at(tests.len().min(FIRST));
+        let mut groups: Vec<Vec<&Test>> = first.iter().map(|test| vec![*test]).collect();
+        groups.extend(by_program(others));
+        for group in groups {
+            if let Some(verdict) = run(&group, id)? {
+                return Ok(verdict);
+            }
+        }
+        Ok(Verdict::Missed)
+    }
+
+    /// Runs the tests of `programs` that have the names of those here, until one
+    /// fails.
+    ///
+    /// # Errors
+    /// If one cannot be run.
+    pub fn judge_all(&self, programs: &[Program]) -> Result<Verdict> {
+        let renewed = |test: &Test| {
+            let program = programs.iter().find(|program| program.name == test.program.name)?;
+            let (name, reached) = (test.name.clone(), BTreeSet::new());
+            Some(Test { program: program.clone(), name, time: test.time, reached })
+        };
+        let tests: Vec<Test> = self.0.iter().filter_map(renewed).collect();
+        for group in by_program(&tests.iter().collect::<Vec<_>>()) {
+            if let Some(verdict) = run(&group, 0)? {
+                return Ok(verdict);
+            }
+        }
+        Ok(Verdict::Missed)
+    }
+}
+
+/// Groups that can be run by one process each, the fastest first.
+fn by_program<'a>(tests: &[&'a Test]) -> Vec<Vec<&'a Test>> {
+    let mut groups: BTreeMap<String, Vec<&Test>> = BTreeMap::new();
+    for (test, n) in tests.iter().zip(0..) {
+        // The suite's runner takes one name at a time.
+        let alone = if test.program.name == "tests engine" { n } else { 0 };
+        groups.entry(format!("{} {alone}", test.program.name)).or_default().push(test);
+    }
+    let mut groups: Vec<_> = groups.into_values().collect();
+    groups.sort_by_key(|group| group.iter().map(|test| test.time).sum::<Duration>());
+    groups
+}
+
+/// A process with all that it starts; killed when it is dropped.
+struct Contained(Child);
+
+impl Drop for Contained {
+    fn drop(&mut self) {
+        // It has ended already if this fails.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn command(program: &Program) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+    // Not as the first process there, which signals do not end.
+    command.args(["sh", "-c", "\"$0\" \"$@\"; exit $?"]).arg(&program.path);
+    command.current_dir(&program.dir);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+/// The names of the tests in a program.
+fn tests(program: &Program) -> Result<Vec<String>> {
+    let out = command(program).arg("--list").output().context("unshare(1)")?;
+    let ignored = command(program).args(["--list", "--ignored"]).output()?;
+    let ignored = String::from_utf8_lossy(&ignored.stdout).into_owned();
+    let list = String::from_utf8(out.stdout)?;
+    let is_run = |line: &&str| !ignored.lines().any(|ignored| ignored == *line);
+    let name = |line: &str| line.strip_suffix(": test").map(str::to_owned);
+    Ok(list.lines().filter(is_run).filter_map(name).collect())
+}
+
+/// Whether `file` was written after `programs`.
+fn is_newer(file: &Path, programs: &[Program]) -> bool {
+    let time = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+    let newest = programs.iter().filter_map(|program| time(&program.path)).max();
+    time(file) > newest
+}
+
+/// What a test comes across; its name if it fails.
+fn measure(program: Program, name: String, file: &Path) -> Result<Result<Test, String>> {
+    for _ in 0..2 {
+        fs::write(file, [])?;
+        let begun = Instant::now();
+        let mut command = command(&program);
+        command.arg(&name).arg("--exact").env(VARIABLE, "0").env(REACHED, file);
+        if watch(command, LONGEST)?.is_none() {
+            let bytes = fs::read(file)?;
+            let reached = (0..).zip(bytes).filter(|(_, byte)| *byte > 0).map(|(n, _)| n).collect();
+            return Ok(Ok(Test { program, name, time: begun.elapsed(), reached }));
+        }
+    }
+    Ok(Err(format!("{} {name}", program.name)))
+}
+
+/// Runs tests of one program until one fails; none if all pass.
+fn run(tests: &[&Test], id: Id) -> Result<Option<Verdict>> {
+    let Some(first) = tests.first() else { return Ok(None) };
+    let mut command = command(&first.program);
+    tests.iter().for_each(|test| {
+        command.arg(&test.name);
+    });
+    command.arg("--exact").env(VARIABLE, id.to_string());
+    let limit = tests.iter().map(|test| test.time).sum::<Duration>() * TIMES + MORE;
+    let names = if tests.len() == 1 { first.name.clone() } else { "several".into() };
+    let name = format!("{} {names}", first.program.name);
+    Ok(watch(command, limit)?.map(|failure| match failure {
+        Failure::Test(test) => Verdict::Caught(format!("{} {test}", first.program.name)),
+        Failure::Status => Verdict::Caught(name),
+        Failure::Time => Verdict::TimedOut(name),
+    }))
+}
+
+/// How a program fails.
+enum Failure {
+    Test(String),
+    Status,
+    Time,
+}
+
+/// Runs `command` until a test fails, or for `limit`; none if all pass.
+fn watch(mut command: Command, limit: Duration) -> Result<Option<Failure>> {
+    let end = Instant::now() + limit;
+    let mut child = Contained(command.spawn().context("unshare(1)")?);
+    let stdout = child.0.stdout.take().context("it is piped")?;
+    let (send, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        lines.for_each(|line| drop(send.send(line)));
+    });
+    let mut ran = false;
+    loop {
+        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                if let Some(test) = failed(&line) {
+                    return Ok(Some(Failure::Test(test)));
+                }
+                ran |= line.starts_with("test result: ok.");
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => return Ok(Some(Failure::Time)),
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    let success = child.0.wait()?.success();
+    ensure!(ran || !success, "a program says nothing of its tests: {command:?}");
+    Ok((!success).then_some(Failure::Status))
+}
+
+/// The test that a line says has failed.
+fn failed(line: &str) -> Option<String> {
+    let (test, _) = line.strip_prefix("test ")?.split_once(" ... FAILED")?;
+    test.split_whitespace().next().map(str::to_owned)
+}
