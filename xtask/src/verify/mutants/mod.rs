@@ -12,6 +12,7 @@ mod tree;
 use anyhow::{Context, Result, ensure};
 use list::Mutant;
 use run::{Suite, Verdict};
+use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
@@ -96,7 +97,7 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
         };
         note(&log, mutant, &said)?;
     }
-    report(mutants.iter().filter(wanted), &*lock(&log)?)
+    report(root, mutants.iter().filter(wanted), &*lock(&log)?)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
@@ -129,15 +130,37 @@ fn note(log: &Mutex<Log>, mutant: &Mutant, said: &str) -> Result<()> {
     lock(log)?.add(&mutant.name, said)
 }
 
-/// Prints what was counted.
-fn report<'a>(mutants: impl Iterator<Item = &'a Mutant>, log: &Log) -> Result<()> {
+/// What is committed of an earlier run: `tests/mutants.json`.
+#[derive(Deserialize)]
+struct Committed {
+    explained: Vec<Explained>,
+}
+
+/// A mutant that no test can see, or need not.
+#[derive(Deserialize)]
+struct Explained {
+    /// As [`Mutant::what`] has it.
+    what: String,
+}
+
+/// Prints what was counted, and what no test has seen.
+///
+/// # Errors
+/// If one of these is not explained.
+fn report<'a>(root: &Path, mutants: impl Iterator<Item = &'a Mutant>, log: &Log) -> Result<()> {
+    let committed: Committed = serde_json::from_slice(&fs::read(root.join("tests/mutants.json"))?)?;
     let mut counts = BTreeMap::new();
+    let mut unexplained = Vec::new();
     for mutant in mutants {
         let said = log.lines.get(&mutant.name).map_or("not run", |said| said.as_str());
         let verdict = said.split('\t').next().unwrap_or_default();
         *counts.entry(verdict.to_owned()).or_insert(0_usize) += 1;
+        let is_missed = ["missed", "unreached"].contains(&verdict);
+        if is_missed && !committed.explained.iter().any(|e| e.what == mutant.what()) {
+            unexplained.push(mutant.name.as_str());
+        }
     }
-    ensure!(!counts.is_empty(), "no such mutant");
     println!("{counts:?}");
+    ensure!(unexplained.is_empty(), "not explained:\n{}", unexplained.join("\n"));
     Ok(())
 }
