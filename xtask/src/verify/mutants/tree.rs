@@ -41,6 +41,21 @@ pub fn mutant(here: u32) -> u32 {
 }
 "#;
 
+/// Unpacks HEAD into `dir`.
+fn extract(root: &Path, dir: &Path) -> Result<()> {
+    let mut tar = Command::new("tar");
+    tar.arg("-x").arg("-C").arg(dir).stdin(Stdio::piped());
+    let mut tar = tar.spawn().context("tar")?;
+    let mut git = Command::new("git");
+    git.current_dir(root).args(["archive", "HEAD"]);
+    git.stdout(tar.stdin.take().context("it is piped")?);
+    ensure!(git.status().context("git")?.success(), "git archive fails");
+    // Ours is the last end of the pipe.
+    drop(git);
+    ensure!(tar.wait()?.success(), "tar fails");
+    Ok(())
+}
+
 /// A test program.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Program {
@@ -82,24 +97,11 @@ impl Tree {
     pub fn new(root: &Path) -> Result<Self> {
         let target = root.join("target/mutants");
         let tree = Tree { path: target.join("tree"), target };
-        let clean = tree.clean();
-        // It is not there the first time.
-        let _ = fs::remove_dir_all(&clean);
-        fs::create_dir_all(&clean)?;
-        let mut tar = Command::new("tar");
-        tar.arg("-x").arg("-C").arg(&clean).stdin(Stdio::piped());
-        let mut tar = tar.spawn().context("tar")?;
-        let mut git = Command::new("git");
-        git.current_dir(root).args(["archive", "HEAD"]);
-        git.stdout(tar.stdin.take().context("it is piped")?);
-        ensure!(git.status().context("git")?.success(), "git archive fails");
-        ensure!(tar.wait()?.success(), "tar fails");
-        let mut git = Command::new("git");
-        let out = git.current_dir(root).args(["ls-tree", "-r", "--name-only", "HEAD"]).output()?;
-        for file in String::from_utf8(out.stdout)?.lines() {
-            if clean.join(file).is_file() {
-                tree.write(file, &fs::read(clean.join(file))?)?;
-            }
+        for dir in [tree.clean(), tree.path.clone()] {
+            // It is not there the first time.
+            let _ = fs::remove_dir_all(&dir);
+            fs::create_dir_all(&dir)?;
+            extract(root, &dir)?;
         }
         Ok(tree)
     }
