@@ -103,16 +103,17 @@ pub(crate) fn teardown_leaves_nothing(env: &Env<'_>) -> Outcome {
         // Some is reaped, some is not.
         assert_eq!(context.reap(n as usize / 2).len(), n as usize / 2);
     };
+    let threads = belongings().2;
+    // A thread that was joined, or that the kernel ends, is in /proc a moment
+    // longer.
+    let settled = || {
+        until("threads leave", || belongings().2 <= threads);
+        belongings()
+    };
     use_it(10);
-    let before = belongings();
+    let before = settled();
     (0..30).for_each(|n| use_it(n * 11));
-    let mut after = belongings();
-    // A thread that was joined may be in /proc a moment longer.
-    until("threads leave", || {
-        after = belongings();
-        after.2 <= before.2
-    });
-    assert_eq!(after, before, "descriptors, mappings of rings, threads");
+    assert_eq!(settled(), before, "descriptors, mappings of rings, threads");
     Ok(())
 }
 
