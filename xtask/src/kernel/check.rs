@@ -18,7 +18,8 @@ use std::time::Instant;
 /// What to check beyond what takes a minute.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Build after each patch, with AIO2 on and off: minutes for each
+    /// Build after each patch what it touches, with AIO2 on and off, and all
+    /// of the kernel after the last: half an hour
     #[arg(long)]
     build: bool,
 }
@@ -88,7 +89,26 @@ fn unexplained(said: &str, name: &str, explained: &str) -> Vec<String> {
     said.lines().filter_map(complaint).collect()
 }
 
-/// Builds after each patch; returns what the compiler said.
+/// A setting of options over the minimal configuration, and its name.
+type Variant = (&'static str, &'static str);
+
+const ON: Variant = ("on", "");
+const OFF: Variant = ("off", "CONFIG_AIO2=n\n");
+/// What the series can do without; built with all patches.
+const WITHOUT: &[Variant] = &[
+    ("without-io_uring", "CONFIG_IO_URING=n\nCONFIG_AIO=n\n"),
+    ("without-audit", "CONFIG_AUDIT=n\n"),
+    ("without-seccomp", "CONFIG_SECCOMP=n\nCONFIG_SECCOMP_FILTER=n\n"),
+    ("without-net", "CONFIG_NET=n\nCONFIG_INET=n\nCONFIG_UNIX=n\nCONFIG_SECCOMP_FILTER=n\n"),
+    (
+        "without-block",
+        "CONFIG_BLOCK=n\nCONFIG_BLK_DEV=n\nCONFIG_BLK_DEV_LOOP=n\nCONFIG_BLK_DEV_NULL_BLK=n\n\
+         CONFIG_VIRTIO_BLK=n\nCONFIG_EXT4_FS=n\n",
+    ),
+];
+
+/// Builds after each patch what the series has touched so far, and all of the
+/// kernel after the last; returns what the compiler said.
 fn each_patch(shop: &Workshop, series: &Series, applied: &Applied) -> Result<Vec<String>> {
     let source = checkout(shop, applied)?;
     let range = format!("{BASE_TAG}..{}", applied.commit);
@@ -97,19 +117,20 @@ fn each_patch(shop: &Workshop, series: &Series, applied: &Applied) -> Result<Vec
     let mut wrong = Vec::new();
     for (i, (commit, patch)) in commits.lines().zip(&series.patches).enumerate() {
         git(&shop.sh, &source, ["checkout", "--quiet", "--detach", commit]).run()?;
-        let mut variants = vec![("on", ""), ("off", "CONFIG_AIO2=n\n")];
-        if i == last {
-            // Nothing that it shares code with or can do without.
-            variants.push((
-                "alone",
-                "CONFIG_IO_URING=n\nCONFIG_AIO=n\nCONFIG_AUDIT=n\nCONFIG_SECCOMP=n\nCONFIG_SECCOMP_FILTER=n\n",
-            ));
-        }
+        let touched = git(&shop.sh, &source, ["diff", "--name-only", BASE_TAG, commit]).read()?;
+        let touched = targets(&touched, |file| source.join(file).exists());
         let name = patch.file_name().unwrap_or_default().to_string_lossy();
-        for (variant, settings) in variants {
+        let mut builds: Vec<(Variant, bool)> = vec![(ON, i == last), (OFF, i == last)];
+        if i == last {
+            builds.extend(WITHOUT.iter().map(|variant| (*variant, false)));
+        }
+        for ((variant, settings), whole) in builds {
             let start = Instant::now();
-            let dir = shop.cache.path(&format!("check-{variant}"));
-            let result = build(shop, &source, &dir, settings);
+            // Those that share most of their objects share a directory.
+            let place = if variant == OFF.0 { OFF.0 } else { ON.0 };
+            let dir = shop.cache.path(&format!("check-{place}"));
+            let what = if whole { vec![String::from("vmlinux")] } else { touched.clone() };
+            let result = build(shop, &source, &dir, settings, &what);
             let said = match &result {
                 Ok(warnings) if warnings.is_empty() => "ok".into(),
                 Ok(warnings) => format!("{} warnings", warnings.len()),
@@ -123,6 +144,24 @@ fn each_patch(shop: &Workshop, series: &Series, applied: &Applied) -> Result<Vec
         }
     }
     Ok(wrong)
+}
+
+/// What make has to build of the files that a patch touches: the object of a
+/// source; of AIO2's own directory all that the configuration asks for.
+fn targets(touched: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    const OWN: &str = "fs/aio2/";
+    let mut targets: Vec<String> = touched
+        .lines()
+        .filter(|file| !file.starts_with("tools/") && exists(file))
+        .filter_map(|file| match file.strip_suffix(".c") {
+            Some(_) if file.starts_with(OWN) => Some(OWN.into()),
+            Some(stem) => Some(format!("{stem}.o")),
+            None => None,
+        })
+        .collect();
+    targets.sort();
+    targets.dedup();
+    targets
 }
 
 /// A working tree of its own, so that the builds of the series stay as they
@@ -144,9 +183,15 @@ fn checkout(shop: &Workshop, applied: &Applied) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Builds the minimal configuration with `settings` over it; returns the
-/// warnings of the compiler.
-fn build(shop: &Workshop, source: &Path, dir: &Path, settings: &str) -> Result<Vec<String>> {
+/// Builds `what` in the minimal configuration with `settings` over it; returns
+/// the warnings of the compiler.
+fn build(
+    shop: &Workshop,
+    source: &Path,
+    dir: &Path,
+    settings: &str,
+    what: &[String],
+) -> Result<Vec<String>> {
     fs::create_dir_all(dir)?;
     let mut fragments = Config::Minimal.fragments(shop);
     let text = config::text(&fragments)? + settings;
@@ -154,7 +199,9 @@ fn build(shop: &Workshop, source: &Path, dir: &Path, settings: &str) -> Result<V
     fs::write(dir.join("settings.config"), settings)?;
     let build = Build { source, dir };
     build.configure(&fragments, &text)?;
-    build.make(&["vmlinux"])?;
+    let what: Vec<&str> = what.iter().map(String::as_str).collect();
+    // Without a target make would build everything.
+    build.make(if what.is_empty() { &["prepare"] } else { &what })?;
     let log = fs::read_to_string(dir.join("make.log"))?;
     Ok(log.lines().filter(|line| line.contains(" warning: ")).map(String::from).collect())
 }
@@ -177,5 +224,13 @@ total: 1 errors, 1 warnings
         assert_eq!(said("0003 FILE_PATH_CHANGES MAINTAINERS comes in the last patch\n"), 2);
         assert_eq!(said("0003 FILE_PATH_CHANGES\n"), 3, "no reason is given");
         assert_eq!(said("0004 FILE_PATH_CHANGES another patch\n\n"), 3);
+    }
+
+    #[test]
+    fn what_a_patch_touches_is_built() {
+        let touched = "Kbuild\nfs/aio2/a.c\nfs/aio2/b.c\nio_uring/io-wq.c\ninclude/x.h\n\
+                       kernel/gone.c\ntools/testing/selftests/aio2/t.c\n";
+        let targets = targets(touched, |file| file != "kernel/gone.c");
+        assert_eq!(targets, ["fs/aio2/", "io_uring/io-wq.o"]);
     }
 }
