@@ -181,8 +181,13 @@ impl Peer<'_> {
                 4 => sockets.1.as_raw_fd(),
                 _ => -1,
             };
-            // SAFETY: takes numbers; these descriptors are nobody else's.
-            unsafe { if old < 0 { libc::close(new) } else { libc::dup3(old, new, 0) } };
+            if old < 0 {
+                // SAFETY: takes a number; these descriptors are nobody else's.
+                unsafe { libc::close(new) };
+            } else {
+                // SAFETY: as above.
+                unsafe { libc::dup3(old, new, 0) };
+            }
             std::thread::sleep(Duration::from_micros(random.below(50)));
         }
     }
