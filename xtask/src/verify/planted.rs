@@ -173,6 +173,27 @@ mod tests {
     }
 
     #[test]
+    fn the_ten_common_bugs_are_there() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let names: Vec<String> =
+            bugs(&root.join("tests/planted")).unwrap().into_iter().map(|bug| bug.name).collect();
+        for name in [
+            "dropped-overflow",
+            "relaxed-tail",
+            "early-head",
+            "double-terminal-event",
+            "group-event-too-soon",
+            "length-not-checked",
+            "lost-wakeup",
+            "leaked-request",
+            "reordered-overflow",
+            "swallowed-errno",
+        ] {
+            assert!(names.iter().any(|n| n == name), "{name} is not planted");
+        }
+    }
+
+    #[test]
     fn failed_tests_are_named_also_where_the_run_aborts() {
         let said = "test a ... ok\ntest c ... FAILED\ntest b ... FAILED\ntest d ... FAILED\n";
         assert_eq!(failed_tests(said), "b, c and 1 more");
