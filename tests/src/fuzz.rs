@@ -9,6 +9,7 @@
 use crate::backends::InProcess;
 use crate::env::Factory;
 use crate::model;
+use crate::trace::Trace;
 use aio2::engine::Engine;
 use aio2::ring::{
     Consumer, Geometry, Heap, Memory, Pending, ReapError, Sink, header, len_of, split,
@@ -571,8 +572,8 @@ fn hostile(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
 pub fn engine_ops(bytes: &[u8]) {
     use std::sync::OnceLock;
     static FILE: OnceLock<std::fs::File> = OnceLock::new();
-    let (max_requests, ops) = model::decode(bytes);
-    model::run(&InProcess, FILE.get_or_init(model::file), max_requests, &ops);
+    let trace = Trace::decode(bytes, 80);
+    trace.replay(&InProcess, FILE.get_or_init(model::file), &mut |_| {});
 }
 
 /// The table of section 4.1, as far as it concerns a probe.

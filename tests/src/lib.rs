@@ -12,6 +12,7 @@
 //! | `setup`, `malformed`, `submit`, `reap`, … | the tests, by noun |
 //! | [`model`] | what a context must do, without threads and bytes |
 //! | [`storm`] | random requests by several threads, and what may come of each |
+//! | [`trace`] | the calls of a run as text, and how one that fails is made small |
 //! | [`stress`] | long runs |
 //! | [`crash`] | a writer that is killed, and what it leaves behind |
 //! | [`fuzz`], [`corpus`] | the bodies of the fuzz targets, and how a plain test runs them |
@@ -34,6 +35,7 @@ pub mod spec;
 pub mod storm;
 pub mod stress;
 pub mod suite;
+pub mod trace;
 mod watchdog;
 
 mod after;

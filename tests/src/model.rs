@@ -19,7 +19,7 @@ use aio2_abi::attr;
 use aio2_abi::ring::Flags;
 use aio2_abi::setup::{Features, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
-use arbitrary::{Arbitrary, Unstructured};
+use arbitrary::Arbitrary;
 use libc::{EAGAIN, ECANCELED, EINVAL, ENOBUFS, ENOENT, EOPNOTSUPP, ETIME};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -81,10 +81,41 @@ pub enum Op {
 
 /// An event as the model has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Expected {
-    user_data: u64,
-    res: i64,
-    len: u32,
+pub struct Expected {
+    /// That of the request.
+    pub user_data: u64,
+    /// The result.
+    pub res: i64,
+    /// Its length in bytes.
+    pub len: u32,
+}
+
+/// What happens in the model, in the order in which it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A stream was submitted: its bytes, how many of its iocbs are
+    /// well-formed, and the error of the next one if there is one.
+    Submitted(Vec<u8>, usize, Option<i32>),
+    /// The overflow list was moved to the ring, as far as there is room.
+    Flushed,
+    /// An event was published.
+    Published(Expected),
+    /// The ring was replaced by one of so many bytes.
+    Grown(u32),
+    /// An event was taken from the ring.
+    Taken(Expected),
+    /// With room for so many bytes nothing was taken, as the first event in
+    /// the ring has so many.
+    TooLong(u32, u32),
+    /// A call is over.
+    Now {
+        /// Events in the ring.
+        ring: usize,
+        /// Events on the overflow list.
+        overflow: usize,
+        /// Events that were ever put on it.
+        overflowed: u64,
+    },
 }
 
 /// A request that waits for the worker.
@@ -105,6 +136,8 @@ struct Model {
     waiting: Vec<Waiting>,
     overflowed: u64,
     max_requests: usize,
+    /// What has happened since a witness was told.
+    changes: Vec<Change>,
 }
 
 impl Model {
@@ -117,15 +150,19 @@ impl Model {
     fn reap(&mut self, max: usize) -> Vec<Expected> {
         let count = max.min(self.ring.len());
         self.frozen = self.frozen.saturating_sub(count);
-        self.ring.drain(..count).collect()
+        let taken: Vec<Expected> = self.ring.drain(..count).collect();
+        self.changes.extend(taken.iter().copied().map(Change::Taken));
+        taken
     }
 
     fn grow(&mut self, capacity: u32) {
         (self.frozen, self.capacity) = (self.ring.len(), capacity);
+        self.changes.push(Change::Grown(capacity));
         self.flush();
     }
 
     fn flush(&mut self) {
+        self.changes.push(Change::Flushed);
         while let Some(event) = self.overflow.front()
             && self.ring_bytes() + event.len <= self.capacity
         {
@@ -135,6 +172,7 @@ impl Model {
 
     fn publish(&mut self, event: Expected) {
         self.flush();
+        self.changes.push(Change::Published(event));
         if self.overflow.is_empty() && self.ring_bytes() + event.len <= self.capacity {
             self.ring.push_back(event);
         } else {
@@ -153,6 +191,16 @@ impl Model {
         self.ring.len() + self.overflow.len()
     }
 
+    fn submitted(&mut self, batch: &mut Batch, events: &[Expected], errno: Option<i32>) {
+        self.changes.push(Change::Submitted(batch.bytes().to_vec(), events.len(), errno));
+    }
+
+    fn tell(&mut self, witness: &mut dyn FnMut(&Change)) {
+        let (ring, overflow) = (self.ring.len(), self.overflow.len());
+        self.changes.push(Change::Now { ring, overflow, overflowed: self.overflowed });
+        self.changes.drain(..).for_each(|change| witness(&change));
+    }
+
     /// What a call with a buffer copies, or its error.
     fn copy(&mut self, bytes: usize, min_events: usize) -> Result<Vec<Expected>, i32> {
         let mut copied = Vec::new();
@@ -164,7 +212,10 @@ impl Model {
                     left -= event.len as usize;
                     copied.extend(self.reap(1));
                 }
-                Some(_) if copied.is_empty() && min_events > 0 => return Err(ENOBUFS),
+                Some(event) if copied.is_empty() && min_events > 0 => {
+                    self.changes.push(Change::TooLong(left as u32, event.len));
+                    return Err(ENOBUFS);
+                }
                 None if copied.is_empty() && min_events > 0 => return Err(ETIME),
                 _ => return Ok(copied),
             }
@@ -185,11 +236,18 @@ struct Pair<'a> {
     next: u64,
 }
 
-/// Runs the calls on the implementation and on the model.
+/// Runs the calls on the implementation and on the model; `witness` is told
+/// what happens in the model. [`crate::trace`] is the way to call it.
 ///
 /// # Panics
 /// At the first difference.
-pub fn run(factory: &dyn Factory, file: &File, max_requests: u8, ops: &[Op]) {
+pub(crate) fn run(
+    factory: &dyn Factory,
+    file: &File,
+    max_requests: u8,
+    ops: &[Op],
+    witness: &mut dyn FnMut(&Change),
+) {
     let max_requests = u32::from(max_requests) + 1;
     let setup = Setup { ring_bytes: RING_BYTES, max_requests, concurrency: 1, ..setup() };
     let context = Context::new(factory.create(&setup).expect("a context can be created"));
@@ -206,20 +264,10 @@ pub fn run(factory: &dyn Factory, file: &File, max_requests: u8, ops: &[Op]) {
         assert_eq!(pair.context.overflowed(), pair.model.overflowed, "after {op:?}");
         let flag = pair.context.ring_flags().contains(Flags::OVERFLOW);
         assert_eq!(flag, !pair.model.overflow.is_empty(), "OVERFLOW after {op:?}");
+        pair.model.tell(witness);
     }
     pair.finish();
-}
-
-/// A request limit and the calls that `bytes` stand for.
-#[must_use]
-pub fn decode(bytes: &[u8]) -> (u8, Vec<Op>) {
-    let mut u = Unstructured::new(bytes);
-    let max_requests = u.arbitrary().unwrap_or(0);
-    let mut ops = Vec::new();
-    while !u.is_empty() && ops.len() < 80 {
-        ops.extend(Op::arbitrary(&mut u).ok());
-    }
-    (max_requests, ops)
+    pair.model.tell(witness);
 }
 
 /// Byte `n` of [`file`].
@@ -346,6 +394,7 @@ impl Pair<'_> {
             .unzip();
         let mut batch = Batch::of(requests);
         let result = self.context.submit(&mut batch);
+        self.model.submitted(&mut batch, &events, None);
         let count = self.accepted(&batch, result, &events);
         events[..count].iter().for_each(|e| self.model.publish(*e));
     }
@@ -358,6 +407,7 @@ impl Pair<'_> {
         // The reserved field of the last one.
         batch.bytes()[last + 12] = 1;
         let result = self.context.submit(&mut batch);
+        self.model.submitted(&mut batch, &events[..good], Some(EINVAL));
         if good == 0 {
             assert_eq!(errno(result), Some(EINVAL), "malformed, whatever the limit says");
         } else {
@@ -380,6 +430,7 @@ impl Pair<'_> {
             Err(_) if events.is_empty() => Ok(0),
             Err(errno) => Err(*errno),
         };
+        self.model.submitted(&mut batch, &events, None);
         let count = self.accepted(&batch, submitted, &events);
         events[..count].iter().for_each(|e| self.model.publish(*e));
         if count == 0 && !events.is_empty() {
@@ -452,6 +503,7 @@ impl Pair<'_> {
             return;
         }
         self.context.submit_all(&mut batch);
+        self.model.submitted(&mut batch, &[event], None);
         self.ids.push(batch.id(0));
         self.model.waiting.push(Waiting { id: batch.id(0), event });
     }
@@ -564,7 +616,7 @@ impl Pair<'_> {
         same(&Event::parse_all(&buffer), &[expected]);
     }
 
-    fn finish(mut self) {
+    fn finish(&mut self) {
         self.ungate();
         while self.model.available() > 0 {
             self.copy(1500, 1);

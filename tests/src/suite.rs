@@ -7,7 +7,7 @@ use crate::watchdog::Watchdog;
 use crate::{
     after, attributes, cancel, deadline, exec, group, grow, hostile, interrupt, limits, malformed,
     notify, order, poll, reap, ring, security, set, setup, signals, submit, syscalls, teardown,
-    wakeups,
+    trace, wakeups,
 };
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -295,6 +295,11 @@ tests! {
         file_tree_is_made_and_unmade_by_requests: "R-OP-3";
         data_moves_between_descriptors_by_requests: "R-OP-3";
         read_and_write_move_the_position_once: "R-OP-3" "R-RUN-4";
+    }
+    trace {
+        committed_traces_go_as_the_model_says:
+            "R-OVF-1" "R-OVF-2" "R-OVF-3" "R-OVF-6" "R-OVF-7" "R-LIMIT-1" "R-LIMIT-2"
+            "R-EVENT-1" "R-GET-3" "R-GET-5" "R-GET-6" "R-GET-7" "R-GET-8" "R-CANCEL-2";
     }
     limits {
         requests_above_the_limit_are_refused: "R-LIMIT-1" "R-SUBMIT-5";

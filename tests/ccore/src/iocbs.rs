@@ -48,6 +48,21 @@ fn stream(bytes: &[u8]) {
     }
 }
 
+/// How many iocbs of the stream the parser in C takes, and its error for the
+/// next one if that is malformed.
+#[must_use]
+pub fn count(bytes: &[u8]) -> (usize, Option<i32>) {
+    let (mut rest, mut good) = (bytes, 0);
+    while !rest.is_empty() {
+        match by_c(rest) {
+            Ok(request) => rest = &rest[request.header.len as usize..],
+            Err(errno) => return (good, Some(errno)),
+        }
+        good += 1;
+    }
+    (good, None)
+}
+
 /// As `io_submit2` calls the parser.
 fn by_c(rest: &[u8]) -> Result<core::Request, i32> {
     let (fixed, _) = <[u64; 4]>::read_from_prefix(rest).map_err(|_| EINVAL)?;

@@ -10,12 +10,14 @@
 //! | [`core`] | the C functions, called from Rust |
 //! | [`iocbs`] | both parsers on a stream |
 //! | [`ring`] | both rings, byte for byte after each operation |
+//! | [`trace`] | parser and ring on a trace, as the model has it |
 //!
 //! SPEC: sections 5 and 6.2.
 
 pub mod core;
 pub mod iocbs;
 pub mod ring;
+pub mod trace;
 
 /// The body of a fuzz target.
 pub type Body = fn(&[u8]);
