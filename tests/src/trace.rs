@@ -31,7 +31,11 @@ use std::str::FromStr;
 
 /// The traces of `tests/traces`: each has failed once, or shows something else
 /// that must not be lost.
-pub const COMMITTED: &[(&str, &str)] = &[];
+pub const COMMITTED: &[(&str, &str)] = &[
+    ("dropped-overflow", include_str!("../traces/dropped-overflow.trace")),
+    ("leaked-request", include_str!("../traces/leaked-request.trace")),
+    ("overwritten-event", include_str!("../traces/overwritten-event.trace")),
+];
 
 /// A context and the calls on it.
 #[derive(Clone, Debug)]

@@ -18,6 +18,9 @@ pub struct Args {
     /// Keep what was found new in the committed corpus, minimized
     #[arg(long)]
     save: bool,
+    /// Instead: make this trace (or input of engine_ops) that fails as small as can be
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["target", "save"])]
+    minimize: Option<PathBuf>,
 }
 
 /// Runs them.
@@ -29,6 +32,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let root =
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the project")?;
     sh.change_dir(root);
+    if let Some(file) = args.minimize {
+        // A trace that is to stay goes to tests/traces, with a word on why.
+        let small = file.with_extension("small.trace");
+        let program = ["run", "--quiet", "--package", "aio2-ccore", "--bin", "aio2-trace", "--"];
+        cmd!(sh, "cargo {program...} minimize {file} {small}").quiet().run()?;
+        return Ok(());
+    }
     // libFuzzer needs flags that the stable compiler takes only so.
     sh.set_var("RUSTC_BOOTSTRAP", "1");
     if cmd!(sh, "cargo fuzz --version").quiet().ignore_stderr().run().is_err() {
