@@ -54,6 +54,10 @@ pub enum SubmitError {
         /// The context's limit of requests.
         max_requests: u32,
     },
+    /// Fewer requests are under way than the context allows: there is no
+    /// memory, or a limit of the user's. Only a queue can tell this from
+    /// [`SubmitError::LimitReached`], since it has counted them.
+    NoRoom,
     /// A request is malformed.
     Malformed {
         /// Which one of those that were to be submitted, from 0.
@@ -96,11 +100,18 @@ impl SubmitError {
         }
     }
 
+    /// True if nothing is wrong with the requests: they can be submitted again
+    /// once others have ended.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, SubmitError::LimitReached { .. } | SubmitError::NoRoom)
+    }
+
     /// The error number.
     #[must_use]
     pub fn errno(&self) -> Errno {
         match *self {
-            SubmitError::LimitReached { .. } => Errno(libc::EAGAIN),
+            SubmitError::LimitReached { .. } | SubmitError::NoRoom => Errno(libc::EAGAIN),
             SubmitError::Malformed { errno, .. } | SubmitError::Refused(errno) => errno,
             SubmitError::Forked => Errno(libc::EXDEV),
         }
@@ -113,6 +124,10 @@ impl fmt::Display for SubmitError {
             SubmitError::LimitReached { max_requests } => {
                 write!(f, "limit reached: reap events or raise max_requests (now {max_requests})")
             }
+            SubmitError::NoRoom => f.write_str(
+                "no memory, or a limit of the user's under /proc/sys/user: \
+                 free some, or end other contexts",
+            ),
             SubmitError::Malformed { index, offset, reason, errno } => {
                 write!(f, "request {index}, at byte {offset}, is malformed ({errno:?}): ")?;
                 match reason {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use aio2::error::{SubmitError, WaitError};
+use aio2::error::WaitError;
 use aio2::{Cancelled, Context, Dispatcher, Errno, Op, SharedFd, Timeout};
 use aio2_abi::setup::Setup;
 use common::{pipe, stingy};
@@ -59,7 +59,7 @@ fn a_callback_pushes_the_next_request() {
         while !dispatcher.is_empty() {
             match dispatcher.run(1, Timeout::Forever) {
                 // None of them, this time.
-                Err(WaitError::Submit(SubmitError::LimitReached { .. })) => {}
+                Err(WaitError::Submit(error)) if error.is_full() => {}
                 run => assert!(run.unwrap() > 0),
             }
         }

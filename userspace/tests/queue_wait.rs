@@ -164,7 +164,7 @@ fn a_wait_of_one_call_does_not_wait_for_what_is_not_accepted() {
             match queue.wait(random.below(9) as usize, Timeout::Forever) {
                 Ok(done) => ended += done.inspect(|d| assert_eq!(d.result, Ok(0))).count(),
                 // None of them, this time, and nothing is in flight.
-                Err(WaitError::Submit(SubmitError::LimitReached { .. })) => {}
+                Err(WaitError::Submit(error)) if error.is_full() => {}
                 Err(error) => panic!("seed {seed}: {error}"),
             }
             assert_eq!(queue.len() + ended, pushed as usize, "seed {seed}");
@@ -189,6 +189,28 @@ fn a_malformed_request_behind_others_is_told_by_a_wait_of_one_call() {
         queue.wait(2, Timeout::Forever).unwrap().map(|d| (d.token, d.result)).collect();
     ends.sort_unstable_by_key(|end| end.0);
     assert_eq!(ends, [("bad", Err(Errno(libc::EINVAL))), ("good", Ok(0))]);
+}
+
+/// SPEC: R-LIMIT-1
+#[test]
+fn a_queue_tells_the_limit_of_its_context_from_others() {
+    let has_room = Arc::new(AtomicUsize::new(2));
+    let elsewhere = Elsewhere::new(Setup { max_requests: 2, ..Setup::default() }, {
+        let has_room = has_room.clone();
+        move || has_room.load(Ordering::Relaxed)
+    });
+    let mut queue = elsewhere.queue();
+    let (reader, _writer) = pipe();
+    let reader = SharedFd::new(reader);
+    for _ in 0..3 {
+        queue.push(Op::read(&reader, vec![0; 4]), ());
+    }
+    has_room.store(0, Ordering::Relaxed);
+    assert_eq!(queue.submit(), Err(SubmitError::NoRoom), "none is in flight");
+    has_room.store(2, Ordering::Relaxed);
+    assert_eq!(queue.submit(), Ok(2));
+    assert_eq!(queue.submit(), Err(SubmitError::LimitReached { max_requests: 2 }));
+    assert_eq!(queue.len(), 3);
 }
 
 /// SPEC: R-OP-6

@@ -95,7 +95,7 @@ impl<B: Buffer> State<B> {
                 Ok(_) => return Ok(()),
                 // Its future gets the error.
                 Err(SubmitError::Malformed { .. }) => {}
-                Err(SubmitError::LimitReached { .. }) if self.queue.len() > self.queue.queued() => {
+                Err(error) if error.is_full() && self.queue.len() > self.queue.queued() => {
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),

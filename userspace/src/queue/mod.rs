@@ -171,7 +171,8 @@ impl<B: Buffer, T> Queue<B, T> {
     /// others stay queued.
     ///
     /// # Errors
-    /// [`SubmitError::LimitReached`] if none was accepted: all stay queued.
+    /// [`SubmitError::LimitReached`] or [`SubmitError::NoRoom`] if none was
+    /// accepted: all stay queued.
     /// [`SubmitError::Malformed`] names the first request that is malformed;
     /// those before it are accepted, those behind it stay queued, and its own
     /// completion has the error too. It takes `unsafe` attributes to make one.
@@ -195,7 +196,7 @@ impl<B: Buffer, T> Queue<B, T> {
                 if let SubmitError::Malformed { errno, .. } = error {
                     self.refuse_first(errno);
                 }
-                return Err(error);
+                return Err(self.explain_limit(error));
             }
         };
         let accepted = self.iocbs.consume(bytes);
@@ -209,6 +210,19 @@ impl<B: Buffer, T> Queue<B, T> {
             return Err(SubmitError::Malformed { index: accepted, offset: bytes, reason, errno });
         }
         Ok(accepted)
+    }
+
+    /// Which limit it is: the context's own counts at most what is in flight.
+    #[cold]
+    fn explain_limit(&self, error: SubmitError) -> SubmitError {
+        match error {
+            SubmitError::LimitReached { max_requests }
+                if self.in_flight < max_requests as usize =>
+            {
+                SubmitError::NoRoom
+            }
+            error => error,
+        }
     }
 
     fn submit_raw(&mut self) -> Result<usize, SubmitError> {
@@ -264,7 +278,7 @@ impl<B: Buffer, T> Queue<B, T> {
             None => self.submit(),
         };
         match submitted {
-            Err(SubmitError::LimitReached { .. }) if self.len() > self.queued() => {}
+            Err(error) if error.is_full() && self.len() > self.queued() => {}
             other => {
                 other?;
             }
