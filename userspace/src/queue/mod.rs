@@ -375,7 +375,7 @@ impl<B: Buffer, T> Queue<B, T> {
     /// queue.wait(1, Timeout::Forever)?;
     /// while let Some(popped) = queue.pop_any()? {
     ///     match popped {
-    ///         Popped::More { token, result, .. } => println!("{token} is ready: {result:#x}"),
+    ///         Popped::More { token, result, .. } => println!("{token} is ready: {result:?}"),
     ///         Popped::Ended(done) => println!("{} is no longer watched", done.token),
     ///     }
     /// }
