@@ -18,7 +18,8 @@ pub struct Args {
     /// Also the kernel: fetch, patch, build and boot it, and run the suite in the guest
     #[arg(long)]
     kernel: bool,
-    /// Also the long ones: copying 2 GiB in 20,000 files, eight reapers for a minute
+    /// Also the long ones: copying 2 GiB in 20,000 files, eight reapers for a minute, ten million
+    /// random requests, a writer that is killed a thousand times
     #[arg(long)]
     large: bool,
 }
