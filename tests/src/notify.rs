@@ -7,10 +7,10 @@ use crate::request::{Batch, Request};
 use aio2::backend::Wait;
 use aio2::ring::Memory;
 use aio2_abi::ring::{NOTIFY_OFF, NOTIFY_ON};
-use aio2_abi::setup::{Flags, Setup};
+use aio2_abi::setup::{Features, Flags, Setup};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -111,6 +111,33 @@ pub(crate) fn eventfd_that_blocks_does_not_block_the_producer(env: &Env<'_>) -> 
     // Were the write to it plain, this would sleep for ever.
     context.submit_all(&mut nops(100));
     assert_eq!(context.reap(100).len(), 100);
+    Ok(())
+}
+
+/// Clears O_NONBLOCK of an open file, whoever else has it, and fills its
+/// counter.
+fn make_it_block(eventfd: BorrowedFd<'_>) {
+    // SAFETY: takes numbers.
+    assert_eq!(unsafe { libc::fcntl(eventfd.as_raw_fd(), libc::F_SETFL, 0) }, 0);
+    let eventfd = File::from(eventfd.try_clone_to_owned().expect("a descriptor is left"));
+    (&eventfd).write_all(&(u64::MAX - 1).to_ne_bytes()).expect("it counts so far");
+}
+
+pub(crate) fn eventfd_that_blocks_from_now_on_does_not_block_the_producer(
+    env: &Env<'_>,
+) -> Outcome {
+    let (context, eventfd) = watched(env);
+    make_it_block(eventfd.as_fd());
+    context.submit_all(&mut nops(100));
+    context.submit_all(&mut Batch::of([Request::nop(100).on_worker()]));
+    assert_eq!(context.reap(101).len(), 101);
+    if env.probe().features().contains(Features::IN_PROCESS) {
+        // What it gives away is an eventfd as well.
+        let context = env.context();
+        make_it_block(context.backend().as_fd());
+        context.submit_all(&mut nops(100));
+        assert_eq!(context.reap(100).len(), 100);
+    }
     Ok(())
 }
 

@@ -254,6 +254,7 @@ tests! {
         any_other_value_of_notify_counts_as_on: "R-NOTIFY-1";
         full_eventfd_blocks_nothing_and_loses_nothing: "R-NOTIFY-4";
         eventfd_that_blocks_does_not_block_the_producer: "R-NOTIFY-4";
+        eventfd_that_blocks_from_now_on_does_not_block_the_producer: "R-NOTIFY-4";
         closed_eventfd_loses_nothing: "R-NOTIFY-4";
         sleeper_on_the_eventfd_misses_no_event: "R-NOTIFY-2" "R-NOTIFY-3" "R-OVF-5";
         descriptor_polls_readable_after_an_event: "R-FD-1";

@@ -10,23 +10,36 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 #[derive(Debug)]
 pub(super) struct Notifier {
     fd: OwnedFd,
-    /// It is someone else's, and a write may wait.
-    may_block: bool,
+    /// Others have it too. Whether a write may wait is said by its open file,
+    /// where they can change it at any time.
+    shared: bool,
 }
 
 impl Notifier {
-    /// An eventfd of the engine's own.
+    /// An eventfd that no one else sees.
+    ///
+    /// # Errors
+    /// As eventfd(2).
+    pub(super) fn private() -> Result<Self, Errno> {
+        Notifier::new(false)
+    }
+
+    /// An eventfd of the engine's own, which the application may see.
     ///
     /// # Errors
     /// As eventfd(2).
     pub(super) fn own() -> Result<Self, Errno> {
+        Notifier::new(true)
+    }
+
+    fn new(shared: bool) -> Result<Self, Errno> {
         // SAFETY: takes no address.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
             return Err(Errno::last());
         }
         // SAFETY: it is new, and no one else's.
-        Ok(Notifier { fd: unsafe { OwnedFd::from_raw_fd(fd) }, may_block: false })
+        Ok(Notifier { fd: unsafe { OwnedFd::from_raw_fd(fd) }, shared })
     }
 
     /// The application's eventfd, by a descriptor of the engine's own.
@@ -34,9 +47,8 @@ impl Notifier {
     /// # Errors
     /// EBADF if it is not open, EINVAL if it is something else; only then EMFILE.
     pub(super) fn of_application(fd: i32) -> Result<Self, Errno> {
-        // SAFETY: F_GETFL takes no address.
-        let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-        if flags < 0 {
+        // SAFETY: F_GETFD takes no address.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
             return Err(Errno::last());
         }
         let name = std::fs::read_link(format!("/proc/self/fd/{fd}"));
@@ -51,14 +63,18 @@ impl Notifier {
         }
         // SAFETY: it is new, and no one else's.
         let fd = unsafe { OwnedFd::from_raw_fd(new) };
-        Ok(Notifier { fd, may_block: flags & libc::O_NONBLOCK == 0 })
+        Ok(Notifier { fd, shared: true })
     }
 
     /// Signals it. Does not wait: a counter at its maximum is readable, which
-    /// is all that is to be told.
+    /// is all that is to be told. It is to be called without a lock: who fills
+    /// the counter of an eventfd without O_NONBLOCK just between the two calls
+    /// below makes this thread wait until someone reads it.
+    ///
+    /// SPEC: R-NOTIFY-4
     pub(super) fn signal(&self) {
         let fd = self.fd.as_raw_fd();
-        if self.may_block {
+        if self.shared {
             let mut poll = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
             // SAFETY: one pollfd, which can be written.
             if unsafe { libc::poll(&raw mut poll, 1, 0) } != 1 {

@@ -41,7 +41,7 @@ impl Parker {
     /// # Errors
     /// With a signal mask, those of eventfd(2).
     pub(crate) fn new(with_mask: bool) -> Result<Self, Errno> {
-        let eventfd = if with_mask { Some(Notifier::own()?) } else { None };
+        let eventfd = if with_mask { Some(Notifier::private()?) } else { None };
         Ok(Parker { word: Futex::new(PARKED), eventfd })
     }
 
