@@ -1,13 +1,15 @@
 //! The hostile application: what it writes into the consumer page harms nobody
 //! but itself. SPEC: section 12.2.
 
-use crate::context::{Event, until};
-use crate::env::{Env, Outcome, setup};
+use crate::context::{Context, Event, PATIENCE, errno, until};
+use crate::env::{Env, Outcome, setup, skip};
+use crate::file::{gettid, thread_state};
 use crate::random::Random;
 use crate::request::{Batch, Request};
 use aio2::backend::Wait;
 use aio2::ring::{Memory, Pending};
-use aio2_abi::setup::Setup;
+use aio2_abi::setup::{Features, Setup};
+use libc::EIO;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
@@ -118,5 +120,47 @@ pub(crate) fn moving_head_over_events_loses_only_those(env: &Env<'_>) -> Outcome
     let rest: Vec<Event> = context.reap(300 - fits as usize);
     assert!(rest.iter().map(|e| e.user_data).eq(fits..300), "the list is untouched");
     context.assert_idle();
+    Ok(())
+}
+
+/// Waits for two events, with a buffer or without; its error.
+fn wait_for_two(context: &Context, copies: bool) -> Option<i32> {
+    let wait = Wait::events(2).within(PATIENCE);
+    if copies { errno(context.wait_copy(&wait, 4096)) } else { errno(context.wait(&wait)) }
+}
+
+pub(crate) fn wait_with_a_bad_head_ends_with_eio(env: &Env<'_>) -> Outcome {
+    if !env.probe().features().contains(Features::IN_PROCESS) {
+        return skip("the kernel's column has it as planned");
+    }
+    for copies in [false, true] {
+        let context = env.small_ring();
+        let consumer = context.backend().consumer();
+        let head = consumer.memory().view().head;
+        let good = head.load(SeqCst);
+        // One that sleeps finds it at the next publication. One event is not
+        // enough for it, wherever it is put.
+        std::thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let context = &context;
+            let sleeps = scope.spawn(move || {
+                tell.send(gettid()).expect("the other thread waits for it");
+                wait_for_two(context, copies)
+            });
+            let tid = told.recv().expect("it says who it is");
+            until("it sleeps", || thread_state(tid) == Some('S'));
+            head.store(good.wrapping_add(64), SeqCst);
+            context.submit_all(&mut Batch::of([Request::nop(1)]));
+            assert_eq!(sleeps.join().expect("it does not panic"), Some(EIO));
+        });
+        assert_eq!(wait_for_two(&context, copies), Some(EIO), "and one that begins, at once");
+        assert_eq!(context.wait(&Wait::events(0)), Ok(()), "that waits for nothing");
+        // Without a buffer it is the producer that has found it.
+        if !copies {
+            head.store(good, SeqCst);
+            context.submit_all(&mut Batch::of([Request::nop(2)]));
+            assert_eq!(wait_for_two(&context, copies), None, "until it is good again");
+        }
+    }
     Ok(())
 }

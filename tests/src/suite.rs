@@ -325,6 +325,7 @@ tests! {
         hostile_head_harms_no_one_else: "R-HOST-1" "R-RING-6";
         head_that_changes_all_the_time_stops_nothing: "R-HOST-1";
         moving_head_over_events_loses_only_those: "R-HOST-1";
+        wait_with_a_bad_head_ends_with_eio: "R-HOST-5";
     }
     hostile {
         everything_that_can_be_written_is_written_over:

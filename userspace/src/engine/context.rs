@@ -223,6 +223,8 @@ impl Context {
         let most =
             self.sink.overflow_events() + self.sink.used_bytes() as usize / event::HEADER_BYTES;
         let available = match self.waiters.least_events() {
+            // They wait in vain, and shall learn it. SPEC: R-HOST-5.
+            Some(_) if self.sink.has_bad_head() => usize::MAX,
             Some(least) if least <= most => self.available(self.waiters.wanted_events()),
             _ => 0,
         };

@@ -102,6 +102,10 @@ fn wait_for_events(shared: &Shared, wait: &Wait<'_>, clock: Clock) -> Result<(),
         if context.available(needed) >= needed {
             return Ok(());
         }
+        // SPEC: R-HOST-5
+        if context.sink.has_bad_head() {
+            return Err(Errno(EIO));
+        }
         drop(context);
         match sleep(shared, Wants::Events(needed), clock.next(), wait.sigmask)? {
             Slept::Satisfied => {}
@@ -220,7 +224,8 @@ fn sleep(
     let parker = Arc::new(Parker::new(sigmask.is_some())?);
     let mut context = shared.lock();
     let satisfied = match wants {
-        Wants::Events(n) => context.available(n) >= n,
+        // Of a bad head the caller learns when it looks.
+        Wants::Events(n) => context.available(n) >= n || context.sink.has_bad_head(),
         Wants::End(id) => context.slots.known(id.get()) == Known::Ended,
     };
     if satisfied {

@@ -143,6 +143,11 @@ impl<M: Memory> Producer<M> {
         view.bad_heads.store(self.bad_heads, Ordering::Relaxed);
     }
 
+    /// Whether the head is one that can be.
+    pub(super) fn has_good_head(&mut self) -> bool {
+        self.refresh_head()
+    }
+
     /// Whether consumers have taken everything. A bad head has taken nothing.
     pub(super) fn is_drained(&mut self) -> bool {
         self.refresh_head() && self.head == self.tail

@@ -184,6 +184,12 @@ impl<M: Memory> Sink<M> {
         self.frozen.iter_mut().chain([&mut self.producer]).map(Producer::used_bytes).sum()
     }
 
+    /// Whether the head of a ring is one that cannot be.
+    pub fn has_bad_head(&mut self) -> bool {
+        let mut rings = self.frozen.iter_mut().chain([&mut self.producer]);
+        rings.any(|ring| !ring.has_good_head())
+    }
+
     /// How many rings that were replaced have events still.
     pub fn frozen_rings(&mut self) -> usize {
         self.forget_drained();
