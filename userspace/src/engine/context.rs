@@ -21,7 +21,7 @@ use crate::shm::{ConsumerMap, ProducerMap};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use aio2_abi::event;
 use std::collections::TryReserveError;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, TryLockError};
 
 /// A request on its way to a worker.
 #[derive(Debug)]
@@ -96,6 +96,16 @@ impl Shared {
     #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, Context> {
         self.context.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state in a child after fork; none if a thread of the parent was at
+    /// it just then, which will never release it here.
+    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, Context>> {
+        match self.context.try_lock() {
+            Ok(context) => Some(context),
+            Err(TryLockError::Poisoned(context)) => Some(context.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Releases the lock and tells those whom the events in the ring concern.

@@ -253,8 +253,12 @@ impl Drop for Engine {
     fn drop(&mut self) {
         if self.in_its_process().is_err() {
             // The lock may be held by a thread that is not here, and the ring
-            // is not mapped here: all of it is left alone, but for the fd.
+            // is not mapped here: all of it is left alone, but for the
+            // descriptors. They would keep open what the parent closes.
             self.shared.notifier.close_in_child();
+            if let Some(context) = self.shared.try_lock() {
+                context.polls.close_in_child();
+            }
             return;
         }
         let mut all = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };

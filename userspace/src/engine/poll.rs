@@ -91,7 +91,7 @@ impl Epoll {
         }
         // SAFETY: it is new, and no one else's.
         let fd = Arc::new(unsafe { OwnedFd::from_raw_fd(fd) });
-        let epoll = Epoll { fd, stop: Notifier::own()? };
+        let epoll = Epoll { fd, stop: Notifier::private()? };
         epoll.add(epoll.stop.as_fd().as_raw_fd(), libc::EPOLLIN as u32, STOP)?;
         Ok(epoll)
     }
@@ -114,6 +114,17 @@ impl Epoll {
 }
 
 impl Polls {
+    /// Closes the descriptors of a child after fork, where the thread is not.
+    /// Their owners there are leaked, and close nothing.
+    pub(super) fn close_in_child(&self) {
+        let epoll = self.epoll.iter().map(|epoll| epoll.fd.as_raw_fd());
+        for fd in epoll.chain(self.watched.values().map(AsRawFd::as_raw_fd)) {
+            // SAFETY: takes no address; the owner is never dropped in the child.
+            unsafe { libc::close(fd) };
+        }
+        self.epoll.iter().for_each(|epoll| epoll.stop.close_in_child());
+    }
+
     /// Makes the thread go; it is to be joined.
     pub(super) fn stop(&mut self) -> Option<JoinHandle<()>> {
         if let Some(epoll) = &self.epoll {

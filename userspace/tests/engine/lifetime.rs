@@ -5,6 +5,7 @@ use aio2::Errno;
 use aio2::backend::{Backend, Wait};
 use aio2::engine::Engine;
 use aio2_abi::iocb::Flags;
+use aio2_abi::op;
 use aio2_abi::setup::{self, Features, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::collections::HashSet;
@@ -124,6 +125,35 @@ fn a_child_after_fork_gets_exdev_and_can_drop() {
     assert_eq!(status, 0);
     f.submit([Iocb::nop(1)]);
     assert_eq!(f.next().user_data, 1);
+}
+
+/// SPEC: R-LIFE-4
+#[test]
+fn a_context_dropped_in_a_child_leaves_no_descriptor_there() {
+    if !alone("lifetime::a_context_dropped_in_a_child_leaves_no_descriptor_there") {
+        return;
+    }
+    let (_reader, writer) = pipe().unwrap();
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = descriptors();
+    let f = Fixture::new();
+    // Nothing but an error is waited for, and there is none.
+    f.submit([syscall(i64::from(op::POLL), &[writer.as_raw_fd() as u64, 0])]);
+    f.engine.as_fd();
+    assert!(descriptors() >= before + 4, "eventfds, epoll, the writer once more");
+    // SAFETY: the child reads /proc, and leaves without unwinding.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        drop(f);
+        // SAFETY: leaves.
+        unsafe { libc::_exit(i32::from(descriptors() != before)) };
+    }
+    let mut status = 0;
+    // SAFETY: writes the status of that child.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    assert_eq!(status, 0, "something is left");
+    drop(f);
+    assert_eq!(descriptors(), before);
 }
 
 /// SPEC: R-RUN-1, R-RUN-9
