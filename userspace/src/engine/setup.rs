@@ -7,7 +7,7 @@ use super::request;
 use crate::error::Errno;
 use crate::syscall;
 use aio2_abi::setup::{
-    Features, Flags, Hints, MAX_CONCURRENCY, MAX_REQUESTS, RING_BYTES_MAX, RING_BYTES_MIN, Setup,
+    Features, Flags, MAX_CONCURRENCY, MAX_REQUESTS, RING_BYTES_MAX, RING_BYTES_MIN, Setup,
 };
 use aio2_abi::{VERSION, event, iocb};
 use libc::{EBADF, EINVAL};
@@ -42,7 +42,9 @@ pub(super) fn resolve(wanted: &Setup) -> Result<Setup, Errno> {
     Ok(Setup {
         version: wanted.version.min(VERSION),
         flags: wanted.flags,
-        hints: Hints::from_bits_truncate(wanted.hints).bits(),
+        // SINGLE_REAPER would change nothing here: a wait that copies is
+        // a consumer, too. SPEC: R-SETUP-4.
+        hints: 0,
         ring_bytes: ring_bytes(wanted.ring_bytes)?,
         max_requests: or(wanted.max_requests, DEFAULT_REQUESTS),
         concurrency: or(wanted.concurrency, default_concurrency()),
@@ -134,12 +136,12 @@ mod tests {
     #[test]
     fn a_newer_application_gets_this_version_without_its_hints() {
         let setup = with(|s| (s.version, s.hints) = (7, u32::MAX)).unwrap();
-        assert_eq!((setup.version, setup.hints), (VERSION, Hints::all().bits()));
+        assert_eq!((setup.version, setup.hints), (VERSION, 0));
     }
 
     #[test]
     fn what_a_probe_says_can_be_used_to_create() {
-        let setup = with(|s| s.hints = Hints::SINGLE_REAPER.bits()).unwrap();
+        let setup = with(|s| s.hints = u32::MAX).unwrap();
         assert_eq!(resolve(&setup), Ok(setup));
     }
 }
