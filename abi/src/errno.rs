@@ -65,3 +65,22 @@ pub const fn name(errno: i32) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    macro_rules! named {
+        ($($errno:ident)*) => { [$(($errno, stringify!($errno))),*] };
+    }
+
+    #[test]
+    fn each_number_of_the_abi_has_its_name_and_others_have_none() {
+        let all = named!(EPERM ENOENT EINTR E2BIG EBADF EAGAIN ENOMEM EFAULT EXDEV EINVAL EDEADLK
+            ENOSYS ENODATA ETIME EOPNOTSUPP ENOBUFS ETIMEDOUT ECANCELED);
+        for (errno, text) in all {
+            assert_eq!(name(errno), Some(text));
+        }
+        assert_eq!((name(0), name(-EPERM), name(5)), (None, None, None));
+    }
+}

@@ -314,3 +314,10 @@ fn a_corrupt_length_is_an_error_for_all_clones_for_ever() {
         assert_eq!(other.reap(&mut buffer, 9).unwrap_err(), error);
     }
 }
+
+#[test]
+fn a_consumer_knows_how_long_an_event_can_be() {
+    let geometry = Geometry::new(4096, 1024).unwrap();
+    let (_producer, consumer) = split(Heap::<std::sync::atomic::AtomicU64>::new(geometry));
+    assert_eq!(consumer.event_max(), 1024);
+}

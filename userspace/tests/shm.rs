@@ -261,3 +261,25 @@ fn another_process_that_is_stopped_loses_nothing() {
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("nothing was lost"), "{said}");
 }
+
+#[test]
+fn what_is_wrong_with_a_file_is_said_with_its_cause() {
+    use std::error::Error;
+    let geometry = Geometry::new(12, 8).unwrap_err();
+    let said = geometry.to_string();
+    let error = FileError::from(geometry);
+    assert_eq!(error.to_string(), said);
+    assert_eq!(error.source().unwrap().to_string(), said);
+    let error = FileError::from(std::io::Error::from_raw_os_error(libc::EIO));
+    assert!(error.to_string().starts_with("cannot read the file of a ring: "));
+    assert!(error.source().is_some());
+    let error = FileError::Magic(0xbad);
+    assert_eq!(error.to_string(), "not the file of a ring: begins with 0xbad");
+    assert!(error.source().is_none());
+    let error = FileError::Version(7);
+    assert_eq!(error.to_string(), "ring of version 7, which is not known");
+    let error = FileError::Size { expected: 1, found: 2 };
+    assert_eq!(error.to_string(), "the file of a ring has 2 bytes instead of 1");
+    let error = FileError::Seals { expected: 1, found: 2 };
+    assert_eq!(error.to_string(), "the file of a ring has seals 0x2, needs 0x1");
+}

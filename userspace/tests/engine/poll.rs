@@ -31,3 +31,17 @@ fn a_poll_costs_a_descriptor_until_it_ends() {
     }
     assert_eq!(descriptors(&reader), 2);
 }
+
+/// SPEC: R-OP-1
+#[test]
+fn the_events_of_a_poll_have_16_bits() {
+    let f = Fixture::new();
+    let ready = crate::context::file_of(b"");
+    for (events, is_right) in [(0xffff, true), (0x1_0000, false)] {
+        let args = vec![ready.as_raw_fd() as u64, events];
+        f.submit([Iocb { nr: op::POLL, args, ..Iocb::nop(1) }]);
+        let res = f.next().res;
+        assert_eq!(is_right, res > 0, "{events:#x}: {res}");
+        assert!(is_right || res == -i64::from(libc::EINVAL));
+    }
+}

@@ -31,6 +31,9 @@ pub struct Args {
     /// Mutants tested at once
     #[arg(long, requires = "mutants", value_name = "COUNT", default_value = "2")]
     jobs: usize,
+    /// Preemptions that the models are explored with: 3 takes minutes, 4 hours
+    #[arg(long, value_name = "COUNT", default_value = "3")]
+    bound: u32,
     /// Run the suite with AddressSanitizer
     #[arg(long)]
     asan: bool,
@@ -71,7 +74,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let others = args.asan || args.tsan || args.planted || args.mutants || args.events.is_some();
     if !others {
-        numbers::run(root)?;
+        numbers::run(root, args.bound)?;
     }
     Ok(())
 }

@@ -8,12 +8,14 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Runs a test program and returns what it prints.
-fn cargo(root: &Path, args: &[&str], loom: bool) -> Result<String> {
+/// Runs a test program, models with so many preemptions, and returns what it
+/// prints.
+fn cargo(root: &Path, args: &[&str], bound: Option<u32>) -> Result<String> {
     println!("==> cargo test {}", args.join(" "));
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(root).arg("test").args(args).args(["--", "--nocapture"]);
-    if loom {
+    if let Some(bound) = bound {
+        command.env("LOOM_MAX_PREEMPTIONS", bound.to_string());
         command.env("RUSTFLAGS", "--cfg loom -C debug-assertions");
     }
     let out = command.output().with_context(|| format!("cargo test {}", args.join(" ")))?;
@@ -23,27 +25,46 @@ fn cargo(root: &Path, args: &[&str], loom: bool) -> Result<String> {
     Ok(said)
 }
 
-/// Runs what has numbers, and prints the table.
+/// What is committed of the last run of `cargo xtask verify --mutants`.
+#[derive(serde::Deserialize)]
+struct Mutants {
+    /// Those that can be made.
+    mutants: usize,
+    /// Those of them that the tests were run on.
+    run: usize,
+    caught: usize,
+    /// These hang, or ran on a loaded machine.
+    timeouts: usize,
+}
+
+/// Runs what has numbers, the models with up to `bound` preemptions, and prints
+/// the table.
 ///
 /// # Errors
 /// If a run fails.
-pub fn run(root: &Path) -> Result<()> {
+pub fn run(root: &Path, bound: u32) -> Result<()> {
     let loom = ["-p", "aio2", "--release", "--test", "loom", "--target-dir", "target/loom"];
-    let (models, executions) = models(&cargo(root, &loom, true)?);
-    let suite = bodies(&cargo(root, &["-p", "aio2-conformance", "--test", "fuzz"], false)?);
-    let c = bodies(&cargo(root, &["-p", "aio2-ccore", "--test", "fuzz"], false)?);
-    let traced = cargo(root, &["-p", "aio2-conformance", "--test", "traceability"], false)?;
+    let said = cargo(root, &loom, Some(bound))?;
+    said.lines().filter(|line| line.contains(" executions, ")).for_each(|line| println!("{line}"));
+    let mutants: Mutants = serde_json::from_slice(&fs::read(root.join("tests/mutants.json"))?)?;
+    let (models, executions) = models(&said);
+    let suite = bodies(&cargo(root, &["-p", "aio2-conformance", "--test", "fuzz"], None)?);
+    let c = bodies(&cargo(root, &["-p", "aio2-ccore", "--test", "fuzz"], None)?);
+    let traced = cargo(root, &["-p", "aio2-conformance", "--test", "traceability"], None)?;
     let required = traced.lines().find(|line| line.starts_with("engine: "));
     let (killed, sites) = sites(&fs::read_to_string(root.join("userspace/tests/ORDERINGS.md"))?);
     let planted = root.join("tests/planted").read_dir()?.count();
     ensure!(models > 0 && suite.0 > 0 && c.0 > 0 && sites > 0, "a run has printed no numbers");
     let row = |what: &str, value: String| println!("{what:<34} {value}");
     println!();
-    row("loom models", models.to_string());
+    row("loom models", format!("{models}, up to {bound} preemptions"));
     row("loom executions", executions.to_string());
     row("orderings that a model needs", format!("{killed} of {sites}"));
     row("fuzz bodies", format!("{}, {} of them against C", suite.0 + c.0, c.0));
     row("fuzz executions as plain tests", (suite.1 + c.1).to_string());
+    let Mutants { mutants, run, caught, timeouts } = mutants;
+    let tried = format!("{caught} caught, {timeouts} hang, of {run} run, of {mutants}");
+    row("mutants (--mutants)", tried);
     row("requirements", required.context("the traceability test tells none")?.to_owned());
     row("planted bugs (--planted)", planted.to_string());
     Ok(())
@@ -70,7 +91,7 @@ fn bodies(said: &str) -> (usize, u64) {
 /// Rows of the ordering matrix whose change some model fails on, and all rows.
 fn sites(table: &str) -> (usize, usize) {
     let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
-    let rows: Vec<_> = rows.filter(|(what, _)| *what != "weakened").collect();
+    let rows: Vec<_> = rows.filter(|(what, _)| !["weakened", "broken"].contains(what)).collect();
     (rows.iter().filter(|(_, models)| !models.starts_with("none")).count(), rows.len())
 }
 
