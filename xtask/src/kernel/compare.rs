@@ -1,17 +1,17 @@
 //! The suite on the engine and on the kernel, side by side.
 //!
 //! The same tests must have run on both. What ended otherwise on the kernel is
-//! listed with its reason. Reasons to leave a test out are a feature that the
-//! kernel says it does not have, and a requirement that appendix B of SPEC.md
+//! listed with its reason. Reasons to leave a test out are a feature or an
+//! attribute that the kernel says it does not have, and a requirement that appendix B of SPEC.md
 //! does not claim for it.
 
 use aio2_conformance::spec::{Requirement, Spec, Status};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// What the suite says of a test for a feature that the implementation says it
-/// does not have.
-const MISSING: &str = "no Features(";
+/// What the suite says of a test for something that the implementation says
+/// itself it does not have.
+const MISSING: [&str; 2] = ["no Features(", "no attribute "];
 
 /// How a test ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl Comparison {
                 (None, _) => wrong.push(format!("{name} was run on the kernel only")),
                 (_, None) => wrong.push(format!("{name} was run on the engine only")),
                 (_, Some(line))
-                    if matches!(&line.verdict, Verdict::Skipped(why) if !why.starts_with(MISSING))
+                    if matches!(&line.verdict, Verdict::Skipped(why) if !is_missing(why))
                         && unclaimed(line, spec).is_empty() =>
                 {
                     wrong.push(format!(
@@ -149,6 +149,11 @@ impl Comparison {
         }
         wrong
     }
+}
+
+/// Whether a test was left out since the kernel says it lacks what that is about.
+fn is_missing(why: &str) -> bool {
+    MISSING.iter().any(|missing| why.starts_with(missing))
 }
 
 /// The requirements of a test that appendix B does not claim for the kernel.
