@@ -65,6 +65,8 @@ pub fn run(root: &Path, bound: u32) -> Result<()> {
     let Mutants { mutants, run, caught, timeouts } = mutants;
     let tried = format!("{caught} caught, {timeouts} hang, of {run} run, of {mutants}");
     row("mutants (--mutants)", tried);
+    let traces = root.join("tests/traces").read_dir()?.count();
+    row("traces that failed once", traces.to_string());
     row("requirements", required.context("the traceability test tells none")?.to_owned());
     row("planted bugs (--planted)", planted.to_string());
     Ok(())

@@ -197,6 +197,24 @@ mod tests {
     }
 
     #[test]
+    fn the_test_program_of_each_check_is_there() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for bug in bugs(&root.join("tests/planted")).unwrap() {
+            let words: Vec<&str> = bug.check.split_whitespace().collect();
+            let Some(at) = words.iter().position(|word| *word == "--test") else { continue };
+            let dir = match words[0] {
+                "aio2" => "userspace",
+                "aio2-abi" => "abi",
+                "aio2-conformance" => "tests",
+                "aio2-ccore" => "tests/ccore",
+                other => panic!("{}: no such package: {other}", bug.name),
+            };
+            let program = format!("{dir}/tests/{}.rs", words[at + 1]);
+            assert!(root.join(&program).exists(), "{}: there is no {program}", bug.name);
+        }
+    }
+
+    #[test]
     fn failed_tests_are_named_also_where_the_run_aborts() {
         let said = "test a ... ok\ntest c ... FAILED\ntest b ... FAILED\ntest d ... FAILED\n";
         assert_eq!(failed_tests(said), "b, c and 1 more");
