@@ -4,6 +4,7 @@
 //! test, and prints how much each has covered. The options plant bugs that must
 //! be found, run tests under sanitizers, and random requests by the million.
 
+mod coverage;
 mod mutants;
 mod numbers;
 mod planted;
@@ -40,6 +41,9 @@ pub struct Args {
     /// Run the stress program with ThreadSanitizer
     #[arg(long)]
     tsan: bool,
+    /// Print the requirements that tests cover, and the lines of code that they run
+    #[arg(long)]
+    coverage: bool,
     /// Run random requests against the model, until so many events were seen
     #[arg(long, value_name = "NUMBER")]
     events: Option<u64>,
@@ -65,6 +69,9 @@ pub fn run(args: &Args) -> Result<()> {
         let (found, planted) = planted::run(root, args.only.as_deref())?;
         println!("planted bugs: {found} of {planted} found");
     }
+    if args.coverage {
+        coverage::run(root)?;
+    }
     if let Some(events) = args.events {
         storm::run(root, events, args.seed)?;
     }
@@ -73,7 +80,7 @@ pub fn run(args: &Args) -> Result<()> {
         mutants::run(root, &mutants::Options { shard, only, jobs: args.jobs })?;
     }
     let others = args.asan || args.tsan || args.planted || args.mutants || args.events.is_some();
-    if !others {
+    if !(others || args.coverage) {
         numbers::run(root, args.bound)?;
     }
     Ok(())
