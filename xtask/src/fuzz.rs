@@ -3,8 +3,12 @@
 //! Their bodies are functions of the conformance crate, which `cargo test` runs
 //! on the saved corpus.
 
-use anyhow::{Context, ensure};
+use crate::packages::{self, Unavailable};
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
 use xshell::{Shell, cmd};
 
 /// Which target, and for how long.
@@ -15,6 +19,12 @@ pub struct Args {
     /// Seconds for each
     #[arg(long, default_value_t = 60)]
     seconds: u32,
+    /// Targets that run at a time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    jobs: u32,
+    /// Print SKIP with the reason, and succeed, if packages are missing and cannot be installed
+    #[arg(long)]
+    or_skip: bool,
     /// Keep what was found new in the committed corpus, minimized
     #[arg(long)]
     save: bool,
@@ -27,7 +37,7 @@ pub struct Args {
 ///
 /// # Errors
 /// If one crashes, or cannot be built.
-pub fn run(args: Args) -> anyhow::Result<()> {
+pub fn run(args: Args) -> Result<()> {
     let sh = Shell::new()?;
     let root =
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the project")?;
@@ -39,12 +49,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         cmd!(sh, "cargo {program...} minimize {file} {small}").quiet().run()?;
         return Ok(());
     }
+    match packages::for_fuzz(&sh) {
+        Err(error) if args.or_skip && error.is::<Unavailable>() => {
+            println!("SKIP fuzz: {error:#}");
+            return Ok(());
+        }
+        result => result?,
+    }
     // libFuzzer needs flags that the stable compiler takes only so.
     sh.set_var("RUSTC_BOOTSTRAP", "1");
-    if cmd!(sh, "cargo fuzz --version").quiet().ignore_stderr().run().is_err() {
-        println!("installing cargo-fuzz");
-        cmd!(sh, "cargo install cargo-fuzz --locked --quiet").quiet().run()?;
-    }
     let all = targets(&root.join("fuzz/fuzz_targets"))?;
     let wanted = match args.target {
         Some(target) => {
@@ -54,14 +67,53 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         None => all,
     };
     cmd!(sh, "cargo fuzz build --fuzz-dir fuzz").quiet().run()?;
-    for target in wanted {
-        one(&sh, root, &target, args.seconds, args.save)?;
+    let speeds = all_of(root, &wanted, args.seconds, args.jobs)?;
+    for speed in &speeds {
+        println!("{:<16} {:>12} executions, {:>8} a second", speed.target, speed.runs, speed.rate);
+    }
+    fs::write(root.join(SPEEDS), serde_json::to_vec_pretty(&speeds)?)?;
+    if args.save {
+        wanted.iter().try_for_each(|target| save(&sh, root, target))?;
     }
     Ok(())
 }
 
+/// Where the last run's numbers are kept, from the project's root.
+pub const SPEEDS: &str = "fuzz/target/speeds.json";
+
+/// What a target did, as libFuzzer tells at its end.
+#[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Speed {
+    pub target: String,
+    /// Executions.
+    pub runs: u64,
+    /// Executions a second.
+    pub rate: u64,
+}
+
+/// Runs targets, so many at a time, until one fails or all have had their time.
+fn all_of(root: &Path, targets: &[String], seconds: u32, jobs: u32) -> Result<Vec<Speed>> {
+    let left = Mutex::new(targets.iter());
+    let next = || left.lock().ok()?.next();
+    std::thread::scope(|scope| {
+        let some = || -> Result<Vec<Speed>> {
+            std::iter::from_fn(next).map(|target| one(root, target, seconds)).collect()
+        };
+        let jobs: Vec<_> = (0..jobs).map(|_| scope.spawn(some)).collect();
+        let mut speeds = Vec::new();
+        for job in jobs {
+            match job.join() {
+                Ok(done) => speeds.extend(done?),
+                Err(_) => bail!("a job of the fuzzer panicked"),
+            }
+        }
+        speeds.sort_by(|a, b| a.target.cmp(&b.target));
+        Ok(speeds)
+    })
+}
+
 /// Names of the targets.
-fn targets(dir: &Path) -> anyhow::Result<Vec<String>> {
+fn targets(dir: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in dir.read_dir().with_context(|| dir.display().to_string())? {
         let path = entry?.path();
@@ -73,26 +125,68 @@ fn targets(dir: &Path) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-fn one(sh: &Shell, root: &Path, target: &str, seconds: u32, save: bool) -> anyhow::Result<()> {
-    // What is found goes beside the build; the committed corpus is read only.
-    let found: PathBuf = root.join("fuzz/target/corpus").join(target);
-    sh.create_dir(&found)?;
-    let committed = format!("fuzz/corpus/{target}");
-    let time = format!("-max_total_time={seconds}");
+/// What was found new by a target: beside the build, since the committed corpus
+/// is only read.
+fn found(root: &Path, target: &str) -> PathBuf {
+    root.join("fuzz/target/corpus").join(target)
+}
+
+fn one(root: &Path, target: &str, seconds: u32) -> Result<Speed> {
+    let found = found(root, target);
+    fs::create_dir_all(&found).with_context(|| found.display().to_string())?;
     println!("fuzz: {target} for {seconds} s");
-    cmd!(
-        sh,
-        "cargo fuzz run --fuzz-dir fuzz {target} {found} {committed} --
-            {time} -max_len=1024 -print_final_stats=1"
-    )
-    .quiet()
-    .run()
-    .with_context(|| format!("{target} fails; its input is in fuzz/artifacts/{target}"))?;
-    if save {
-        cmd!(sh, "cargo fuzz cmin --fuzz-dir fuzz {target} {found}").quiet().run()?;
-        for input in sh.read_dir(&found)? {
-            sh.copy_file(&input, &committed)?;
-        }
+    let out = Command::new(env!("CARGO"))
+        .current_dir(root)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .args(["fuzz", "run", "--fuzz-dir", "fuzz", target])
+        .args([found, root.join("fuzz/corpus").join(target)])
+        .arg("--")
+        .arg(format!("-max_total_time={seconds}"))
+        .args(["-max_len=1024", "-print_final_stats=1", "-verbosity=0"])
+        .output()
+        .context("cargo fuzz")?;
+    let said = String::from_utf8_lossy(&out.stderr);
+    ensure!(
+        out.status.success(),
+        "{said}\n{target} fails; its input is in fuzz/artifacts/{target}"
+    );
+    speed(target, &said).with_context(|| format!("{target} printed no numbers:\n{said}"))
+}
+
+/// Reads what libFuzzer prints at the end.
+fn speed(target: &str, said: &str) -> Option<Speed> {
+    let stat = |name: &str| -> Option<u64> {
+        let line = said.lines().find_map(|line| line.strip_prefix("stat::")?.strip_prefix(name))?;
+        line.strip_prefix(':')?.trim().parse().ok()
+    };
+    let target = target.to_owned();
+    Some(Speed {
+        target,
+        runs: stat("number_of_executed_units")?,
+        rate: stat("average_exec_per_sec")?,
+    })
+}
+
+/// Adds what was found to the committed corpus, minimized.
+fn save(sh: &Shell, root: &Path, target: &str) -> Result<()> {
+    let found = found(root, target);
+    cmd!(sh, "cargo fuzz cmin --fuzz-dir fuzz {target} {found}").quiet().run()?;
+    for input in sh.read_dir(&found)? {
+        sh.copy_file(&input, format!("fuzz/corpus/{target}"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_a_run_are_read() {
+        let said = "INFO: x\nstat::number_of_executed_units: 1200\n\
+                    stat::average_exec_per_sec:     600\nstat::new_units_added: 3\n";
+        let target = "ring_ops".to_owned();
+        assert_eq!(speed("ring_ops", said), Some(Speed { target, runs: 1200, rate: 600 }));
+        assert_eq!(speed("ring_ops", "stat::average_exec_per_sec: 600\n"), None);
+    }
 }

@@ -6,6 +6,7 @@
 mod bench;
 mod fuzz;
 mod kernel;
+mod packages;
 mod test;
 mod verify;
 

@@ -83,6 +83,16 @@ const LARGE: Stage = Stage {
     envs: &[("AIO2_STRESS_SECONDS", "60")],
 };
 
+/// Each fuzz target for a minute.
+const FUZZ: Stage = Stage {
+    name: "fuzz",
+    args: &["xtask", "fuzz", "--seconds", "60", "--jobs", "2", "--or-skip"],
+    envs: &[],
+};
+/// The suite under ASan, threads that share a ring under TSan.
+const SANITIZERS: Stage =
+    Stage { name: "sanitizers", args: &["xtask", "verify", "--asan", "--tsan"], envs: &[] };
+
 /// Boots what `cargo xtask kernel` has built, or builds it first.
 const KERNEL: Stage =
     Stage { name: "kernel", args: &["xtask", "kernel", "test", "minimal", "--or-skip"], envs: &[] };
@@ -174,7 +184,7 @@ fn run_stage(stage: &Stage) -> Result<(Counts, bool)> {
 pub fn run(args: &Args) -> Result<()> {
     let mut stages = vec![&FORMAT, &LINTS, &TESTS, &TABLE];
     if !args.quick {
-        stages.push(&LOOM);
+        stages.extend([&LOOM, &FUZZ, &SANITIZERS]);
     }
     if !args.quick && !args.no_kernel {
         stages.push(&KERNEL);

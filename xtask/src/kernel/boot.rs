@@ -1,8 +1,9 @@
 //! Boots a kernel in qemu, by translation: KVM is not used, and hangs on some
 //! hosts.
 
+use super::Workshop;
 use super::config::Config;
-use super::{Workshop, packages};
+use crate::packages;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::fs::{self, File};

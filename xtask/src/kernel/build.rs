@@ -2,9 +2,9 @@
 
 use super::Workshop;
 use super::config::{self, Config};
-use super::packages;
 use super::series::hex;
 use super::tree::{self, Applied};
+use crate::packages;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

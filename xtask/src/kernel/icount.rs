@@ -3,11 +3,12 @@
 //! The machine's clock ticks once an instruction, so that the numbers are the
 //! same in every run and on every host. They say nothing of caches and locks.
 
+use super::Workshop;
 use super::boot::{Machine, tail};
 use super::config::Config;
 use super::guest::{self, Program};
 use super::report::Report;
-use super::{Workshop, packages};
+use crate::packages;
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -14,7 +14,6 @@ mod config;
 mod guest;
 mod icount;
 mod log;
-mod packages;
 mod report;
 mod selftest;
 mod series;

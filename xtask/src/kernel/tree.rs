@@ -5,8 +5,8 @@
 //! continues is short.
 
 use super::Workshop;
-use super::packages;
 use super::series::{Base, Series};
+use crate::packages;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;

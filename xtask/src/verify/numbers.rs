@@ -3,6 +3,7 @@
 //! Each number is taken from what a run prints, or from a file that a run has
 //! made; nothing is counted by hand.
 
+use crate::fuzz::{SPEEDS, Speed};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::Path;
@@ -62,6 +63,7 @@ pub fn run(root: &Path, bound: u32) -> Result<()> {
     row("orderings that a model needs", format!("{killed} of {sites}"));
     row("fuzz bodies", format!("{}, {} of them against C", suite.0 + c.0, c.0));
     row("fuzz executions as plain tests", (suite.1 + c.1).to_string());
+    row("executions a second (fuzz)", speeds(root));
     let Mutants { mutants, run, caught, timeouts } = mutants;
     let tried = format!("{caught} caught, {timeouts} hang, of {run} run, of {mutants}");
     row("mutants (--mutants)", tried);
@@ -70,6 +72,15 @@ pub fn run(root: &Path, bound: u32) -> Result<()> {
     row("requirements", required.context("the traceability test tells none")?.to_owned());
     row("planted bugs (--planted)", planted.to_string());
     Ok(())
+}
+
+/// Executions a second of each target, in the last run of `cargo xtask fuzz`.
+fn speeds(root: &Path) -> String {
+    let kept = fs::read(root.join(SPEEDS)).ok();
+    let speeds: Option<Vec<Speed>> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let Some(speeds) = speeds else { return "not run here: cargo xtask fuzz".to_owned() };
+    let each = speeds.iter().map(|speed| format!("{} {}", speed.target, speed.rate));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// Models, and executions of them all: `name: 12 executions, 0.1 s`.

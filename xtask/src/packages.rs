@@ -44,6 +44,8 @@ const GUEST: &[Need] = &[
     need("gzip", "gzip"),
     need("mke2fs", "e2fsprogs"),
 ];
+/// To fuzz: the C core is built by clang, with what the fuzzer needs to see.
+const FUZZ: &[Need] = &[need("clang", "clang"), need("c++", "g++")];
 /// To check.
 const CHECK: &[Need] = &[
     need("perl", "perl"),
@@ -98,6 +100,17 @@ pub fn for_build(sh: &Shell, source_package: &str, tarball: &Path) -> Result<()>
 /// Sees to it that what runs a guest is there.
 pub fn for_guest(sh: &Shell) -> Result<()> {
     install(sh, &missing(GUEST))
+}
+
+/// Sees to it that the fuzz targets can be built.
+pub fn for_fuzz(sh: &Shell) -> Result<()> {
+    install(sh, &missing(FUZZ))?;
+    if cmd!(sh, "cargo fuzz --version").quiet().ignore_stdout().ignore_stderr().run().is_err() {
+        println!("installing cargo-fuzz");
+        let install = cmd!(sh, "cargo install cargo-fuzz --locked --quiet");
+        install.quiet().run().map_err(|e| Unavailable(format!("missing: cargo-fuzz: {e}")))?;
+    }
+    Ok(())
 }
 
 /// Sees to it that the checkers are there.
