@@ -33,7 +33,8 @@ fn monotonic() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Runs `wait` in a thread, and returns once that thread sleeps in it.
+/// Runs `wait` in a thread, and returns once that thread sleeps in it, or has
+/// ended: a wait of some milliseconds can be over before it is seen asleep.
 pub(crate) fn sleeper<'s, T: Send + 's>(
     scope: &'s std::thread::Scope<'s, '_>,
     wait: impl FnOnce() -> T + Send + 's,
@@ -48,7 +49,7 @@ pub(crate) fn sleeper<'s, T: Send + 's>(
     let mut asleep = 0;
     until("the thread sleeps", || {
         asleep = if thread_state(tid) == Some('S') { asleep + 1 } else { 0 };
-        asleep > 5
+        asleep > 5 || handle.is_finished()
     });
     (handle, tid)
 }
