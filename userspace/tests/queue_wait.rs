@@ -3,116 +3,20 @@
 
 mod common;
 
-use aio2::backend::{Backend, Got, Wait};
-use aio2::engine::Engine;
 use aio2::error::{SubmitError, WaitError};
-use aio2::ring::Consumer;
-use aio2::shm::ConsumerMap;
-use aio2::{Context, Errno, Implementation, Op, Popped, Queue, SharedFd, Timeout};
-use aio2_abi::iocb::Stream;
-use aio2_abi::setup::{Features, Setup};
-use aio2_abi::wait::Cancel;
-use common::{Random, pipe};
+use aio2::{Context, Errno, Op, Popped, Queue, SharedFd, Timeout};
+use aio2_abi::setup::Setup;
+use common::{Random, Stingy, at_random, pipe};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 type Bytes = Vec<u8>;
 
-/// The engine as if it were elsewhere, and how often it was called. It accepts
-/// as many iocbs at a time as `accept` says.
-struct Elsewhere {
-    engine: Engine,
-    setup: Setup,
-    submits: AtomicUsize,
-    waits: AtomicUsize,
-    accept: Mutex<Box<dyn FnMut() -> usize + Send>>,
-}
-
-impl std::fmt::Debug for Elsewhere {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.engine.fmt(f)
-    }
-}
-
-impl Elsewhere {
-    fn new(setup: Setup, accept: impl FnMut() -> usize + Send + 'static) -> Arc<Self> {
-        let engine = Engine::new(&Setup { version: aio2_abi::VERSION, ..setup }).unwrap();
-        let mut setup = *engine.setup();
-        setup.features &= !Features::IN_PROCESS.bits();
-        let (submits, waits) = Default::default();
-        let accept = Mutex::new(Box::new(accept) as Box<_>);
-        Arc::new(Elsewhere { engine, setup, submits, waits, accept })
-    }
-
-    fn queue<T>(self: &Arc<Self>) -> Queue<Bytes, T> {
-        // SAFETY: it hands on to an engine of its own.
-        Queue::new(unsafe { Context::over(self.clone(), Implementation::Engine) })
-    }
-
-    /// Submissions and waits since this was asked last.
-    fn calls(&self) -> (usize, usize) {
-        (self.submits.swap(0, Ordering::Relaxed), self.waits.swap(0, Ordering::Relaxed))
-    }
-
-    /// What is accepted of `iocbs`, if it is not nothing of something.
-    fn some<'i>(&self, iocbs: &'i mut [u8]) -> Result<&'i mut [u8], Errno> {
-        let accept = (self.accept.lock().unwrap())();
-        let iocb_bytes = |iocb: aio2_abi::iocb::Iocb<'_>| iocb.header.len as usize;
-        let stream = Stream::new(iocbs).unwrap().map_while(Result::ok).take(accept);
-        let bytes = stream.map(iocb_bytes).sum();
-        if bytes == 0 && !iocbs.is_empty() {
-            return Err(Errno(libc::EAGAIN));
-        }
-        Ok(&mut iocbs[..bytes])
-    }
-}
-
-impl Backend for Elsewhere {
-    fn setup(&self) -> &Setup {
-        &self.setup
-    }
-
-    unsafe fn submit(&self, iocbs: &mut [u8]) -> Result<usize, Errno> {
-        self.submits.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller vouches for the addresses.
-        unsafe { self.engine.submit(self.some(iocbs)?) }
-    }
-
-    unsafe fn wait(
-        &self,
-        wait: &Wait<'_>,
-        iocbs: &mut [u8],
-        events: Option<&mut [u8]>,
-    ) -> Result<Got, Errno> {
-        self.waits.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller vouches for the addresses.
-        unsafe { self.engine.wait(wait, self.some(iocbs)?, events) }
-    }
-
-    fn cancel(&self, request: &mut Cancel) -> Result<u32, Errno> {
-        self.engine.cancel(request)
-    }
-
-    unsafe fn exec(&self, iocb: &mut [u8], event: &mut [u8]) -> Result<usize, Errno> {
-        // SAFETY: the caller vouches for the addresses.
-        unsafe { self.engine.exec(iocb, event) }
-    }
-
-    fn grow(&self, ring_bytes: u32) -> Result<u32, Errno> {
-        self.engine.grow(ring_bytes)
-    }
-
-    fn consumer(&self) -> Consumer<ConsumerMap> {
-        self.engine.consumer()
-    }
-
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.engine.as_fd()
-    }
+fn queue<T>(elsewhere: &Arc<Stingy>) -> Queue<Bytes, T> {
+    Queue::new(elsewhere.context())
 }
 
 fn all() -> usize {
@@ -121,8 +25,8 @@ fn all() -> usize {
 
 #[test]
 fn a_wait_submits_in_the_same_call() {
-    let elsewhere = Elsewhere::new(Setup::default(), all);
-    let mut queue = elsewhere.queue();
+    let elsewhere = Stingy::elsewhere(&Setup::default(), all);
+    let mut queue = queue(&elsewhere);
     for n in 0..10 {
         queue.push(Op::nop().not_inline(), n);
         assert_eq!(queue.wait(1, Timeout::Forever).unwrap().next().unwrap().token, n);
@@ -137,8 +41,8 @@ fn a_wait_submits_in_the_same_call() {
 
 #[test]
 fn a_wait_of_one_call_ends_when_its_time_is_over() {
-    let elsewhere = Elsewhere::new(Setup::default(), all);
-    let mut queue = elsewhere.queue();
+    let elsewhere = Stingy::elsewhere(&Setup::default(), all);
+    let mut queue = queue(&elsewhere);
     let (reader, writer) = pipe();
     queue.push(Op::read(reader, vec![0; 4]), ());
     let soon = Timeout::After(Duration::from_millis(5));
@@ -152,8 +56,8 @@ fn a_wait_of_one_call_ends_when_its_time_is_over() {
 fn a_wait_of_one_call_does_not_wait_for_what_is_not_accepted() {
     for seed in 0..40 {
         let setup = Setup { max_requests: 1 + seed as u32 % 3, ..Setup::default() };
-        let elsewhere = Elsewhere::new(setup, common::at_random(seed));
-        let mut queue = elsewhere.queue();
+        let elsewhere = Stingy::elsewhere(&setup, at_random(seed));
+        let mut queue = queue(&elsewhere);
         let mut random = Random(seed);
         let (mut pushed, mut ended) = (0, 0);
         while ended < 300 {
@@ -174,8 +78,8 @@ fn a_wait_of_one_call_does_not_wait_for_what_is_not_accepted() {
 
 #[test]
 fn a_malformed_request_behind_others_is_told_by_a_wait_of_one_call() {
-    let elsewhere = Elsewhere::new(Setup::default(), all);
-    let mut queue = elsewhere.queue();
+    let elsewhere = Stingy::elsewhere(&Setup::default(), all);
+    let mut queue = queue(&elsewhere);
     let malformed = || {
         let flags = aio2_abi::attr::Flags::from_bits_retain(1 << 30);
         // SAFETY: an attribute that no implementation takes.
@@ -195,11 +99,12 @@ fn a_malformed_request_behind_others_is_told_by_a_wait_of_one_call() {
 #[test]
 fn a_queue_tells_the_limit_of_its_context_from_others() {
     let has_room = Arc::new(AtomicUsize::new(2));
-    let elsewhere = Elsewhere::new(Setup { max_requests: 2, ..Setup::default() }, {
+    let setup = Setup { max_requests: 2, ..Setup::default() };
+    let elsewhere = Stingy::elsewhere(&setup, {
         let has_room = has_room.clone();
         move || has_room.load(Ordering::Relaxed)
     });
-    let mut queue = elsewhere.queue();
+    let mut queue = queue(&elsewhere);
     let (reader, _writer) = pipe();
     let reader = SharedFd::new(reader);
     for _ in 0..3 {

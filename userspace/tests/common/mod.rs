@@ -7,11 +7,12 @@ use aio2::ring::Consumer;
 use aio2::shm::ConsumerMap;
 use aio2::{Context, Errno, Implementation};
 use aio2_abi::iocb::Stream;
-use aio2_abi::setup::Setup;
+use aio2_abi::setup::{Features, Setup};
 use aio2_abi::wait::Cancel;
 use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Random numbers: splitmix64.
@@ -39,9 +40,13 @@ pub fn pipe() -> (OwnedFd, OwnedFd) {
     ends.into()
 }
 
-/// The engine, accepting fewer iocbs than it is given, or none.
+/// The engine, accepting fewer iocbs than it is given, or none, and how often it
+/// was called.
 pub struct Stingy {
     engine: Engine,
+    setup: Setup,
+    submits: AtomicUsize,
+    waits: AtomicUsize,
     /// How many to accept at the next submission, at most.
     accept: Mutex<Box<dyn FnMut() -> usize + Send>>,
 }
@@ -52,13 +57,50 @@ impl fmt::Debug for Stingy {
     }
 }
 
+impl Stingy {
+    fn new(setup: &Setup, accept: impl FnMut() -> usize + Send + 'static) -> Self {
+        let setup = Setup { version: aio2_abi::VERSION, ..*setup };
+        let engine = Engine::new(&setup).expect("an engine");
+        let setup = *engine.setup();
+        let (submits, waits) = Default::default();
+        Stingy { engine, setup, submits, waits, accept: Mutex::new(Box::new(accept)) }
+    }
+
+    /// One that says it is elsewhere, so that its calls are dear.
+    pub fn elsewhere(setup: &Setup, accept: impl FnMut() -> usize + Send + 'static) -> Arc<Self> {
+        let mut stingy = Self::new(setup, accept);
+        stingy.setup.features &= !Features::IN_PROCESS.bits();
+        Arc::new(stingy)
+    }
+
+    /// A context over it.
+    pub fn context(self: &Arc<Self>) -> Context {
+        // SAFETY: it hands on to an engine of its own, and one that accepts less
+        // than it could keeps the SPEC.
+        unsafe { Context::over(self.clone(), Implementation::Engine) }
+    }
+
+    /// Submissions and waits since this was asked last.
+    pub fn calls(&self) -> (usize, usize) {
+        (self.submits.swap(0, Ordering::Relaxed), self.waits.swap(0, Ordering::Relaxed))
+    }
+
+    /// What is accepted of `iocbs`, if it is not nothing of something.
+    fn some<'i>(&self, iocbs: &'i mut [u8]) -> Result<&'i mut [u8], Errno> {
+        let accept = (self.accept.lock().unwrap())();
+        let well_formed = Stream::new(iocbs).unwrap().map_while(Result::ok).take(accept);
+        let bytes = well_formed.map(|iocb| iocb.header.len as usize).sum();
+        if bytes == 0 && Stream::new(iocbs).unwrap().peek().is_some_and(|first| first.is_ok()) {
+            return Err(Errno(libc::EAGAIN));
+        }
+        // A malformed one at the beginning gets its errno.
+        Ok(if bytes == 0 { iocbs } else { &mut iocbs[..bytes] })
+    }
+}
+
 /// A context over a stingy engine.
 pub fn stingy(setup: &Setup, accept: impl FnMut() -> usize + Send + 'static) -> Context {
-    let engine = Engine::new(setup).expect("an engine");
-    let backend = Arc::new(Stingy { engine, accept: Mutex::new(Box::new(accept)) });
-    // SAFETY: it hands on to an engine of its own, and one that accepts less
-    // than it could keeps the SPEC.
-    unsafe { Context::over(backend, Implementation::Engine) }
+    Arc::new(Stingy::new(setup, accept)).context()
 }
 
 /// Accepts up to seven at random.
@@ -69,19 +111,13 @@ pub fn at_random(seed: u64) -> impl FnMut() -> usize + Send {
 
 impl Backend for Stingy {
     fn setup(&self) -> &Setup {
-        self.engine.setup()
+        &self.setup
     }
 
     unsafe fn submit(&self, iocbs: &mut [u8]) -> Result<usize, Errno> {
-        let accept = (self.accept.lock().unwrap())();
-        let well_formed = Stream::new(iocbs).unwrap().map_while(Result::ok).take(accept);
-        let bytes = well_formed.map(|iocb| iocb.header.len as usize).sum();
-        if bytes == 0 && Stream::new(iocbs).unwrap().peek().is_some_and(|first| first.is_ok()) {
-            return Err(Errno(libc::EAGAIN));
-        }
-        let some = if bytes == 0 { iocbs } else { &mut iocbs[..bytes] };
+        self.submits.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the caller vouches for the addresses.
-        unsafe { self.engine.submit(some) }
+        unsafe { self.engine.submit(self.some(iocbs)?) }
     }
 
     unsafe fn wait(
@@ -90,8 +126,9 @@ impl Backend for Stingy {
         iocbs: &mut [u8],
         events: Option<&mut [u8]>,
     ) -> Result<Got, Errno> {
+        self.waits.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the caller vouches for the addresses.
-        unsafe { self.engine.wait(wait, iocbs, events) }
+        unsafe { self.engine.wait(wait, self.some(iocbs)?, events) }
     }
 
     fn cancel(&self, request: &mut Cancel) -> Result<u32, Errno> {
