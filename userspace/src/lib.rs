@@ -68,9 +68,6 @@ mod queue;
 #[allow(unsafe_code)]
 pub mod reap;
 pub mod ring;
-#[cfg(loom)]
-#[path = "engine/seat.rs"]
-pub mod seat;
 pub mod set;
 #[cfg_attr(loom, path = "shm_model.rs")]
 #[allow(unsafe_code)]

@@ -47,7 +47,10 @@ pub(crate) mod park;
 mod poll;
 mod request;
 mod run;
+#[cfg(not(loom))]
 mod seat;
+#[cfg(loom)]
+pub mod seat;
 mod setup;
 mod signal;
 mod slots;
