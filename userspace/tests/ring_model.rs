@@ -2,6 +2,9 @@
 //! operations from any start position. A failure tells its seed.
 #![cfg(not(loom))]
 
+mod common;
+
+use common::Random;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,43 +17,26 @@ use aio2::ring::{
 const SEEDS: u64 = 3000;
 const STEPS: usize = 60;
 
-/// splitmix64: a test needs no better, and a seed must mean the same for ever.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+/// Where a ring begins: mostly just before a wrap.
+fn start(random: &mut Random) -> u64 {
+    match random.below(4) {
+        0 => random.next(),
+        1 => u64::MAX - random.below(256),
+        _ => (random.below(4) << 32).wrapping_sub(random.below(256)),
     }
+}
 
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
+/// An event of `words` words.
+fn event(random: &mut Random, words: usize) -> Vec<u64> {
+    let mut event: Vec<u64> = (0..words).map(|_| random.next()).collect();
+    event[0] = header(words as u32 * 8, random.next() as u32);
+    event
+}
 
-    /// Mostly just before a wrap.
-    fn start(&mut self) -> u64 {
-        match self.below(4) {
-            0 => self.next(),
-            1 => u64::MAX - self.below(256),
-            _ => (self.below(4) << 32).wrapping_sub(self.below(256)),
-        }
-    }
-
-    /// An event of `words` words.
-    fn event(&mut self, words: usize) -> Vec<u64> {
-        let mut event: Vec<u64> = (0..words).map(|_| self.next()).collect();
-        event[0] = header(words as u32 * 8, self.next() as u32);
-        event
-    }
-
-    fn geometry(&mut self) -> Geometry {
-        let ring_bytes = 64 << self.below(4);
-        let event_max = 8 * (1 + self.below(u64::from(ring_bytes) / 8)) as u32;
-        Geometry::new(ring_bytes, event_max).unwrap().starting_at(self.start())
-    }
+fn geometry(random: &mut Random) -> Geometry {
+    let ring_bytes = 64 << random.below(4);
+    let event_max = 8 * (1 + random.below(u64::from(ring_bytes) / 8)) as u32;
+    Geometry::new(ring_bytes, event_max).unwrap().starting_at(start(random))
 }
 
 #[derive(Debug)]
@@ -155,7 +141,7 @@ impl Oracle {
 
 fn agrees_with_oracle(seed: u64) {
     let mut random = Random(seed);
-    let geometry = random.geometry();
+    let geometry = geometry(&mut random);
     let (producer, consumer) = split(Heap::new(geometry));
     let mut sink = Sink::new(producer);
     let reaper = Reaper(consumer.memory().clone());
@@ -173,13 +159,14 @@ fn agrees_with_oracle(seed: u64) {
                 sink.reserve(bytes).unwrap();
                 let mut batch = sink.batch();
                 for words in lengths {
-                    let event = random.event(words);
+                    let event = event(&mut random, words);
                     batch.push(&event, words * 8);
                     oracle.push(event);
                 }
             }
             Op::PushAll(lengths) => {
-                let events: Vec<_> = lengths.into_iter().map(|words| random.event(words)).collect();
+                let events: Vec<_> =
+                    lengths.into_iter().map(|words| event(&mut random, words)).collect();
                 let all = events.concat();
                 sink.reserve(all.len() * 8).unwrap();
                 sink.push_all(&all, all.len() * 8);
@@ -240,7 +227,7 @@ fn hostile_value(random: &mut Random, near: u64) -> u64 {
 
 fn producer_survives(seed: u64) {
     let mut random = Random(seed);
-    let geometry = random.geometry();
+    let geometry = geometry(&mut random);
     let (producer, consumer) = split(Heap::new(geometry));
     let mut sink = Sink::new(producer);
     let mut sent = 0;
@@ -307,7 +294,7 @@ fn scribble(random: &mut Random, heap: &Heap) {
 
 fn consumers_survive(seed: u64) {
     let mut random = Random(seed);
-    let geometry = random.geometry();
+    let geometry = geometry(&mut random);
     let (mut producer, consumer): (Producer<_>, Consumer<_>) = split(Heap::new(geometry));
     let other = Consumer::new(consumer.memory().clone());
     let mut alone = Consumer::new(consumer.memory().clone()).into_exclusive().ok().unwrap();

@@ -15,17 +15,22 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Random numbers: splitmix64.
+/// Random numbers: splitmix64. A seed must mean the same for ever.
 pub struct Random(pub u64);
 
 impl Random {
-    /// The next number, below `limit`.
-    pub fn below(&mut self, limit: u64) -> u64 {
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ z >> 31) % limit
+        z ^ z >> 31
+    }
+
+    /// The next number, below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
     }
 }
 
