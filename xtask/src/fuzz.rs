@@ -3,12 +3,12 @@
 //! Their bodies are functions of the conformance crate, which `cargo test` runs
 //! on the saved corpus.
 
+use crate::jobs::at_a_time;
 use crate::packages::{self, Unavailable};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use xshell::{Shell, cmd};
 
 /// Which target, and for how long.
@@ -19,9 +19,9 @@ pub struct Args {
     /// Seconds for each
     #[arg(long, default_value_t = 60)]
     seconds: u32,
-    /// Targets that run at a time
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    jobs: u32,
+    /// Targets that run at a time; 0: as many as there are processors
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
     /// Print SKIP with the reason, and succeed, if packages are missing and cannot be installed
     #[arg(long)]
     or_skip: bool,
@@ -39,8 +39,7 @@ pub struct Args {
 /// If one crashes, or cannot be built.
 pub fn run(args: Args) -> Result<()> {
     let sh = Shell::new()?;
-    let root =
-        Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the project")?;
+    let root = crate::root();
     sh.change_dir(root);
     if let Some(file) = args.minimize {
         // A trace that is to stay goes to tests/traces, with a word on why.
@@ -67,7 +66,8 @@ pub fn run(args: Args) -> Result<()> {
         None => all,
     };
     cmd!(sh, "cargo fuzz build --fuzz-dir fuzz").quiet().run()?;
-    let speeds = all_of(root, &wanted, args.seconds, args.jobs)?;
+    let mut speeds = at_a_time(args.jobs, &wanted, |target| one(root, target, args.seconds))?;
+    speeds.sort_by(|a, b| a.target.cmp(&b.target));
     for speed in &speeds {
         println!("{:<16} {:>12} executions, {:>8} a second", speed.target, speed.runs, speed.rate);
     }
@@ -89,27 +89,6 @@ pub struct Speed {
     pub runs: u64,
     /// Executions a second.
     pub rate: u64,
-}
-
-/// Runs targets, so many at a time, until one fails or all have had their time.
-fn all_of(root: &Path, targets: &[String], seconds: u32, jobs: u32) -> Result<Vec<Speed>> {
-    let left = Mutex::new(targets.iter());
-    let next = || left.lock().ok()?.next();
-    std::thread::scope(|scope| {
-        let some = || -> Result<Vec<Speed>> {
-            std::iter::from_fn(next).map(|target| one(root, target, seconds)).collect()
-        };
-        let jobs: Vec<_> = (0..jobs).map(|_| scope.spawn(some)).collect();
-        let mut speeds = Vec::new();
-        for job in jobs {
-            match job.join() {
-                Ok(done) => speeds.extend(done?),
-                Err(_) => bail!("a job of the fuzzer panicked"),
-            }
-        }
-        speeds.sort_by(|a, b| a.target.cmp(&b.target));
-        Ok(speeds)
-    })
 }
 
 /// Names of the targets.

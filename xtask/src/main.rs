@@ -5,12 +5,14 @@
 
 mod bench;
 mod fuzz;
+mod jobs;
 mod kernel;
 mod packages;
 mod test;
 mod verify;
 
 use clap::{Parser, Subcommand};
+use std::path::Path;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "AIO2: test, measure, fuzz, and the kernel series")]
@@ -31,6 +33,12 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Fetch, patch, build and boot the kernel, and test it
     Kernel(kernel::Args),
+}
+
+/// The project: xtask lies in it.
+fn root() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
 }
 
 fn main() -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
 
 /// A file that is there when its package is installed.
@@ -111,6 +111,15 @@ pub fn for_fuzz(sh: &Shell) -> Result<()> {
         install.quiet().run().map_err(|e| Unavailable(format!("missing: cargo-fuzz: {e}")))?;
     }
     Ok(())
+}
+
+/// Sees to it that LLVM's tools of this major version are there; their directory.
+pub fn for_coverage(sh: &Shell, major: &str) -> Result<PathBuf> {
+    let dir = PathBuf::from(format!("/usr/lib/llvm-{major}/bin"));
+    if !dir.join("llvm-cov").exists() {
+        install(sh, &[&format!("llvm-{major}")])?;
+    }
+    Ok(dir)
 }
 
 /// Sees to it that the checkers are there.

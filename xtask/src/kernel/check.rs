@@ -175,7 +175,7 @@ fn checkout(shop: &Workshop, applied: &Applied) -> Result<PathBuf> {
         let made = shop.cache.empty("check.new")?;
         let args = ["clone", "--quiet", "--shared", "--no-checkout"].map(Into::into);
         let paths = [tree::source_dir(shop).into_os_string(), made.clone().into_os_string()];
-        git(&shop.sh, &shop.root, args.into_iter().chain(paths)).run()?;
+        git(&shop.sh, shop.root, args.into_iter().chain(paths)).run()?;
         shop.cache.replace(ENTRY, &made)?;
         shop.cache.set_stamp(ENTRY, &applied.base)?;
     }

@@ -31,7 +31,7 @@ fn build(shop: &Workshop, programs: &[Program]) -> Result<Vec<PathBuf>> {
         None => shop.root.join("target/guest"),
     };
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(&shop.root).args(["build", "--quiet", "--release", "--target", TARGET]);
+    cargo.current_dir(shop.root).args(["build", "--quiet", "--release", "--target", TARGET]);
     cargo.arg("--target-dir").arg(&target_dir);
     for program in programs {
         cargo.args(["-p", program.package, "--bin", program.binary]);

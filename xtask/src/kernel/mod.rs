@@ -65,17 +65,13 @@ enum Step {
 pub struct Workshop {
     sh: Shell,
     /// The repository.
-    root: PathBuf,
+    root: &'static Path,
     cache: Cache,
 }
 
 impl Workshop {
     fn open(cache: Option<PathBuf>) -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .context("xtask's directory has no parent: it must stand in the repository")?
-            .to_owned();
-        Ok(Workshop { sh: Shell::new()?, root, cache: Cache::open(cache)? })
+        Ok(Workshop { sh: Shell::new()?, root: crate::root(), cache: Cache::open(cache)? })
     }
 
     /// The directory of the series.

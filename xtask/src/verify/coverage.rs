@@ -4,12 +4,14 @@
 //! which must not be older than the compiler's own LLVM, make the table. What
 //! runs in a process that dies by a signal is not counted.
 
+use crate::packages;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use xshell::Shell;
 
 /// What is tested, and by what.
 const PACKAGES: [&str; 8] =
@@ -93,15 +95,7 @@ fn tools() -> Result<PathBuf> {
     let version = output(Command::new("rustc").arg("-vV"))?;
     let major = version.lines().find_map(|line| line.strip_prefix("LLVM version: "));
     let major = major.and_then(|v| v.split('.').next()).context("rustc tells no LLVM version")?;
-    let dir = PathBuf::from(format!("/usr/lib/llvm-{major}/bin"));
-    if !dir.join("llvm-cov").exists() {
-        let package = format!("llvm-{major}");
-        println!("installing {package}");
-        let install = Command::new("apt-get").args(["install", "--yes", "-qq", &package]).output();
-        let done = install.is_ok_and(|out| out.status.success());
-        ensure!(done, "{package} is needed: apt-get install {package} (as root)");
-    }
-    Ok(dir)
+    packages::for_coverage(&Shell::new()?, major)
 }
 
 /// The test programs, and those that they start.

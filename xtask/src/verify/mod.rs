@@ -12,7 +12,6 @@ mod sanitize;
 mod storm;
 
 use anyhow::{Context, Result, ensure};
-use std::path::Path;
 
 /// What to run; the table of numbers if nothing is named.
 #[derive(clap::Args)]
@@ -29,7 +28,7 @@ pub struct Args {
     /// Only the k-th of n parts of the mutants
     #[arg(long, requires = "mutants", value_name = "K/N", value_parser = shard)]
     shard: Option<(u32, u32)>,
-    /// Mutants tested at once
+    /// Mutants tested at once; 0: as many as there are processors
     #[arg(long, requires = "mutants", value_name = "COUNT", default_value = "2")]
     jobs: usize,
     /// Preemptions that the models are explored with: 3 takes minutes, 4 hours
@@ -57,8 +56,7 @@ pub struct Args {
 /// # Errors
 /// If a check fails, or a bug is not found.
 pub fn run(args: &Args) -> Result<()> {
-    let root =
-        Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the project")?;
+    let root = crate::root();
     if args.asan {
         sanitize::address(root)?;
     }
@@ -92,4 +90,11 @@ fn shard(text: &str) -> Result<(u32, u32)> {
     let shard = (k.parse()?, n.parse()?);
     ensure!(shard.1 > 0, "N is at least 1");
     Ok(shard)
+}
+
+/// The test that a line of a test program says has failed, without the
+/// requirement that some runners put behind it.
+fn failed(line: &str) -> Option<&str> {
+    let (test, _) = line.strip_prefix("test ")?.split_once(" ... FAILED")?;
+    test.split_whitespace().next()
 }

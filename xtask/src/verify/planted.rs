@@ -6,6 +6,7 @@
 //! not seen. A check that fails without a bug would find anything, so each is
 //! run on the clean tree first.
 
+use super::failed;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
 use std::fs;
@@ -144,22 +145,16 @@ fn text(out: &Output) -> String {
 
 /// The names of tests that failed, the first ones.
 fn failed_tests(said: &str) -> String {
-    let failed = |line: &str| line.strip_prefix("test ")?.split_once(" ... FAILED").map(name);
-    let mut names: BTreeSet<String> = said.lines().filter_map(failed).collect();
+    let mut names: BTreeSet<&str> = said.lines().filter_map(failed).collect();
     if names.is_empty() {
         // A run that aborts has no list.
-        let panicked = |line: &str| line.split_once("thread '")?.1.split_once('\'').map(name);
-        names = said.lines().filter_map(panicked).collect();
+        let threads = said.lines().filter_map(|line| line.split_once("thread '"));
+        names = threads.filter_map(|(_, rest)| Some(rest.split_once('\'')?.0)).collect();
     }
-    let shown: Vec<&str> = names.iter().take(2).map(String::as_str).collect();
+    let shown: Vec<&str> = names.iter().take(2).copied().collect();
     let more = names.len() - shown.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     shown.join(", ") + &more
-}
-
-/// The name alone, without the requirement that some runners put behind it.
-fn name((name, _): (&str, &str)) -> String {
-    name.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -168,7 +163,7 @@ mod tests {
 
     #[test]
     fn each_bug_can_still_be_planted() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = crate::root();
         for bug in bugs(&root.join("tests/planted")).unwrap() {
             let patch = bug.patch.to_string_lossy();
             git(root, &["apply", "--check", &patch]).expect(&bug.name);
@@ -177,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_ten_common_bugs_are_there() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = crate::root();
         let names: Vec<String> =
             bugs(&root.join("tests/planted")).unwrap().into_iter().map(|bug| bug.name).collect();
         for name in [
@@ -198,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_test_program_of_each_check_is_there() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = crate::root();
         for bug in bugs(&root.join("tests/planted")).unwrap() {
             let words: Vec<&str> = bug.check.split_whitespace().collect();
             let Some(at) = words.iter().position(|word| *word == "--test") else { continue };

@@ -9,6 +9,7 @@ mod run;
 mod schema;
 mod tree;
 
+use crate::jobs::at_a_time;
 use anyhow::{Context, Result, ensure};
 use list::Mutant;
 use run::{Suite, Verdict};
@@ -18,7 +19,6 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
-use std::thread;
 use tree::Tree;
 
 /// How the tests are run.
@@ -82,12 +82,8 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     println!("{} mutants in one build, {} on their own", together.len(), alone.len());
     // So that a run which is stopped has tried a fair part of all files.
     together.sort_by_key(|(mutant, _)| mutant.id.wrapping_mul(0x9e37_79b1));
-    let queue = Mutex::new(together.into_iter());
-    in_threads(options.jobs, |_| {
-        loop {
-            let Some((mutant, leader)) = lock(&queue)?.next() else { return Ok(()) };
-            note(&log, mutant, &said(&suite.judge(mutant.id, leader)?))?;
-        }
+    at_a_time(options.jobs, together, |(mutant, leader)| {
+        note(&log, mutant, &said(&suite.judge(mutant.id, leader)?))
     })?;
     tree.restore(&mutants)?;
     for mutant in alone {
@@ -102,16 +98,6 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
 
 fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
     mutex.lock().ok().context("no thread panics")
-}
-
-/// Runs `work` in so many threads, which it is told the number of.
-fn in_threads(threads: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
-    let work = &work;
-    let results: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|n| scope.spawn(move || work(n))).collect();
-        threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
-    });
-    results.into_iter().try_for_each(|result| result.ok().context("a thread panics")?)
 }
 
 fn said(verdict: &Verdict) -> String {

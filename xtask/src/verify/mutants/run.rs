@@ -4,8 +4,10 @@
 //! Each test is first run without a mutant, to see which it comes across; only
 //! these tests are run on a mutant, until one fails.
 
+use super::super::failed;
 use super::schema::Id;
 use super::tree::{Program, REACHED, VARIABLE};
+use crate::jobs::at_a_time;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,9 +15,10 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+use tempfile::NamedTempFile;
 
 /// Programs that look for races for a long time, or at other things.
 const LEFT_OUT: [&str; 8] = [
@@ -84,18 +87,14 @@ impl Suite {
             }
         }
         println!("{} tests without a mutant", todo.len());
-        let (queue, done) = (Mutex::new(todo.into_iter()), Mutex::new(Vec::new()));
-        super::in_threads(jobs, |job| {
-            let file = dir.join(format!("reached-{job}"));
-            loop {
-                let Some((program, name)) = super::lock(&queue)?.next() else { return Ok(()) };
-                match measure(program, name, &file)? {
-                    Ok(test) => super::lock(&done)?.push(test),
-                    Err(name) => println!("left out, since it fails without a mutant: {name}"),
-                }
+        let measured = at_a_time(jobs, todo, |(program, name)| {
+            let test = measure(program, name, dir)?;
+            if let Err(name) = &test {
+                println!("left out, since it fails without a mutant: {name}");
             }
+            Ok(test.ok())
         })?;
-        let mut tests = done.into_inner().ok().context("no thread panics")?;
+        let mut tests: Vec<Test> = measured.into_iter().flatten().collect();
         // First those that are quick and look at little.
         tests.sort_by_key(|t| (t.time + QUICK) * u32::try_from(t.reached.len()).unwrap_or(9999));
         fs::write(kept, serde_json::to_vec(&tests)?)?;
@@ -197,14 +196,14 @@ fn is_newer(file: &Path, programs: &[Program]) -> bool {
 }
 
 /// What a test comes across; its name if it fails.
-fn measure(program: Program, name: String, file: &Path) -> Result<Result<Test, String>> {
+fn measure(program: Program, name: String, dir: &Path) -> Result<Result<Test, String>> {
     for _ in 0..2 {
-        fs::write(file, [])?;
+        let reached = NamedTempFile::new_in(dir)?;
         let begun = Instant::now();
         let mut command = command(&program);
-        command.arg(&name).arg("--exact").env(VARIABLE, "0").env(REACHED, file);
+        command.arg(&name).arg("--exact").env(VARIABLE, "0").env(REACHED, reached.path());
         if watch(command, LONGEST)?.is_none() {
-            let bytes = fs::read(file)?;
+            let bytes = fs::read(reached.path())?;
             let reached = (0..).zip(bytes).filter(|(_, byte)| *byte > 0).map(|(n, _)| n).collect();
             return Ok(Ok(Test { program, name, time: begun.elapsed(), reached }));
         }
@@ -252,7 +251,7 @@ fn watch(mut command: Command, limit: Duration) -> Result<Option<Failure>> {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) => {
                 if let Some(test) = failed(&line) {
-                    return Ok(Some(Failure::Test(test)));
+                    return Ok(Some(Failure::Test(test.to_owned())));
                 }
                 ran |= line.starts_with("test result: ok.");
             }
@@ -263,10 +262,4 @@ fn watch(mut command: Command, limit: Duration) -> Result<Option<Failure>> {
     let success = child.0.wait()?.success();
     ensure!(ran || !success, "a program says nothing of its tests: {command:?}");
     Ok((!success).then_some(Failure::Status))
-}
-
-/// The test that a line says has failed.
-fn failed(line: &str) -> Option<String> {
-    let (test, _) = line.strip_prefix("test ")?.split_once(" ... FAILED")?;
-    test.split_whitespace().next().map(str::to_owned)
 }
