@@ -560,10 +560,17 @@ pub(crate) fn sets_a_priority_as_nobody(factory: &dyn Factory) -> i32 {
     let result = unsafe { libc::setuid(NOBODY) };
     assert_eq!(result, 0);
     let context = Context::new(factory.create(&setup()).expect("a context can be created"));
-    let request = Request::nop(1).on_worker();
-    let payload = [1_u32 << 13, 0];
-    let event = context.run(request.attr(attr::PRIORITY, Flags::RETURN, payload.as_bytes()));
-    -event.status(attr::PRIORITY)
+    let run = |flags| {
+        let request = Request::nop(1).on_worker().returns(attr::TIMING);
+        let payload = [1_u32 << 13, 0];
+        let event = context.run(request.attr(attr::PRIORITY, flags, payload.as_bytes()));
+        (event.res, event.status(attr::PRIORITY), event.status(attr::TIMING))
+    };
+    let (res, status, _) = run(Flags::RETURN);
+    assert_eq!(res, 0, "it is run all the same");
+    let required = run(BOTH);
+    assert_eq!(required, (i64::from(status), status, -libc::ENODATA), "it is not run");
+    -status
 }
 
 pub(crate) fn attributes_work_the_same_on_every_rung(env: &Env<'_>) -> Outcome {

@@ -1,6 +1,8 @@
 //! The engine, one rule a test. What every implementation has to keep is in the
 //! conformance suite; here are the engine's own paths.
 
+#[path = "engine/cache.rs"]
+mod cache;
 #[path = "engine/context.rs"]
 mod context;
 #[path = "engine/faults.rs"]

@@ -103,3 +103,19 @@ pub(super) fn run(shared: &Arc<Shared>) {
         signals.iter().flatten().for_each(signal::send);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_for_signals_is_that_of_those_in_flight() {
+        let mut errands = Errands::default();
+        for _ in 0..1000 {
+            errands.expect_signal().unwrap();
+            errands.send(attr::Signal::default());
+            errands.signals.clear();
+        }
+        assert!(errands.signals.capacity() < 100);
+    }
+}

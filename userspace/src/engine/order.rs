@@ -261,8 +261,8 @@ impl Order {
             }
             None => {
                 self.groups.try_reserve(1).map_err(|_| Refusal::NoRoom)?;
-                // For when it becomes vacant, which must not fail.
-                let all = self.groups.len() + 1 - self.vacant.len();
+                // For when all become vacant, which must not fail.
+                let all = self.groups.len() + 1;
                 self.vacant.try_reserve(all).map_err(|_| Refusal::NoRoom)?;
                 self.groups.push(group);
                 self.groups.len() as u32 - 1
@@ -541,6 +541,15 @@ mod tests {
         o.close(3, 8).unwrap();
         o.join(4, 7).unwrap();
         assert_eq!(o.wait_for_request(4, 3), deadlock);
+    }
+
+    #[test]
+    fn memory_is_that_of_the_slots() {
+        let mut o = order();
+        for slots in [1000, 1001, 1002] {
+            o.reserve(slots).unwrap();
+        }
+        assert!(o.nodes.capacity() <= 2000);
     }
 
     #[test]

@@ -118,6 +118,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_forgotten_ends_no_sleep() {
+        let parker = Parker::new(false).unwrap();
+        parker.unpark();
+        parker.rearm();
+        assert_eq!(parker.park(soon(), None), Ended::TimedOut);
+    }
+
+    #[test]
     fn a_deadline_ends_it() {
         for with_mask in [false, true] {
             let parker = Parker::new(with_mask).unwrap();

@@ -18,7 +18,7 @@ use super::transfer::Transfer;
 use crate::syscall::Class;
 use aio2_abi::attr;
 use aio2_abi::iocb::Flags;
-use libc::{EAGAIN, EINTR, ENODATA, EOPNOTSUPP};
+use libc::{EAGAIN, EINTR, ENODATA, EOPNOTSUPP, c_long};
 
 /// How far a request has come.
 #[derive(Clone, Copy, Debug, Default)]
@@ -190,7 +190,7 @@ pub(super) fn run_blocking(request: &Request, progress: &mut Progress, runner: R
         Operation::Syscall(class) => class,
     };
     let Some(transfer) = Transfer::new(&request.call, class) else {
-        return uninterrupted(request, runner, || request.call.run());
+        return uninterrupted(request.call.nr(), runner, || request.call.run());
     };
     if !progress.tried && request.measures(attr::CACHE) {
         let tried = try_transfer(request, &transfer, progress, &mut CachedFd::default());
@@ -200,7 +200,7 @@ pub(super) fn run_blocking(request: &Request, progress: &mut Progress, runner: R
     }
     let full = request.is_full();
     loop {
-        let moved = uninterrupted(request, runner, || match progress.done {
+        let moved = uninterrupted(request.call.nr(), runner, || match progress.done {
             0 => request.call.run(),
             done => transfer.try_rest(done, transfer.wanted(full), false),
         });
@@ -246,7 +246,7 @@ pub(super) fn result_if_stopped(request: &Request, progress: &Progress, errno: i
 /// has been told to stop.
 ///
 /// SPEC: R-RUN-7, R-LIFE-8, R-CANCEL-7
-fn uninterrupted(request: &Request, runner: Runner<'_>, mut run: impl FnMut() -> i64) -> i64 {
+fn uninterrupted(nr: c_long, runner: Runner<'_>, mut run: impl FnMut() -> i64) -> i64 {
     loop {
         if let Runner::Worker(seat) = runner
             && let Some(errno) = seat.stopped()
@@ -256,9 +256,9 @@ fn uninterrupted(request: &Request, runner: Runner<'_>, mut run: impl FnMut() ->
         let result = run();
         let again = match runner {
             // The descriptor is gone all the same.
-            _ if request.call.nr() == libc::SYS_close => false,
+            _ if nr == libc::SYS_close => false,
             Runner::Worker(_) => true,
-            Runner::Caller => restarts(request),
+            Runner::Caller => restarts(nr),
         };
         if result != -i64::from(EINTR) || !again {
             return result;
@@ -267,9 +267,9 @@ fn uninterrupted(request: &Request, runner: Runner<'_>, mut run: impl FnMut() ->
 }
 
 /// Whether SA_RESTART would restart the syscall: see signal(7).
-fn restarts(request: &Request) -> bool {
+fn restarts(nr: c_long) -> bool {
     !matches!(
-        request.call.nr(),
+        nr,
         libc::SYS_nanosleep
             | libc::SYS_clock_nanosleep
             | libc::SYS_poll
@@ -328,5 +328,45 @@ impl Drop for Priority {
     fn drop(&mut self) {
         // It was this thread's a moment ago, so it can be had again.
         let _ = file::set_priority(self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The result of a syscall that is interrupted once, and that of its second
+    /// run.
+    fn interrupted_once(nr: c_long, runner: Runner<'_>) -> i64 {
+        let mut results = [-i64::from(EINTR), 7].into_iter();
+        uninterrupted(nr, runner, || results.next().unwrap())
+    }
+
+    #[test]
+    fn what_is_interrupted_is_run_again_as_signal_7_says() {
+        let seat = Seat::new(1);
+        for (nr, by_worker, by_caller) in [
+            (libc::SYS_read, true, true),
+            (libc::SYS_nanosleep, true, false),
+            // The descriptor is gone all the same.
+            (libc::SYS_close, false, false),
+        ] {
+            for (runner, again) in [(Runner::Worker(&seat), by_worker), (Runner::Caller, by_caller)]
+            {
+                let result = if again { 7 } else { -i64::from(EINTR) };
+                assert_eq!(interrupted_once(nr, runner), result, "{nr} {runner:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_worker_that_was_told_to_stop_runs_nothing_again() {
+        let seat = Seat::new(1);
+        seat.enter(1);
+        let result = uninterrupted(libc::SYS_read, Runner::Worker(&seat), || {
+            assert!(seat.stopped().is_none() && seat.stop(libc::ECANCELED));
+            -i64::from(EINTR)
+        });
+        assert_eq!(result, -i64::from(libc::ECANCELED));
     }
 }

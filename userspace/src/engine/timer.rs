@@ -41,6 +41,14 @@ struct Timer {
     what: What,
 }
 
+impl Timer {
+    /// For the signal that was sent `times` times again until `now`.
+    fn nudge(id: u64, times: u32, now: u64) -> Self {
+        let what = What::Nudge((times + 1).min(NUDGE_DOUBLINGS));
+        Timer { time: now + (NUDGE_NS << times), id, what }
+    }
+}
+
 /// The timers of a context.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
@@ -115,10 +123,8 @@ impl Context {
     }
 
     fn add_nudge(&mut self, id: Id, times: u32) {
-        let time = clock::now() + (NUDGE_NS << times);
-        let what = What::Nudge((times + 1).min(NUDGE_DOUBLINGS));
         // Without memory it was sent once.
-        let _ = self.add_timer(Timer { time, id: id.get(), what });
+        let _ = self.add_timer(Timer::nudge(id.get(), times, clock::now()));
     }
 
     fn add_timer(&mut self, timer: Timer) -> Result<(), i32> {
@@ -142,5 +148,24 @@ impl Context {
             What::Nudge(times) if self.workers.interrupt_again(id) => self.add_nudge(id, times),
             What::Nudge(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_sent_again_less_and_less_often() {
+        let mut now = 1;
+        let mut waits = Vec::new();
+        let mut timer = Timer::nudge(7, 0, now);
+        while waits.len() < 13 {
+            let What::Nudge(times) = timer.what else { panic!("it is a nudge") };
+            waits.push((timer.time - now) / NUDGE_NS);
+            now = timer.time;
+            timer = Timer::nudge(7, times, now);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024, 1024]);
     }
 }

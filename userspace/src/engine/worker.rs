@@ -242,3 +242,21 @@ fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_idle_worker_is_told_of_one_job() {
+        let mut workers = Workers::new(4);
+        assert!(!workers.tell_one());
+        workers.idle = 2;
+        assert_eq!([(); 3].map(|()| workers.tell_one()), [true, true, false]);
+        workers.wake();
+        assert_eq!((workers.idle, workers.tell_one()), (1, false));
+        workers.wake();
+        workers.idle = 1;
+        assert!(workers.tell_one());
+    }
+}

@@ -205,6 +205,21 @@ fn without_a_thread_what_waits_ends_with_eagain() {
     works(&f);
 }
 
+/// SPEC: R-OP-5
+#[test]
+fn a_poll_that_the_system_refuses_ends_with_its_errno() {
+    if !alone("faults::a_poll_that_the_system_refuses_ends_with_its_errno") {
+        return;
+    }
+    let f = Fixture::new();
+    let mut slow = Slow::new();
+    let [poll, _] = two(&mut slow);
+    // poll(2) takes no more than may be open.
+    with_limit(libc::RLIMIT_NOFILE, 0, || f.submit([poll]));
+    assert_eq!(ends(&f, 1), [(1, errno(libc::EINVAL))]);
+    works(&f);
+}
+
 /// SPEC: R-OP-5, R-OVF-7
 #[test]
 fn without_a_descriptor_a_poll_ends_with_emfile() {

@@ -1,10 +1,15 @@
 //! What a POLL costs here. SPEC: section 6.3.
 
-use crate::context::{Fixture, Iocb};
+use crate::context::{Answer, Fixture, Iocb};
+use crate::request::{Slow, errno};
+use crate::waiting::disturbed;
 use aio2::backend::Backend;
 use aio2_abi::op;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::os::fd::AsRawFd;
+use std::thread;
+use std::time::Duration;
+use zerocopy::IntoBytes;
 
 /// Descriptors of this process for the same file.
 fn descriptors(file: &impl AsRawFd) -> usize {
@@ -44,4 +49,36 @@ fn the_events_of_a_poll_have_16_bits() {
         assert_eq!(is_right, res > 0, "{events:#x}: {res}");
         assert!(is_right || res == -i64::from(libc::EINVAL));
     }
+}
+
+/// Runs a poll for input in this thread.
+fn exec(f: &Fixture, file: &impl AsRawFd) -> i64 {
+    let mut iocb = Iocb::poll_op(file, libc::POLLIN).words();
+    let mut event = [0_u64; 3];
+    // SAFETY: a poll has no addresses.
+    let bytes = unsafe { f.engine.exec(iocb.as_mut_bytes(), event.as_mut_bytes()) };
+    assert_eq!(bytes, Ok(24));
+    Answer::parse(event.as_bytes()).remove(0).res
+}
+
+/// SPEC: R-EXEC-1, R-OP-5
+#[test]
+fn the_caller_of_exec_sleeps_until_its_file_is_ready() {
+    let f = Fixture::new();
+    let Slow { reader, writer, .. } = Slow::new();
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| exec(&f, &reader));
+        thread::sleep(Duration::from_millis(20));
+        assert!(!caller.is_finished(), "nothing is there");
+        drop(writer);
+        assert_eq!(caller.join().unwrap(), i64::from(libc::POLLHUP));
+    });
+}
+
+/// SPEC: R-EXEC-1
+#[test]
+fn a_signal_interrupts_a_poll_of_exec() {
+    let f = Fixture::new();
+    let slow = Slow::new();
+    assert_eq!(disturbed(|| exec(&f, &slow.reader)), errno(libc::EINTR));
 }

@@ -202,34 +202,41 @@ fn block(signal: libc::c_int) {
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
 }
 
+/// Runs `call` in a thread that is sent signals until it ends.
+pub fn disturbed<T: Send>(call: impl FnOnce() -> T + Send) -> T {
+    catch(libc::SIGUSR1);
+    thread::scope(|s| {
+        let (tell, told) = mpsc::channel();
+        let called = s.spawn(move || {
+            // SAFETY: it is this thread.
+            tell.send(unsafe { libc::pthread_self() }).unwrap();
+            call()
+        });
+        let thread = told.recv().unwrap();
+        // One that comes before the sleep is caught and forgotten, unless a
+        // mask holds it back.
+        while !called.is_finished() {
+            // SAFETY: the thread is not joined yet.
+            unsafe { libc::pthread_kill(thread, libc::SIGUSR1) };
+            thread::sleep(Duration::from_millis(1));
+        }
+        called.join().unwrap()
+    })
+}
+
 #[test]
 fn a_signal_interrupts_a_wait() {
-    catch(libc::SIGUSR1);
     let f = Fixture::new();
     let none = set_of(&[]);
     for sigmask in [None, Some(&none)] {
         let wait = Wait { sigmask, ..Wait::events(1) };
-        thread::scope(|s| {
-            let (tell, told) = mpsc::channel();
-            let (f, wait) = (&f, &wait);
-            let waiter = s.spawn(move || {
-                if wait.sigmask.is_some() {
-                    block(libc::SIGUSR1);
-                }
-                // SAFETY: it is this thread.
-                tell.send(unsafe { libc::pthread_self() }).unwrap();
-                f.wait(wait)
-            });
-            let thread = told.recv().unwrap();
-            // One that comes before the sleep is caught and forgotten, unless
-            // the mask holds it back.
-            while !waiter.is_finished() {
-                // SAFETY: the thread is not joined yet.
-                unsafe { libc::pthread_kill(thread, libc::SIGUSR1) };
-                thread::sleep(Duration::from_millis(1));
+        let waited = disturbed(|| {
+            if wait.sigmask.is_some() {
+                block(libc::SIGUSR1);
             }
-            assert_eq!(waiter.join().unwrap(), Err(Errno(libc::EINTR)));
+            f.wait(&wait)
         });
+        assert_eq!(waited, Err(Errno(libc::EINTR)));
     }
 }
 
