@@ -255,6 +255,18 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_what_is_wrong() {
+        extern crate std;
+        use std::string::ToString;
+        let error = Event::parse(&[0; 8]).unwrap_err();
+        assert_eq!(error.to_string(), "8 bytes are left, an event has at least 24");
+        let error = Event::parse(&[0; 24]).unwrap_err();
+        assert!(error.to_string().starts_with("event length 0 must be a multiple of 8"));
+        let error = Malformed::ReturnLength { id: 9, len: 4 };
+        assert!(error.to_string().starts_with("return of attribute 9 has length 4,"));
+    }
+
+    #[test]
     fn a_length_that_cannot_be_is_refused() {
         let mut buf = [0; 64];
         for len in [0_u32, 8, 16, 25, 72, 1032, u32::MAX] {

@@ -460,6 +460,20 @@ mod tests {
     struct Buf([u8; 256]);
 
     #[test]
+    fn an_error_says_what_is_wrong() {
+        extern crate std;
+        use std::string::ToString;
+        assert!(NoRoom.to_string().starts_with("no room: an iocb has at most 6 arguments"));
+        for (error, said) in [
+            (Malformed::Misaligned, "the iocb stream is not aligned to 8 bytes"),
+            (Malformed::TooLong(1032), "iocb length 1032 is above the maximum 1024"),
+            (Malformed::Flags(1 << 15 | 1), "iocb flags 0x8001 has unknown bits 0x8000"),
+        ] {
+            assert_eq!(error.to_string(), said);
+        }
+    }
+
+    #[test]
     fn what_is_encoded_is_parsed_back() {
         let mut buf = Buf([0xaa; 256]);
         let mut e = Encoder::new(&mut buf.0, 17, &[1, 2, 3], Flags::ASYNC, 42).unwrap();

@@ -117,8 +117,10 @@ fn events_are_read_in_place_and_their_room_returns_with_the_batch() {
             assert!(producer.push(&event(3, round)));
             assert!(producer.push(&event(5, round + 1)));
             let mut drain = consumer.drain().unwrap();
+            assert_eq!(drain.bytes_left(), 64);
             let first = drain.next().unwrap().unwrap();
             assert_eq!((first.len(), first.word(2)), (3, round));
+            assert_eq!(drain.bytes_left(), 40);
             assert!(!producer.push(&event(3, 0)), "the room is not given back yet");
             let mut copy = [0; 8];
             assert_eq!(
@@ -271,9 +273,12 @@ fn a_dead_ring_can_still_be_drained() {
     let (mut producer, consumer) = split(Heap::new(geometry(64, 0)));
     assert!(producer.push(&event(1, 0)));
     assert!(!consumer.is_dead());
+    let (_producer, alive) = split(Heap::new(geometry(64, 0)));
+    assert!(!exclusive(alive).is_dead());
     producer.set_dead();
     assert!(consumer.is_dead());
     assert_eq!(consumer.reap(&mut [0; 8], 9).unwrap().len(), 1);
+    assert!(exclusive(consumer).is_dead());
 }
 
 #[test]

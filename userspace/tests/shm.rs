@@ -4,14 +4,17 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
 
 use aio2::ring::{Consumer, Geometry, Memory, Producer, header};
-use aio2::shm::{ConsumerMap, FileError, ProducerMap, RingFiles, create};
+use aio2::shm::{ConsumerMap, FileError, ProducerMap, RingFiles, create, map_context};
+use aio2_abi::ring::{ConsumerPage, ProducerPage};
+use aio2_abi::setup::Setup;
+use zerocopy::IntoBytes;
 
 fn ring() -> (Producer<ProducerMap>, RingFiles) {
     create(Geometry::new(4096, 1024).unwrap().starting_at((1 << 32) - 2048)).unwrap()
@@ -152,12 +155,14 @@ fn files_that_are_no_ring_are_refused() {
     let null = || OwnedFd::from(File::open("/dev/null").unwrap());
     assert!(matches!(from(null(), fds().1), FileError::Io(_)));
     assert!(matches!(from(consumer, null()), FileError::Io(_)));
+    let bare = memory_file();
+    assert!(matches!(from(bare.into(), fds().1), FileError::Seals { found: 0, .. }));
 }
 
 #[test]
 fn a_ring_with_an_impossible_header_is_refused() {
     type Check = fn(&FileError) -> bool;
-    let page = std::mem::size_of::<aio2_abi::ring::ProducerPage>();
+    let page = std::mem::size_of::<ProducerPage>();
     let cases: [(u64, u32, Check); 7] = [
         (0, 0, |e| matches!(e, FileError::Magic(0))),
         (4, 2, |e| matches!(e, FileError::Version(2))),
@@ -179,14 +184,20 @@ fn a_ring_with_an_impossible_header_is_refused() {
     }
 }
 
-/// A file of `bytes` with the seals of a ring.
-fn sealed_file(bytes: &[u8]) -> OwnedFd {
+/// An empty file that can be sealed.
+fn memory_file() -> File {
     use std::os::fd::FromRawFd;
     // SAFETY: the name is a C string.
     let fd = unsafe { libc::memfd_create(c"forged".as_ptr(), libc::MFD_ALLOW_SEALING) };
     assert!(fd >= 0);
     // SAFETY: the descriptor is new, and no one else's.
-    let file = unsafe { File::from_raw_fd(fd) };
+    unsafe { File::from_raw_fd(fd) }
+}
+
+/// A file of `bytes` with the seals of a ring.
+fn sealed_file(bytes: &[u8]) -> OwnedFd {
+    let file = memory_file();
+    let fd = file.as_raw_fd();
     file.write_all_at(bytes, 0).unwrap();
     let seals =
         libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL | libc::F_SEAL_FUTURE_WRITE;
@@ -200,6 +211,51 @@ fn sizes_that_cannot_be_mapped_are_refused() {
     for ring_bytes in [8, 2048] {
         let error = create(Geometry::new(ring_bytes, 8).unwrap()).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+}
+
+/// A file laid out as a context of the kernel is, but that the data is there
+/// once, and `setup` for it.
+fn like_a_context() -> (File, Setup) {
+    let (ring_bytes, page) = (8192, 4096);
+    let setup = Setup {
+        ring_bytes,
+        event_max: 1024,
+        map_offset: 2 * 4096,
+        map_consumer: page,
+        map_producer: 3 * page,
+        map_data: 4 * page,
+        ..Setup::default()
+    };
+    let file = memory_file();
+    let at = |offset: u32| setup.map_offset + u64::from(offset);
+    file.set_len(at(setup.map_data + 2 * ring_bytes)).unwrap();
+    let head = std::mem::offset_of!(ConsumerPage, head) as u32;
+    file.write_all_at(&8192_u64.to_ne_bytes(), at(setup.map_consumer + head)).unwrap();
+    let tail = std::mem::offset_of!(ProducerPage, tail) as u32;
+    file.write_all_at(&(8192_u32 + 24).to_ne_bytes(), at(setup.map_producer + tail)).unwrap();
+    file.write_all_at(event(3, 7).as_bytes(), at(setup.map_data)).unwrap();
+    file.write_all_at(&[9; 8], at(setup.map_data + 2 * ring_bytes - 8)).unwrap();
+    (file, setup)
+}
+
+// SPEC: R-RING-2
+#[test]
+fn a_context_is_mapped_from_where_its_setup_says() {
+    let (file, setup) = like_a_context();
+    let consumer = map_context(file.as_fd(), &setup).unwrap();
+    let mut buffer = [0; 3];
+    assert_eq!(consumer.reap(&mut buffer, 9).unwrap().next(), Some(&event(3, 7)[..]));
+    let words = consumer.memory().view().words;
+    assert_eq!(words.last().unwrap().load(Relaxed).to_ne_bytes(), [9; 8]);
+    for wrong in [
+        Setup { map_data: setup.map_data + 4096, ..setup },
+        Setup { map_data: setup.map_producer, ..setup },
+        Setup { ring_bytes: 2048, ..setup },
+        Setup { ring_bytes: 4095, ..setup },
+    ] {
+        let error = map_context(file.as_fd(), &wrong).err().unwrap();
+        assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
     }
 }
 

@@ -126,6 +126,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_pinned_is_known_to_the_end() {
+        let mut slots = super::super::slots::Slots::<()>::new();
+        slots.reserve(1).unwrap();
+        let id = slots.start(Default::default());
+        let mut history = History::default();
+        history.accept();
+        history.note(Past::Failed);
+        history.accept();
+        history.note(Past::Slot(id));
+        history.accept();
+        assert_eq!(history.ids().collect::<Vec<_>>(), [id]);
+        assert_eq!(history.before(1), Ok(Past::Slot(id)));
+    }
+
+    #[test]
     fn attributes_are_found_behind_the_first_iocb_only() {
         let mut bytes = [0; 32 + 40];
         bytes[0] = 32;

@@ -269,11 +269,9 @@ impl<'a> Transfer<'a> {
             let skipped = skip.min(len);
             skip -= skipped;
             let n = left.min(len - skipped);
-            if n > 0 {
-                rest.try_reserve(1).map_err(|_| libc::ENOMEM)?;
-                rest.push(iovec(v.iov_base.expose_provenance() as u64 + skipped, n));
-                left -= n;
-            }
+            rest.try_reserve(1).map_err(|_| libc::ENOMEM)?;
+            rest.push(iovec(v.iov_base.expose_provenance() as u64 + skipped, n));
+            left -= n;
         }
         Ok(rest)
     }

@@ -4,11 +4,13 @@
 use crate::context::{Answer, Fixture, Iocb, address, alone, file_of, syscall, with_limit};
 use crate::lifetime::held;
 use crate::request::{Slow, ends, errno};
+use crate::waiting::{catch, until_a_read_runs};
 use aio2::Errno;
 use aio2::backend::{Backend, Wait};
 use aio2::engine::Engine;
 use aio2_abi::iocb::Flags;
 use aio2_abi::setup::{self, Setup};
+use aio2_abi::wait::{Cancel, CancelFlags};
 use std::collections::BTreeMap;
 use std::io::{Write, pipe};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -232,4 +234,29 @@ fn without_a_descriptor_a_poll_ends_with_emfile() {
     with_limit(libc::RLIMIT_NOFILE, 1, || f.submit([poll]));
     assert_eq!(ends(&f, 1), [(1, errno(libc::EMFILE))]);
     works(&f);
+}
+
+/// SPEC: R-CANCEL-7
+#[test]
+fn nothing_is_interrupted_once_the_application_has_taken_the_signal() {
+    if !alone("faults::nothing_is_interrupted_once_the_application_has_taken_the_signal") {
+        return;
+    }
+    let f = Fixture::new();
+    let mut slow = Slow::new();
+    let flags = CancelFlags::ALL.bits();
+    for (taken, interrupted, res) in [(false, 1, errno(libc::ECANCELED)), (true, 0, 1)] {
+        if taken {
+            (libc::SIGRTMIN()..=libc::SIGRTMAX()).for_each(catch);
+        }
+        f.submit([slow.read().flags(Flags::ASYNC)]);
+        until_a_read_runs();
+        let mut cancel = Cancel { flags, ..Cancel::default() };
+        assert_eq!(f.engine.cancel(&mut cancel), Ok(1));
+        assert_eq!((cancel.interrupted, cancel.too_late), (interrupted, 1 - interrupted));
+        if taken {
+            slow.finish();
+        }
+        assert_eq!(ends(&f, 1), [(0, res)]);
+    }
 }

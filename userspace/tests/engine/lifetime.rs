@@ -219,3 +219,38 @@ fn every_event_comes_once_to_many_reapers_of_many_submitters() {
     });
     assert_eq!(seen.into_inner().unwrap().len() as u64, SUBMITTERS * EACH);
 }
+
+/// SPEC: R-RUN-1
+#[test]
+fn a_worker_that_has_gone_is_replaced() {
+    if !alone("lifetime::a_worker_that_has_gone_is_replaced") {
+        return;
+    }
+    let f = Fixture::with(|s| s.concurrency = 1);
+    for _ in 0..2 {
+        f.submit([Iocb::nop(0).flags(Flags::ASYNC)]);
+        f.next();
+        while held().1 > 0 {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// SPEC: R-LIMIT-5
+#[test]
+fn room_that_was_reserved_for_events_is_given_back() {
+    if !alone("lifetime::room_that_was_reserved_for_events_is_given_back") {
+        return;
+    }
+    let f = Fixture::new();
+    let mut resident = 0;
+    for i in 0..3000 {
+        f.submit([Iocb::nop(0).flags(Flags::ASYNC)]);
+        f.next();
+        if i == 1000 {
+            resident = resident_pages();
+        }
+    }
+    let grown = resident_pages().saturating_sub(resident);
+    assert!(grown < 256, "{grown} pages more after 2000 requests");
+}

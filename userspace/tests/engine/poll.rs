@@ -82,3 +82,14 @@ fn a_signal_interrupts_a_poll_of_exec() {
     let slow = Slow::new();
     assert_eq!(disturbed(|| exec(&f, &slow.reader)), errno(libc::EINTR));
 }
+
+/// SPEC: R-OP-5
+#[test]
+fn a_poll_of_no_descriptor_ends_with_ebadf() {
+    let f = Fixture::new();
+    for fd in [-1, i32::MAX] {
+        f.submit([Iocb::poll_op(&fd, libc::POLLIN)]);
+        assert_eq!(f.next().res, errno(libc::EBADF));
+        assert_eq!(exec(&f, &fd), errno(libc::EBADF));
+    }
+}

@@ -415,3 +415,136 @@ fn what_is_not_accepted_does_not_count_towards_the_limit() {
     f.submit((0..4).map(|i| Iocb::nop(i).flags(Flags::ASYNC)));
     assert_eq!(f.next_n(4).len(), 4);
 }
+
+fn place(answer: &Answer) -> u32 {
+    answer.payload::<attr::PathReturn>(attr::PATH).unwrap().place
+}
+
+/// SPEC: R-PATH-1
+#[test]
+fn only_a_write_that_drops_what_it_wrote_has_to_be_run_by_a_worker() {
+    let f = Fixture::new();
+    let file = file_of(&[7; 8]);
+    let (_reader, writer) = pipe().unwrap();
+    let mut buf = [7; 8];
+    let hint = attr::Cache { hint: attr::CACHE_DROP, resv: 0 };
+    let drop = |iocb: Iocb| iocb.attr_with(attr::CACHE, REQUIRED, hint.as_bytes());
+    for (iocb, rung) in [
+        (write(&writer, &mut buf), attr::PATH_INLINE),
+        (drop(pread(&file, &mut buf, 0)), attr::PATH_INLINE),
+        (drop(write(&file, &mut buf)), attr::PATH_WORKER),
+    ] {
+        let a = only(&f, iocb.attr(attr::PATH));
+        assert_eq!((a.res, place(&a)), (8, rung));
+    }
+}
+
+/// SPEC: R-RUN-8
+#[test]
+fn who_asks_not_to_wait_gets_eagain_at_once() {
+    let f = Fixture::new();
+    let (reader, _writer) = pipe().unwrap();
+    let (socket, _peer) = UnixStream::pair().unwrap();
+    let mut buf = [0; 8];
+    let mut iovec = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: 8 };
+    let [pipe, socket] = [reader.as_raw_fd(), socket.as_raw_fd()].map(|fd| fd as u64);
+    // SAFETY: a msghdr may be all zeros.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut iovec, 1);
+    let dontwait = libc::MSG_DONTWAIT as u64;
+    let preadv2 = [pipe, address(&mut iovec), 1, u64::MAX, 0, libc::RWF_NOWAIT as u64];
+    for iocb in [
+        syscall(libc::SYS_preadv2, &preadv2),
+        syscall(libc::SYS_recvfrom, &[socket, address(&mut buf), 8, dontwait, 0, 0]),
+        syscall(libc::SYS_recvmsg, &[socket, address(&mut message), dontwait]),
+    ] {
+        f.submit([iocb.clone().attr(attr::PATH)]);
+        let [a] = f.reap().try_into().expect("it is run inline");
+        assert_eq!((a.res, place(&a)), (-i64::from(libc::EAGAIN), attr::PATH_INLINE), "{iocb:?}");
+    }
+}
+
+/// SPEC: R-RUN-5
+#[test]
+fn all_of_nothing_is_nothing() {
+    let f = Fixture::new();
+    let file = file_of(&[7; 8]);
+    let mut iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+    let args = [file.as_raw_fd() as u64, address(&mut iovec), 1, 0, 0];
+    assert_eq!(only(&f, syscall(libc::SYS_preadv, &args).flags(Flags::FULL)).res, 0);
+}
+
+#[test]
+fn what_is_refused_takes_no_worker() {
+    let f = Fixture::new();
+    f.submit([syscall(libc::SYS_ptrace, &[0; 4]).flags(Flags::ASYNC)]);
+    assert_eq!(f.reap().len(), 1, "it has ended at once");
+}
+
+#[test]
+fn a_deadline_does_not_take_a_request_to_a_worker() {
+    let f = Fixture::new();
+    let a = only(&f, Iocb::nop(0).deadline(u64::MAX / 2).attr(attr::PATH));
+    assert_eq!((a.res, place(&a)), (0, attr::PATH_INLINE));
+}
+
+/// Runs `f` on each processor that this thread may run on.
+fn on_each_processor(f: impl Fn(u32)) {
+    let size = size_of::<libc::cpu_set_t>();
+    // SAFETY: a cpu_set_t may be all zeros.
+    let mut all: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: fills in the set.
+    assert_eq!(unsafe { libc::sched_getaffinity(0, size, &raw mut all) }, 0);
+    for cpu in 0..libc::CPU_SETSIZE as usize {
+        // SAFETY: the set was filled in, and has this one.
+        if unsafe { libc::CPU_ISSET(cpu, &all) } {
+            // SAFETY: as above.
+            let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+            // SAFETY: changes the set.
+            unsafe { libc::CPU_SET(cpu, &mut one) };
+            // SAFETY: the set can be read.
+            assert_eq!(unsafe { libc::sched_setaffinity(0, size, &raw const one) }, 0);
+            f(cpu as u32);
+        }
+    }
+}
+
+/// SPEC: R-PATH-1
+#[test]
+fn a_path_names_the_processor() {
+    let f = Fixture::new();
+    on_each_processor(|cpu| {
+        let path = only(&f, Iocb::nop(0).attr(attr::PATH)).payload::<attr::PathReturn>(attr::PATH);
+        assert_eq!(path.unwrap().cpu, cpu);
+    });
+}
+
+/// SPEC: R-TIMING-1, R-TIMING-3
+#[test]
+fn times_are_those_of_each_request_of_a_batch() {
+    let f = Fixture::new();
+    let first = only(&f, Iocb::nop(0).attr(attr::TIMING));
+    let mut before = first.payload::<attr::TimingReturn>(attr::TIMING).unwrap().completed;
+    let [told, untold] = [attr::TIMING, attr::TAG].map(|id| {
+        let payload: &[u8] = if id == attr::TAG { &[0; 8] } else { &[] };
+        move || Iocb::nop(0).attr_with(id, RETURN, payload)
+    });
+    f.submit([told(), untold(), told(), Iocb::nop(0), told(), told()]);
+    for answer in f.next_n(6) {
+        let Some(&(attr::TIMING, ..)) = answer.returns.first() else { continue };
+        let time: attr::TimingReturn = answer.payload(attr::TIMING).unwrap();
+        assert!(before <= time.submitted && time.submitted <= time.started, "{time:?}");
+        assert!(time.started <= time.completed);
+        before = time.completed;
+    }
+}
+
+/// SPEC: R-PATH-2
+#[test]
+fn what_goes_to_a_worker_takes_the_submission_time_too() {
+    let f = Fixture::new();
+    f.submit((0..100).map(|i| Iocb::nop(i).flags(Flags::ASYNC).attr(attr::PATH)));
+    let blocked = |a: Answer| a.payload::<attr::PathReturn>(attr::PATH).unwrap().blocked_ns;
+    let sum: u64 = f.next_n(100).into_iter().map(blocked).sum();
+    assert!((101..1_000_000_000_000).contains(&sum), "{sum} ns");
+}

@@ -175,7 +175,7 @@ fn a_wait_for_a_request_takes_no_event() {
 extern "C" fn nothing(_: libc::c_int) {}
 
 /// Catches a signal, with SA_RESTART, and does nothing.
-fn catch(signal: libc::c_int) {
+pub fn catch(signal: libc::c_int) {
     // SAFETY: a sigaction may be all zeros.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
@@ -265,10 +265,7 @@ fn what_has_not_started_is_cancelled_and_what_runs_is_interrupted() {
     assert_eq!(cancel(&f, right).unwrap().cancelled, 1);
     let cancelled: Vec<_> = f.next_n(2).iter().map(|a| (a.user_data, a.res)).collect();
     assert_eq!(cancelled, [(2, -i64::from(libc::ECANCELED)), (3, -i64::from(libc::ECANCELED))]);
-    // The only worker reads for the first; it may take a while to begin.
-    while Instant::now().elapsed() < LATE && !is_read_running(&f) {
-        thread::sleep(Duration::from_millis(1));
-    }
+    until_a_read_runs();
     let wait = CancelFlags::ALL | CancelFlags::WAIT | CancelFlags::TIMEOUT;
     let mut all = Cancel { timeout: LATE.as_nanos() as u64, ..by(wait) };
     assert_eq!(f.engine.cancel(&mut all), Ok(2));
@@ -278,13 +275,16 @@ fn what_has_not_started_is_cancelled_and_what_runs_is_interrupted() {
     assert_eq!(cancel(&f, by(CancelFlags::ALL)).err(), Some(Errno(libc::ENOENT)));
 }
 
-/// Whether a worker sleeps in the kernel: it does nothing else for long.
-fn is_read_running(_: &Fixture) -> bool {
-    std::fs::read_dir("/proc/self/task").unwrap().flatten().any(|task| {
+/// Waits until a worker is in a read: it is in nothing else for long.
+pub fn until_a_read_runs() {
+    let reads = |task: std::fs::DirEntry| {
         let comm = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
         let call = std::fs::read_to_string(task.path().join("syscall")).unwrap_or_default();
         comm.trim() == "aio2-wrk" && call.starts_with(&format!("{} ", libc::SYS_read))
-    })
+    };
+    while !std::fs::read_dir("/proc/self/task").unwrap().flatten().any(reads) {
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]
