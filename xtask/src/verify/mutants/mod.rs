@@ -80,13 +80,26 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
         }
     }
     println!("{} mutants in one build, {} on their own", together.len(), alone.len());
+    let alone = Mutex::new(alone);
     // So that a run which is stopped has tried a fair part of all files.
     together.sort_by_key(|(mutant, _)| mutant.id.wrapping_mul(0x9e37_79b1));
-    at_a_time(options.jobs, together, |(mutant, leader)| {
-        note(&log, mutant, &said(&suite.judge(mutant.id, leader)?))
-    })?;
+    for first in [true, false] {
+        let left = at_a_time(options.jobs, together, |(mutant, leader)| {
+            let Some(verdict) = suite.judge(mutant, leader, first)? else {
+                println!("put off: {}", mutant.name);
+                return Ok(Some((mutant, leader)));
+            };
+            if verdict.is_caught() || !built.at_run_time.contains(&mutant.id) {
+                note(&log, mutant, &said(&verdict))?;
+            } else {
+                lock(&alone)?.push(mutant);
+            }
+            Ok(None)
+        })?;
+        together = left.into_iter().flatten().collect();
+    }
     tree.restore(&mutants)?;
-    for mutant in alone {
+    for mutant in &*lock(&alone)? {
         let said = match tree.build_one(mutant)? {
             None => "unviable".to_owned(),
             Some(programs) => said(&suite.judge_all(&programs)?),

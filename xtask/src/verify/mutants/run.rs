@@ -2,20 +2,23 @@
 //! to others by mistake stays in a PID namespace.
 //!
 //! Each test is first run without a mutant, to see which it comes across; only
-//! these tests are run on a mutant, until one fails.
+//! these tests are run on a mutant, until one fails. The few that are likely to
+//! come first, and all mutants have those before any has the others.
 
 use super::super::failed;
+use super::list::Mutant;
 use super::schema::Id;
 use super::tree::{Program, REACHED, VARIABLE};
 use crate::jobs::at_a_time;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
@@ -34,9 +37,9 @@ const LEFT_OUT: [&str; 8] = [
 /// A test hangs if it takes so many times what it takes without a mutant, and so
 /// much more.
 const TIMES: u32 = 5;
-const MORE: Duration = Duration::from_secs(15);
+const MORE: Duration = Duration::from_secs(5);
 /// Tests that are run one by one, before all the others.
-const FIRST: usize = 12;
+const FIRST: usize = 16;
 
 /// The longest that a test may take.
 const LONGEST: Duration = Duration::from_secs(90);
@@ -52,8 +55,15 @@ pub enum Verdict {
     TimedOut(String),
     /// All pass that come across it.
     Missed,
-    /// No test comes across it.
+    /// No test is known to come across it.
     Unreached,
+}
+
+impl Verdict {
+    /// Whether a test tells the mutant.
+    pub fn is_caught(&self) -> bool {
+        matches!(self, Verdict::Caught(_) | Verdict::TimedOut(_))
+    }
 }
 
 /// A test.
@@ -64,10 +74,18 @@ struct Test {
     time: Duration,
     /// The places of mutants that it comes to.
     reached: BTreeSet<Id>,
+    /// It fails if that is recorded, and may come to any.
+    is_disturbed: bool,
 }
 
-/// The tests, in the order in which they are run.
-pub struct Suite(Vec<Test>);
+/// The tests.
+pub struct Suite {
+    /// In the order in which they are run.
+    tests: Vec<Test>,
+    /// How many mutants of a file each of them has caught: it is likely to catch
+    /// more.
+    caught: Mutex<BTreeMap<(String, String), u32>>,
+}
 
 impl Suite {
     /// Runs the tests of `programs` without a mutant, `jobs` at once, unless that
@@ -78,7 +96,7 @@ impl Suite {
     pub fn new(programs: &[Program], jobs: usize, dir: &Path) -> Result<Self> {
         let kept = dir.join("tests.json");
         if is_newer(&kept, programs) {
-            return Ok(Suite(serde_json::from_slice(&fs::read(kept)?)?));
+            return Ok(Self::of(serde_json::from_slice(&fs::read(kept)?)?));
         }
         let mut todo = Vec::new();
         for program in programs {
@@ -88,38 +106,57 @@ impl Suite {
         }
         println!("{} tests without a mutant", todo.len());
         let measured = at_a_time(jobs, todo, |(program, name)| {
+            let said = said(&program, &name);
             let test = measure(program, name, dir)?;
-            if let Err(name) = &test {
-                println!("left out, since it fails without a mutant: {name}");
+            if test.is_none() {
+                println!("left out, since it fails without a mutant: {said}");
             }
-            Ok(test.ok())
+            Ok(test)
         })?;
         let mut tests: Vec<Test> = measured.into_iter().flatten().collect();
         // First those that are quick and look at little.
-        tests.sort_by_key(|t| (t.time + QUICK) * u32::try_from(t.reached.len()).unwrap_or(9999));
+        let places = |t: &Test| u32::try_from(t.reached.len()).unwrap_or(9999);
+        tests.sort_by_key(|t| (t.is_disturbed, (t.time + QUICK) * places(t)));
         fs::write(kept, serde_json::to_vec(&tests)?)?;
-        Ok(Suite(tests))
+        Ok(Self::of(tests))
     }
 
-    /// Runs the tests that come across the place of mutant `id`, given by
-    /// `leader`, until one fails.
+    fn of(tests: Vec<Test>) -> Self {
+        Suite { tests, caught: Mutex::default() }
+    }
+
+    /// Runs the tests that come across the place of `mutant`, given by `leader`,
+    /// until one fails: the first ones, or the others. None if there are others,
+    /// after the first ones.
     ///
     /// # Errors
     /// If one cannot be run.
-    pub fn judge(&self, id: Id, leader: Id) -> Result<Verdict> {
-        let tests: Vec<&Test> = self.0.iter().filter(|t| t.reached.contains(&leader)).collect();
-        if tests.is_empty() {
-            return Ok(Verdict::Unreached);
-        }
-        let (first, others) = tests.split_at(tests.len().min(FIRST));
-        let mut groups: Vec<Vec<&Test>> = first.iter().map(|test| vec![*test]).collect();
-        groups.extend(by_program(others));
+    pub fn judge(&self, mutant: &Mutant, leader: Id, first: bool) -> Result<Option<Verdict>> {
+        let caught = super::lock(&self.caught)?.clone();
+        let by = |test: &Test| {
+            let place = (mutant.file.clone(), said(&test.program, &test.name));
+            Reverse(caught.get(&place).copied().unwrap_or(0))
+        };
+        let comes_across = |test: &&Test| test.is_disturbed || test.reached.contains(&leader);
+        let mut tests: Vec<&Test> = self.tests.iter().filter(comes_across).collect();
+        let is_reached = tests.iter().any(|test| !test.is_disturbed);
+        tests.sort_by_cached_key(|test| by(test));
+        let groups = if first {
+            tests.truncate(FIRST);
+            tests.iter().map(|test| vec![*test]).collect()
+        } else {
+            by_program(&tests)
+        };
         for group in groups {
-            if let Some(verdict) = run(&group, id)? {
-                return Ok(verdict);
+            let Some(verdict) = run(&group, mutant.id)? else { continue };
+            if let Verdict::Caught(test) = &verdict {
+                let place = (mutant.file.clone(), test.clone());
+                *super::lock(&self.caught)?.entry(place).or_default() += 1;
             }
+            return Ok(Some(verdict));
         }
-        Ok(Verdict::Missed)
+        let none = if is_reached { Verdict::Missed } else { Verdict::Unreached };
+        Ok((!first).then_some(none))
     }
 
     /// Runs the tests of `programs` that have the names of those here, until one
@@ -130,10 +167,10 @@ impl Suite {
     pub fn judge_all(&self, programs: &[Program]) -> Result<Verdict> {
         let renewed = |test: &Test| {
             let program = programs.iter().find(|program| program.name == test.program.name)?;
-            let (name, reached) = (test.name.clone(), BTreeSet::new());
-            Some(Test { program: program.clone(), name, time: test.time, reached })
+            let reached = BTreeSet::new();
+            Some(Test { program: program.clone(), reached, name: test.name.clone(), ..*test })
         };
-        let tests: Vec<Test> = self.0.iter().filter_map(renewed).collect();
+        let tests: Vec<Test> = self.tests.iter().filter_map(renewed).collect();
         for group in by_program(&tests.iter().collect::<Vec<_>>()) {
             if let Some(verdict) = run(&group, 0)? {
                 return Ok(verdict);
@@ -195,38 +232,70 @@ fn is_newer(file: &Path, programs: &[Program]) -> bool {
     time(file) > newest
 }
 
-/// What a test comes across; its name if it fails.
-fn measure(program: Program, name: String, dir: &Path) -> Result<Result<Test, String>> {
-    for _ in 0..2 {
+/// What a test comes across; none if it fails.
+fn measure(program: Program, name: String, dir: &Path) -> Result<Option<Test>> {
+    // To record it takes memory and descriptors, which some tests run out of.
+    for is_disturbed in [false, false, true, true] {
         let reached = NamedTempFile::new_in(dir)?;
         let begun = Instant::now();
         let mut command = command(&program);
-        command.arg(&name).arg("--exact").env(VARIABLE, "0").env(REACHED, reached.path());
+        command.arg(&name).arg("--exact").env(VARIABLE, "0");
+        if !is_disturbed {
+            command.env(REACHED, reached.path());
+        }
         if watch(command, LONGEST)?.is_none() {
             let bytes = fs::read(reached.path())?;
             let reached = (0..).zip(bytes).filter(|(_, byte)| *byte > 0).map(|(n, _)| n).collect();
-            return Ok(Ok(Test { program, name, time: begun.elapsed(), reached }));
+            let time = begun.elapsed();
+            return Ok(Some(Test { program, name, time, reached, is_disturbed }));
         }
     }
-    Ok(Err(format!("{} {name}", program.name)))
+    Ok(None)
 }
 
 /// Runs tests of one program until one fails; none if all pass.
+///
+/// Those that take too long are run without the mutant too: if they take long
+/// then, it is not the mutant's fault, and it gets as much more time.
 fn run(tests: &[&Test], id: Id) -> Result<Option<Verdict>> {
     let Some(first) = tests.first() else { return Ok(None) };
-    let mut command = command(&first.program);
-    tests.iter().for_each(|test| {
-        command.arg(&test.name);
-    });
-    command.arg("--exact").env(VARIABLE, id.to_string());
-    let limit = tests.iter().map(|test| test.time).sum::<Duration>() * TIMES + MORE;
-    let names = if tests.len() == 1 { first.name.clone() } else { "several".into() };
-    let name = format!("{} {names}", first.program.name);
-    Ok(watch(command, limit)?.map(|failure| match failure {
-        Failure::Test(test) => Verdict::Caught(format!("{} {test}", first.program.name)),
+    let names = if tests.len() == 1 { &first.name } else { "several" };
+    let name = said(&first.program, names);
+    let limit = limit(tests.iter().map(|test| test.time).sum());
+    let mut failure = attempt(tests, id, limit)?;
+    if matches!(failure, Some(Failure::Time)) {
+        let begun = Instant::now();
+        // What it finds is no news, how long it takes is.
+        attempt(tests, 0, LONGEST)?;
+        let longer = self::limit(begun.elapsed());
+        if longer > limit {
+            failure = attempt(tests, id, longer)?;
+        }
+    }
+    Ok(failure.map(|failure| match failure {
+        Failure::Test(test) => Verdict::Caught(said(&first.program, &test)),
         Failure::Status => Verdict::Caught(name),
         Failure::Time => Verdict::TimedOut(name),
     }))
+}
+
+/// How a test is named: without what it shows.
+fn said(program: &Program, test: &str) -> String {
+    format!("{} {}", program.name, test.split_whitespace().next().unwrap_or_default())
+}
+
+/// The longest that tests may take that take `time` without a mutant.
+fn limit(time: Duration) -> Duration {
+    time * TIMES + MORE
+}
+
+/// Runs tests of one program until one fails, or for `limit`.
+fn attempt(tests: &[&Test], id: Id, limit: Duration) -> Result<Option<Failure>> {
+    let Some(first) = tests.first() else { return Ok(None) };
+    let mut command = command(&first.program);
+    command.args(tests.iter().map(|test| &test.name));
+    command.arg("--exact").env(VARIABLE, id.to_string());
+    watch(command, limit)
 }
 
 /// How a program fails.

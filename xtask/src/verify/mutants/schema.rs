@@ -3,8 +3,9 @@
 //!
 //! An expression becomes `(match crate::mutant(7) { 7 => a - b, _ => a + b })`,
 //! a function begins with `if crate::mutant(8) == 8 { return 0; }`. The argument
-//! tells that the place was come to. What cannot be written so (constants,
-//! `const fn`, conditions with `let`) is left out.
+//! tells that the place was come to. What cannot be written so (constants) is
+//! left out. In a `const fn` a mutant is active at run time only, so that it has
+//! to be built on its own if no test sees it.
 
 use super::list::{Genre, Mutant};
 use std::cmp::Reverse;
@@ -28,6 +29,10 @@ struct Site {
 pub struct Schema {
     /// The text.
     pub text: String,
+    /// Those in a `const fn`.
+    pub at_run_time: BTreeSet<Id>,
+    /// Those that are no Rust.
+    pub wrong: BTreeSet<Id>,
     /// Which mutants a part of the text belongs to.
     regions: Vec<Region>,
 }
@@ -47,11 +52,21 @@ impl Schema {
     /// If the source is not Rust.
     pub fn new(source: &str, mutants: &[&Mutant]) -> syn::Result<Self> {
         let file = syn::parse_file(source)?;
-        let mut finder = Finder { source, mutants, constant: 0, open: false, sites: Vec::new() };
+        let (at_run_time, wrong, sites) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let mut finder = Finder {
+            source,
+            mutants,
+            constant: 0,
+            in_const_fn: false,
+            open: false,
+            at_run_time,
+            wrong,
+            sites,
+        };
         finder.visit_file(&file);
-        let mut sites = finder.sites;
+        let Finder { at_run_time, wrong, mut sites, .. } = finder;
         sites.sort_by_key(|s| (s.range.start, !s.range.is_empty(), Reverse(s.range.end)));
-        let mut schema = Schema { text: String::new(), regions: Vec::new() };
+        let mut schema = Schema { text: String::new(), at_run_time, wrong, regions: Vec::new() };
         schema.write(source, &sites, 0..source.len());
         Ok(schema)
     }
@@ -116,8 +131,11 @@ struct Finder<'a> {
     mutants: &'a [&'a Mutant],
     /// So many constants are around.
     constant: usize,
+    in_const_fn: bool,
     /// An arm of the match around takes what the others leave.
     open: bool,
+    at_run_time: BTreeSet<Id>,
+    wrong: BTreeSet<Id>,
     sites: Vec<Site>,
 }
 
@@ -138,6 +156,9 @@ impl Finder<'_> {
         let is_right = |text: &str| range.is_empty() || is_expression(text);
         let texts: Vec<_> = texts.into_iter().filter(|(_, text)| is_right(text)).collect();
         if self.constant == 0 && !texts.is_empty() {
+            if self.in_const_fn {
+                self.at_run_time.extend(texts.iter().map(|(id, _)| *id));
+            }
             self.sites.push(Site { range, texts });
         }
     }
@@ -159,7 +180,7 @@ impl Finder<'_> {
         let Some(first) = block.stmts.first().map(|first| range(first).start) else { return };
         // The first value returned would be the type of all.
         let opaque = self.source[range(&sig.output)].contains("impl ");
-        if sig.constness.is_some() || opaque {
+        if opaque {
             return;
         }
         let text = |m: &Mutant| {
@@ -169,10 +190,17 @@ impl Finder<'_> {
         self.add(first..first, texts);
     }
 
-    fn in_constant(&mut self, is_constant: bool, visit: impl FnOnce(&mut Self)) {
-        self.constant += usize::from(is_constant);
+    fn in_fn(&mut self, sig: &syn::Signature, block: &syn::Block, visit: impl FnOnce(&mut Self)) {
+        let before = std::mem::replace(&mut self.in_const_fn, sig.constness.is_some());
+        self.add_body(sig, block);
         visit(self);
-        self.constant -= usize::from(is_constant);
+        self.in_const_fn = before;
+    }
+
+    fn in_constant(&mut self, visit: impl FnOnce(&mut Self)) {
+        self.constant += 1;
+        visit(self);
+        self.constant -= 1;
     }
 }
 
@@ -196,7 +224,12 @@ fn has_let(condition: &syn::Expr) -> bool {
 
 impl<'ast> Visit<'ast> for Finder<'_> {
     fn visit_expr_binary(&mut self, node: &'ast syn::ExprBinary) {
-        if !has_let(&node.left) && !has_let(&node.right) {
+        if has_let(&node.left) || has_let(&node.right) {
+            // Conditions with `let` take no other operator.
+            let here = self.at(Genre::BinaryOperator, range(&node.op).start);
+            let here: Vec<Id> = here.map(|mutant| mutant.id).collect();
+            self.wrong.extend(here);
+        } else {
             self.add_operator(Genre::BinaryOperator, range(node), range(&node.op));
         }
         visit::visit_expr_binary(self, node);
@@ -244,15 +277,11 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 
     fn visit_item_fn(&mut self, node: &'ast syn::ItemFn) {
-        self.add_body(&node.sig, &node.block);
-        let constant = node.sig.constness.is_some();
-        self.in_constant(constant, |this| visit::visit_item_fn(this, node));
+        self.in_fn(&node.sig, &node.block, |this| visit::visit_item_fn(this, node));
     }
 
     fn visit_impl_item_fn(&mut self, node: &'ast syn::ImplItemFn) {
-        self.add_body(&node.sig, &node.block);
-        let constant = node.sig.constness.is_some();
-        self.in_constant(constant, |this| visit::visit_impl_item_fn(this, node));
+        self.in_fn(&node.sig, &node.block, |this| visit::visit_impl_item_fn(this, node));
     }
 
     fn visit_trait_item_fn(&mut self, node: &'ast syn::TraitItemFn) {
@@ -263,23 +292,23 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 
     fn visit_item_const(&mut self, node: &'ast syn::ItemConst) {
-        self.in_constant(true, |this| visit::visit_item_const(this, node));
+        self.in_constant(|this| visit::visit_item_const(this, node));
     }
 
     fn visit_item_static(&mut self, node: &'ast syn::ItemStatic) {
-        self.in_constant(true, |this| visit::visit_item_static(this, node));
+        self.in_constant(|this| visit::visit_item_static(this, node));
     }
 
     fn visit_impl_item_const(&mut self, node: &'ast syn::ImplItemConst) {
-        self.in_constant(true, |this| visit::visit_impl_item_const(this, node));
+        self.in_constant(|this| visit::visit_impl_item_const(this, node));
     }
 
     fn visit_trait_item_const(&mut self, node: &'ast syn::TraitItemConst) {
-        self.in_constant(true, |this| visit::visit_trait_item_const(this, node));
+        self.in_constant(|this| visit::visit_trait_item_const(this, node));
     }
 
     fn visit_type_array(&mut self, node: &'ast syn::TypeArray) {
-        self.in_constant(true, |this| visit::visit_type_array(this, node));
+        self.in_constant(|this| visit::visit_type_array(this, node));
     }
 
     fn visit_expr_repeat(&mut self, node: &'ast syn::ExprRepeat) {
@@ -287,6 +316,6 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 
     fn visit_variant(&mut self, node: &'ast syn::Variant) {
-        self.in_constant(true, |this| visit::visit_variant(this, node));
+        self.in_constant(|this| visit::visit_variant(this, node));
     }
 }

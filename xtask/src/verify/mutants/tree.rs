@@ -14,13 +14,24 @@ use std::process::{Command, Stdio};
 const PACKAGES: [&str; 3] = ["aio2-abi", "aio2", "aio2-conformance"];
 /// Which mutant is active, as the tests are told.
 pub const VARIABLE: &str = "AIO2_MUTANT";
+/// The file that tells which one it is.
+const ROOT: &str = "abi/src/lib.rs";
 /// A file in which a byte for each mutant tells that it was come across.
 pub const REACHED: &str = "AIO2_REACHED";
-/// Tells which mutant is active, and that one was come across.
+/// What [`ACTIVE`] is made with.
+const FEATURES: &str = "#![feature(core_intrinsics, const_eval_select)]\n";
+/// Tells which mutant is active, and that one was come across. In a constant
+/// none is.
 const ACTIVE: &str = r#"
 extern crate std;
 #[doc(hidden)]
-pub fn mutant(here: u32) -> u32 {
+pub const fn mutant(here: u32) -> u32 {
+    const fn none(_: u32) -> u32 {
+        0
+    }
+    core::intrinsics::const_eval_select((here,), none, active)
+}
+fn active(here: u32) -> u32 {
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
     static ACTIVE: AtomicU32 = AtomicU32::new(u32::MAX);
     static RECORDS: AtomicBool = AtomicBool::new(false);
@@ -79,6 +90,8 @@ pub struct Built {
     pub programs: Vec<Program>,
     /// Those that are in them, each with the one that stands for its place.
     pub leaders: BTreeMap<Id, Id>,
+    /// Those of them that are in a `const fn`.
+    pub at_run_time: BTreeSet<Id>,
     /// Those that do not compile.
     pub wrong: BTreeSet<Id>,
 }
@@ -127,12 +140,12 @@ impl Tree {
 
     /// Writes `file` as it is, with what all of the schema's texts call.
     fn write_source(&self, file: &str, text: &str) -> Result<()> {
-        let end = match file {
-            "abi/src/lib.rs" => ACTIVE,
-            "userspace/src/lib.rs" => "\n#[doc(hidden)]\npub use aio2_abi::mutant;\n",
-            _ => "",
+        let (begin, end) = match file {
+            ROOT => (FEATURES, ACTIVE),
+            "userspace/src/lib.rs" => ("", "\n#[doc(hidden)]\npub use aio2_abi::mutant;\n"),
+            _ => ("", ""),
         };
-        self.write(file, format!("{text}{end}").as_bytes())
+        self.write(file, format!("{begin}{text}{end}").as_bytes())
     }
 
     /// Builds the programs with as many of `mutants` as can be in one text, and
@@ -144,7 +157,7 @@ impl Tree {
         let mut wrong = BTreeSet::new();
         let mut left: BTreeSet<Id> = mutants.iter().map(|mutant| mutant.id).collect();
         let files: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.file.as_str()).collect();
-        for file in ["abi/src/lib.rs", "userspace/src/lib.rs"] {
+        for file in [ROOT, "userspace/src/lib.rs"] {
             self.write_source(file, &self.source(file)?)?;
         }
         loop {
@@ -153,6 +166,7 @@ impl Tree {
                 let here: Vec<&Mutant> =
                     mutants.iter().filter(|m| m.file == *file && left.contains(&m.id)).collect();
                 let schema = Schema::new(&self.source(file)?, &here)?;
+                wrong.extend(&schema.wrong);
                 self.write_source(file, &schema.text)?;
                 schemata.insert(*file, schema);
             }
@@ -161,14 +175,17 @@ impl Tree {
             let errors = match self.build()? {
                 Ok(programs) => {
                     let leaders = schemata.values().flat_map(Schema::leaders).collect();
-                    return Ok(Built { programs, leaders, wrong });
+                    let at_run_time = schemata.values().flat_map(|s| s.at_run_time.clone());
+                    let at_run_time = at_run_time.collect();
+                    return Ok(Built { programs, leaders, at_run_time, wrong });
                 }
                 Err(errors) => errors,
             };
             let before = left.len();
             for (file, at) in errors.iter().flat_map(|error| &error.places) {
                 let Some(schema) = schemata.get(file.as_str()) else { continue };
-                let (ids, by_itself) = schema.blamed(*at);
+                let begin = if file == ROOT { FEATURES.len() } else { 0 };
+                let (ids, by_itself) = schema.blamed(at.saturating_sub(begin));
                 left.retain(|id| !ids.contains(id));
                 if by_itself {
                     wrong.extend(ids);
@@ -212,6 +229,7 @@ impl Tree {
             command.args(["-p", package]);
         });
         command.env("RUSTFLAGS", "--cap-lints=allow -Cdebuginfo=0");
+        command.env("RUSTC_BOOTSTRAP", "aio2_abi");
         command.env("CARGO_TARGET_DIR", self.target.join("build"));
         let out = command.output().context("cargo test --no-run")?;
         let said = String::from_utf8(out.stdout)?;
