@@ -263,7 +263,7 @@ pub fn gettid() -> i32 {
     unsafe { libc::gettid() }
 }
 
-/// A page that is mapped at two addresses: what an application may do to the
+/// Memory that is mapped at two addresses: what an application may do to the
 /// memory of its stream while it is read.
 #[derive(Debug)]
 pub struct TwoViews {
@@ -276,7 +276,7 @@ unsafe impl Sync for TwoViews {}
 
 impl TwoViews {
     /// Its size.
-    pub const BYTES: usize = 4096;
+    pub const BYTES: usize = 8192;
 
     /// Maps it.
     ///

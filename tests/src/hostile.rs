@@ -18,7 +18,7 @@ use crate::request::{Batch, Request};
 use aio2::backend::Wait;
 use aio2::ring::Memory;
 use aio2_abi::attr;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::{self, Flags};
 use aio2_abi::setup::Setup;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::os::fd::AsRawFd;
@@ -316,5 +316,64 @@ pub(crate) fn everything_that_can_be_written_is_written_over(env: &Env<'_>) -> O
     print!("{}", String::from_utf8_lossy(&ended.stdout));
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success(), "{}: {said}", ended.status);
+    Ok(())
+}
+
+pub(crate) fn length_that_was_checked_is_the_one_that_counts(env: &Env<'_>) -> Outcome {
+    const PAGE: usize = 4096;
+    // Its header is the end of a page of the stream: what reads by pages comes
+    // back for the rest.
+    const AT: usize = PAGE - iocb::HEADER_BYTES;
+    const GOOD: usize = iocb::HEADER_BYTES + attr::HEADER_BYTES;
+    let nop = |n, payload: &[u8]| Request::nop(n).attr(63, attr::Flags::empty(), payload);
+    let mut stream = Batch::of((0..4).map(|n| nop(n, &[0; AT / 4 - GOOD])));
+    stream.push(&nop(4, &[]));
+    let context = env.context();
+    let views = TwoViews::new();
+    let ours = views.addresses[0];
+    // SAFETY: fits into the memory, which nothing else uses yet.
+    unsafe { std::ptr::copy_nonoverlapping(stream.bytes().as_ptr(), ours, AT + GOOD) };
+
+    // More than an iocb has or than is left, and an attribute behind the good
+    // one, with which this would be good too, or go on behind another page.
+    for (bad, attr_end, bytes) in [
+        (iocb::LEN_MAX, iocb::LEN_MAX, AT + 512),
+        (iocb::LEN_MAX + 8, iocb::LEN_MAX + 8, TwoViews::BYTES),
+        (PAGE, PAGE, TwoViews::BYTES),
+        (PAGE + 8, PAGE, TwoViews::BYTES),
+    ] {
+        let header = 62 | ((attr_end - GOOD) as u64) << 16;
+        // SAFETY: in the memory, aligned.
+        unsafe { ours.wrapping_add(AT + GOOD).cast::<u64>().write(header) };
+        let done = AtomicBool::new(false);
+        let (mut refused, mut taken) = (0, 0);
+        std::thread::scope(|scope| {
+            let _stop = Stop(&done);
+            let (views, done) = (&views, &done);
+            scope.spawn(move || {
+                let len = views.addresses[1].wrapping_add(AT).cast::<u32>();
+                for value in [bad, GOOD].into_iter().cycle() {
+                    if done.load(Relaxed) {
+                        break;
+                    }
+                    // SAFETY: in the memory, aligned.
+                    unsafe { len.write_volatile(value as u32) };
+                }
+            });
+            while refused.min(taken) < 250 {
+                // SAFETY: mapped, and changed by others only through the other address.
+                let stream = unsafe { std::slice::from_raw_parts_mut(ours, bytes) };
+                let accepted = context.submit_bytes(stream);
+                let count = if accepted == Ok(AT) { &mut refused } else { &mut taken };
+                *count += 1;
+                assert!([AT, AT + GOOD].map(Ok).contains(&accepted), "{accepted:?}, len {bad}");
+                let events = 4 + u64::from(accepted != Ok(AT));
+                let order: Vec<_> =
+                    context.reap(events as usize).iter().map(|e| e.user_data).collect();
+                assert_eq!(order, (0..events).collect::<Vec<_>>());
+            }
+        });
+    }
+    context.assert_idle();
     Ok(())
 }

@@ -330,6 +330,7 @@ tests! {
     hostile {
         everything_that_can_be_written_is_written_over:
             "R-HOST-1" "R-HOST-4" "R-SUBMIT-6" "R-SEC-5";
+        length_that_was_checked_is_the_one_that_counts: "R-SUBMIT-6" "R-IOCB-3";
     }
 }
 
