@@ -19,7 +19,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
-use tree::Tree;
+use tree::{ALL, FEW, Program, Tree};
 
 /// How the tests are run.
 pub struct Options {
@@ -98,15 +98,43 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
         })?;
         together = left.into_iter().flatten().collect();
     }
-    tree.restore(&mutants)?;
-    for mutant in &*lock(&alone)? {
-        let said = match tree.build_one(mutant)? {
-            None => "unviable".to_owned(),
-            Some(programs) => said(&suite.judge_all(&programs)?),
-        };
-        note(&log, mutant, &said)?;
+    let alone = alone.into_inner().ok().context("no thread panics")?;
+    if !alone.is_empty() {
+        let clean = contents(&tree.build_none(&mutants, FEW)?)?;
+        for mutant in alone {
+            note(&log, mutant, &judge_alone(&tree, &suite, &clean, mutant)?)?;
+        }
     }
     report(root, mutants.iter().filter(wanted), &*lock(&log)?)
+}
+
+/// Runs the tests on a mutant that is built on its own; `clean` are the contents
+/// of the few programs without a mutant: if it does not change these, it is none.
+fn judge_alone(
+    tree: &Tree,
+    suite: &Suite,
+    clean: &BTreeMap<String, Vec<u8>>,
+    mutant: &Mutant,
+) -> Result<String> {
+    let mut verdict = Verdict::Missed;
+    for targets in [FEW, ALL] {
+        let Some(programs) = tree.build_one(mutant, targets)? else {
+            return Ok("unviable".into());
+        };
+        if contents(&programs)? == *clean {
+            return Ok("same".into());
+        }
+        verdict = suite.judge_all(mutant, &programs)?;
+        if verdict.is_caught() {
+            break;
+        }
+    }
+    Ok(said(&verdict))
+}
+
+/// The bytes of each of `programs`.
+fn contents(programs: &[Program]) -> Result<BTreeMap<String, Vec<u8>>> {
+    programs.iter().map(|program| Ok((program.name.clone(), fs::read(&program.path)?))).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>> {

@@ -132,15 +132,10 @@ impl Suite {
     /// # Errors
     /// If one cannot be run.
     pub fn judge(&self, mutant: &Mutant, leader: Id, first: bool) -> Result<Option<Verdict>> {
-        let caught = super::lock(&self.caught)?.clone();
-        let by = |test: &Test| {
-            let place = (mutant.file.clone(), said(&test.program, &test.name));
-            Reverse(caught.get(&place).copied().unwrap_or(0))
-        };
         let comes_across = |test: &&Test| test.is_disturbed || test.reached.contains(&leader);
         let mut tests: Vec<&Test> = self.tests.iter().filter(comes_across).collect();
         let is_reached = tests.iter().any(|test| !test.is_disturbed);
-        tests.sort_by_cached_key(|test| by(test));
+        self.sort(&mut tests, mutant)?;
         let groups = if first {
             tests.truncate(FIRST);
             tests.iter().map(|test| vec![*test]).collect()
@@ -159,19 +154,32 @@ impl Suite {
         Ok((!first).then_some(none))
     }
 
-    /// Runs the tests of `programs` that have the names of those here, until one
-    /// fails.
+    /// Sorts tests by what they are likely to see of `mutant`.
+    fn sort(&self, tests: &mut [&Test], mutant: &Mutant) -> Result<()> {
+        let caught = super::lock(&self.caught)?;
+        tests.sort_by_cached_key(|test| {
+            let place = (mutant.file.clone(), said(&test.program, &test.name));
+            Reverse(caught.get(&place).copied().unwrap_or(0))
+        });
+        Ok(())
+    }
+
+    /// Runs the tests of `programs`, which were built with `mutant`, that have
+    /// the names of those here, until one fails.
     ///
     /// # Errors
     /// If one cannot be run.
-    pub fn judge_all(&self, programs: &[Program]) -> Result<Verdict> {
+    pub fn judge_all(&self, mutant: &Mutant, programs: &[Program]) -> Result<Verdict> {
         let renewed = |test: &Test| {
             let program = programs.iter().find(|program| program.name == test.program.name)?;
             let reached = BTreeSet::new();
             Some(Test { program: program.clone(), reached, name: test.name.clone(), ..*test })
         };
         let tests: Vec<Test> = self.tests.iter().filter_map(renewed).collect();
-        for group in by_program(&tests.iter().collect::<Vec<_>>()) {
+        let mut tests: Vec<&Test> = tests.iter().collect();
+        self.sort(&mut tests, mutant)?;
+        let (first, others) = tests.split_at(tests.len().min(FIRST));
+        for group in first.iter().map(|test| vec![*test]).chain(by_program(others)) {
             if let Some(verdict) = run(&group, 0)? {
                 return Ok(verdict);
             }

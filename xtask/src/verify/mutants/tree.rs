@@ -12,6 +12,10 @@ use std::process::{Command, Stdio};
 
 /// Packages whose tests are run.
 const PACKAGES: [&str; 3] = ["aio2-abi", "aio2", "aio2-conformance"];
+/// All test programs.
+pub const ALL: &[&str] = &["--lib", "--tests"];
+/// Those that see most.
+pub const FEW: &[&str] = &["--lib", "--test", "engine"];
 /// Which mutant is active, as the tests are told.
 pub const VARIABLE: &str = "AIO2_MUTANT";
 /// The file that tells which one it is.
@@ -172,7 +176,7 @@ impl Tree {
             }
             left = schemata.values().flat_map(Schema::ids).collect();
             println!("building {} mutants", left.len());
-            let errors = match self.build()? {
+            let errors = match self.build(ALL)? {
                 Ok(programs) => {
                     let leaders = schemata.values().flat_map(Schema::leaders).collect();
                     let at_run_time = schemata.values().flat_map(|s| s.at_run_time.clone());
@@ -197,34 +201,36 @@ impl Tree {
         }
     }
 
-    /// Builds the programs with `mutant` alone; none if that does not build.
+    /// Builds the programs of `targets` without a mutant.
+    ///
+    /// # Errors
+    /// If they do not build.
+    pub fn build_none(&self, mutants: &[Mutant], targets: &[&str]) -> Result<Vec<Program>> {
+        let files: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.file.as_str()).collect();
+        files.iter().try_for_each(|file| self.write_source(file, &self.source(file)?))?;
+        self.build(targets)?.ok().context("it builds without a mutant")
+    }
+
+    /// Builds the programs of `targets` with `mutant` alone; none if that does
+    /// not build.
     ///
     /// # Errors
     /// If the tree cannot be written.
-    pub fn build_one(&self, mutant: &Mutant) -> Result<Option<Vec<Program>>> {
+    pub fn build_one(&self, mutant: &Mutant, targets: &[&str]) -> Result<Option<Vec<Program>>> {
         let source = self.source(&mutant.file)?;
         let range = mutant.span.range(&source);
         let text =
             format!("{}{}{}", &source[..range.start], mutant.replacement, &source[range.end..]);
         self.write_source(&mutant.file, &text)?;
-        let built = self.build()?;
+        let built = self.build(targets)?;
         self.write_source(&mutant.file, &source)?;
         Ok(built.ok())
     }
 
-    /// Writes the sources without any mutant.
-    ///
-    /// # Errors
-    /// If the tree cannot be written.
-    pub fn restore(&self, mutants: &[Mutant]) -> Result<()> {
-        let files: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.file.as_str()).collect();
-        files.iter().try_for_each(|file| self.write_source(file, &self.source(file)?))
-    }
-
-    fn build(&self) -> Result<Result<Vec<Program>, Vec<CompileError>>> {
+    fn build(&self, targets: &[&str]) -> Result<Result<Vec<Program>, Vec<CompileError>>> {
         let mut command = Command::new(env!("CARGO"));
         command.current_dir(&self.path).args(["test", "--no-run", "--no-fail-fast"]);
-        command.args(["--message-format", "json", "--lib", "--tests"]);
+        command.args(["--message-format", "json"]).args(targets);
         PACKAGES.iter().for_each(|package| {
             command.args(["-p", package]);
         });
