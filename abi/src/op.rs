@@ -24,3 +24,15 @@ pub const fn describe(nr: u32) -> Option<(&'static str, usize)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_operation_has_a_name_and_its_arguments() {
+        let described = [NOP, POLL, GROUP].map(describe);
+        assert_eq!(described, [Some(("nop", 0)), Some(("poll", 2)), Some(("group", 1))]);
+        assert_eq!((describe(OP | 3), describe(0)), (None, None));
+    }
+}

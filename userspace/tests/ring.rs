@@ -84,8 +84,10 @@ fn a_claim_takes_no_more_than_fits_and_no_more_than_asked() {
     }
     let mut buffer = [0; 5];
     assert_eq!(consumer.reap(&mut buffer, 1).unwrap().words()[1], 0);
-    let events = consumer.reap(&mut buffer, 9).unwrap();
-    assert_eq!(events.map(|event| event[1]).collect::<Vec<_>>(), [1, 2]);
+    let mut events = consumer.reap(&mut buffer, 9).unwrap();
+    assert_eq!((events.len(), events.next().map(|event| event[1])), (2, Some(1)));
+    assert_eq!((events.len(), events.next().map(|event| event[1])), (1, Some(2)));
+    assert_eq!((events.len(), events.next()), (0, None));
     assert_eq!(consumer.reap(&mut buffer, 0).unwrap().len(), 0);
     assert_eq!(
         consumer.reap(&mut buffer[..1], 9).unwrap_err(),
@@ -119,7 +121,7 @@ fn events_are_read_in_place_and_their_room_returns_with_the_batch() {
             let mut drain = consumer.drain().unwrap();
             assert_eq!(drain.bytes_left(), 64);
             let first = drain.next().unwrap().unwrap();
-            assert_eq!((first.len(), first.word(2)), (3, round));
+            assert_eq!((first.len(), first.word(2), first.header()), (3, round, header(24, 0)));
             assert_eq!(drain.bytes_left(), 40);
             assert!(!producer.push(&event(3, 0)), "the room is not given back yet");
             let mut copy = [0; 8];
@@ -223,6 +225,14 @@ fn events_go_on_in_a_larger_ring_when_the_old_one_is_empty() {
     }
 }
 
+#[test]
+#[should_panic(expected = "takes what the old one did")]
+fn the_next_ring_takes_events_as_long_as_those_of_the_old_one() {
+    let (producer, consumer) = split(Heap::new(geometry(64, 0)));
+    let (shorter, next) = split(Heap::new(Geometry::new(128, 56).unwrap()));
+    let _ = Sink::new(producer).grow(shorter, || consumer.append(next));
+}
+
 // SPEC: R-OVF-2, R-OVF-3
 #[test]
 fn a_short_event_does_not_overtake_a_long_one_that_waits() {
@@ -266,6 +276,11 @@ fn a_consumer_that_switched_notification_off_is_not_told() {
     assert!(producer.push(&event(1, 0)));
     assert!(producer.should_notify());
     assert!(consumer.notify_on(), "something to reap: must not sleep");
+    let consumer = exclusive(consumer);
+    consumer.notify_off();
+    assert!(!producer.should_notify());
+    assert!(consumer.notify_on());
+    assert!(producer.should_notify());
 }
 
 #[test]

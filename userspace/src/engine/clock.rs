@@ -48,3 +48,20 @@ pub(crate) fn timespec(ns: u64) -> libc::timespec {
         tv_nsec: (ns % 1_000_000_000) as libc::c_long,
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_goes_on_in_nanoseconds() {
+        const SPAN: Duration = Duration::from_millis(2);
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: fills in the time.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+        let before = now();
+        assert!((0..3600).contains(&(timespec(before).tv_sec - time.tv_sec)));
+        std::thread::sleep(SPAN);
+        assert!(now() - before >= SPAN.as_nanos() as u64);
+    }
+}

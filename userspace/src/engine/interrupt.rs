@@ -27,9 +27,9 @@ extern "C" fn nothing(_: libc::c_int) {}
 /// The signal; none if the application uses all of them.
 pub(super) fn signal() -> Option<i32> {
     *SIGNAL.get_or_init(|| {
-        (libc::SIGRTMIN()..=libc::SIGRTMAX()).rev().find(|&signo| {
-            handler(signo) == Some(libc::SIG_DFL) && install(signo) && is_ours(signo)
-        })
+        (libc::SIGRTMIN()..=libc::SIGRTMAX())
+            .rev()
+            .find(|&signo| handler(signo) == Some(libc::SIG_DFL) && install(signo))
     })
 }
 

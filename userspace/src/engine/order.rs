@@ -136,11 +136,10 @@ impl Order {
     /// # Errors
     /// If the memory cannot be had.
     pub(super) fn reserve(&mut self, slots: usize) -> Result<(), Refusal> {
-        if slots > self.nodes.len() {
-            let more = slots - self.nodes.len();
-            self.nodes.try_reserve(more).map_err(|_| Refusal::NoRoom)?;
-            self.nodes.resize(slots, Node::default());
-        }
+        let slots = slots.max(self.nodes.len());
+        let more = slots - self.nodes.len();
+        self.nodes.try_reserve(more).map_err(|_| Refusal::NoRoom)?;
+        self.nodes.resize(slots, Node::default());
         Ok(())
     }
 

@@ -90,7 +90,6 @@ pub(super) fn needs_worker(request: &Request) -> bool {
     match request.operation {
         Operation::Refused(_) => false,
         _ if request.flags.contains(Flags::ASYNC) => true,
-        Operation::Syscall(Class::Worker) => true,
         _ => request.plan.as_ref().is_some_and(|plan| {
             // Dropping what was written begins to write it back.
             plan.ioprio().is_some()

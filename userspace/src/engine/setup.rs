@@ -47,7 +47,7 @@ pub(super) fn resolve(wanted: &Setup) -> Result<Setup, Errno> {
         hints: 0,
         ring_bytes: ring_bytes(wanted.ring_bytes)?,
         max_requests: or(wanted.max_requests, DEFAULT_REQUESTS),
-        concurrency: or(wanted.concurrency, default_concurrency()),
+        concurrency: or(wanted.concurrency, default_concurrency(processors())),
         eventfd: wanted.eventfd,
         fd: wanted.fd,
         features: features().bits(),
@@ -94,9 +94,12 @@ fn features() -> Features {
 }
 
 /// SPEC: R-SETUP-8
-fn default_concurrency() -> u32 {
-    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    (cpus * WORKERS_PER_CPU).clamp(WORKERS_MIN, MAX_CONCURRENCY)
+fn default_concurrency(processors: u32) -> u32 {
+    (processors * WORKERS_PER_CPU).clamp(WORKERS_MIN, MAX_CONCURRENCY)
+}
+
+fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| n.get() as u32)
 }
 
 #[cfg(test)]
@@ -113,10 +116,24 @@ mod tests {
     fn sizes_have_defaults_and_are_rounded_up() {
         let setup = with(|_| {}).unwrap();
         assert_eq!((setup.ring_bytes, setup.max_requests), (65536, 4096));
-        assert!(setup.concurrency >= WORKERS_MIN);
         assert_eq!(with(|s| s.ring_bytes = 1).unwrap().ring_bytes, 4096);
         assert_eq!(with(|s| s.ring_bytes = 4097).unwrap().ring_bytes, 8192);
         assert_eq!(with(|s| s.ring_bytes = RING_BYTES_MAX).unwrap().ring_bytes, RING_BYTES_MAX);
+        let most = with(|s| (s.max_requests, s.concurrency) = (MAX_REQUESTS, MAX_CONCURRENCY));
+        let most = most.unwrap();
+        assert_eq!((most.max_requests, most.concurrency), (MAX_REQUESTS, MAX_CONCURRENCY));
+    }
+
+    #[test]
+    fn workers_are_twice_the_processors_within_bounds() {
+        let of = default_concurrency;
+        assert_eq!((of(1), of(2), of(3), of(1 << 20)), (4, 4, 6, MAX_CONCURRENCY));
+        assert_eq!(with(|_| {}).unwrap().concurrency, of(processors()));
+    }
+
+    #[test]
+    fn the_engine_has_all_features_but_those_of_the_kernel() {
+        assert_eq!(features(), Features::all() - (Features::MMAP | Features::SECCOMP));
     }
 
     #[test]

@@ -371,6 +371,7 @@ mod tests {
         let mut slots = slots();
         assert_eq!(slots.known(0), Known::Never);
         assert_eq!(slots.known(1), Known::Never);
+        assert_eq!(slots.known(1 << SLOT_BITS), Known::Never, "no slot has this number");
         let id = slots.start(Keys::default());
         assert_eq!(slots.known(id.get()), Known::InFlight(id));
         assert_eq!(slots.known(id.get() + (1 << SLOT_BITS)), Known::Never);
@@ -446,6 +447,17 @@ mod tests {
         slots.end(running, false);
         assert_eq!(slots.start(Keys::default()).slot(), KEPT + 1);
         assert_eq!(slots.unusable, 0);
+    }
+
+    #[test]
+    fn requests_for_which_room_was_made_take_no_memory() {
+        let mut slots = slots();
+        slots.reserve(100).unwrap();
+        let room = slots.slots.capacity();
+        for _ in 0..100 {
+            slots.start(Keys::default());
+        }
+        assert_eq!(slots.slots.capacity(), room);
     }
 
     #[test]

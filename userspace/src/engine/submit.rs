@@ -162,9 +162,7 @@ impl<'a> Batch<'a> {
 
     /// Publishes what is left, and gives back what was not used.
     fn finish(&mut self) {
-        if self.events > 0 || self.room > 0 || self.admitted > 0 {
-            self.exchange(0);
-        }
+        self.exchange(0);
         if self.history.ids().next().is_some() {
             let mut context = self.shared.lock();
             self.history.ids().for_each(|id| context.slots.unpin(id));

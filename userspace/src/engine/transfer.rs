@@ -154,10 +154,7 @@ impl<'a> Transfer<'a> {
     /// Bytes that the caller wants. The structures that tell it are read from
     /// his memory: only after the kernel has read them with success.
     pub(super) fn wanted(&self, full: bool) -> u64 {
-        let sum = match self.buffers {
-            Buffers::One { len, .. } => len,
-            _ => self.iovecs().fold(0, |sum: u64, v| sum.saturating_add(v.iov_len as u64)),
-        };
+        let sum = self.iovecs().fold(0, |sum: u64, v| sum.saturating_add(v.iov_len as u64));
         if full { sum } else { sum.min(ONE_CALL_BYTES) }
     }
 

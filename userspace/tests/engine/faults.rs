@@ -260,3 +260,20 @@ fn nothing_is_interrupted_once_the_application_has_taken_the_signal() {
         assert_eq!(ends(&f, 1), [(0, res)]);
     }
 }
+
+/// A descriptor may be 0, and is in a process that has closed its standard input.
+#[test]
+fn descriptor_0_is_one_like_others() {
+    if !alone("faults::descriptor_0_is_one_like_others") {
+        return;
+    }
+    let [polled, unpolled] = [Fixture::new(), Fixture::new()];
+    works(&polled);
+    // SAFETY: takes a number; nobody reads the standard input.
+    assert_eq!(unsafe { libc::close(0) }, 0);
+    // The duplicate of the file, the epoll instance, and the first of a context.
+    works(&polled);
+    works(&unpolled);
+    drop(unpolled);
+    works(&Fixture::new());
+}

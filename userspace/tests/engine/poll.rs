@@ -1,6 +1,7 @@
 //! What a POLL costs here. SPEC: section 6.3.
 
-use crate::context::{Answer, Fixture, Iocb};
+use crate::context::{Answer, Fixture, Iocb, alone};
+use crate::lifetime::held;
 use crate::request::{Slow, errno};
 use crate::waiting::disturbed;
 use aio2::backend::Backend;
@@ -81,6 +82,46 @@ fn a_signal_interrupts_a_poll_of_exec() {
     let f = Fixture::new();
     let slow = Slow::new();
     assert_eq!(disturbed(|| exec(&f, &slow.reader)), errno(libc::EINTR));
+}
+
+/// SPEC: R-OP-5, R-RUN-1
+#[test]
+fn a_poll_takes_no_worker() {
+    if !alone("poll::a_poll_takes_no_worker") {
+        return;
+    }
+    let f = Fixture::new();
+    let mut slow = Slow::new();
+    f.submit([Iocb::poll_op(&slow.reader, libc::POLLIN)]);
+    slow.finish();
+    assert_eq!((f.next().res, held().1), (i64::from(libc::POLLIN), 0));
+}
+
+/// How often the threads of this name have gone to sleep.
+fn sleeps(name: &str) -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let status = tasks.map(|task| std::fs::read_to_string(task.path().join("status")).unwrap());
+    let own = status.filter(|status| status.lines().next() == Some(&format!("Name:\t{name}")));
+    let count = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    own.map(count).sum()
+}
+
+#[test]
+fn the_thread_of_polls_sleeps_until_a_file_is_ready() {
+    if !alone("poll::the_thread_of_polls_sleeps_until_a_file_is_ready") {
+        return;
+    }
+    let f = Fixture::new();
+    let mut slow = Slow::new();
+    f.submit([Iocb::poll_op(&slow.reader, libc::POLLIN)]);
+    thread::sleep(Duration::from_millis(300));
+    let sleeps = sleeps("aio2-poll");
+    assert!((1..20).contains(&sleeps), "{sleeps} times");
+    slow.finish();
+    assert_eq!(f.next().res, i64::from(libc::POLLIN));
 }
 
 /// SPEC: R-OP-5

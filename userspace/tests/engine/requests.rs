@@ -1,9 +1,11 @@
 //! What becomes of a request: results, rungs of the ladder, attributes.
 
 use crate::context::{Answer, Fixture, Iocb, address, file_of, syscall};
+use crate::request::{Slow, errno};
 use aio2::Errno;
 use aio2::backend::Backend;
 use aio2_abi::iocb::{Flags, ID_OFFSET};
+use aio2_abi::wait::{Cancel, CancelFlags};
 use aio2_abi::{attr, op};
 use std::io::{Read, Write, pipe};
 use std::os::fd::AsRawFd;
@@ -416,6 +418,51 @@ fn what_is_not_accepted_does_not_count_towards_the_limit() {
     assert_eq!(f.next_n(4).len(), 4);
 }
 
+/// SPEC: R-RUN-4, R-TIMING-1
+#[test]
+fn what_was_moved_before_a_worker_came_is_not_moved_again() {
+    let f = Fixture::new();
+    let (reader, mut writer) = pipe().unwrap();
+    let mut buf = [0_u8; 6];
+    writer.write_all(b"abc").unwrap();
+    let full = read(&reader, &mut buf).flags(Flags::FULL);
+    f.submit([full.attr(attr::CACHE).attr(attr::TIMING)]);
+    writer.write_all(b"def").unwrap();
+    let a = f.next();
+    assert_eq!((a.res, &buf), (6, b"abcdef"));
+    let time: attr::TimingReturn = a.payload(attr::TIMING).unwrap();
+    assert_eq!(time.started, time.submitted, "it began in the submission");
+}
+
+/// SPEC: R-CANCEL-2, R-RUN-4, R-RUN-5
+#[test]
+fn what_was_moved_before_a_worker_came_is_the_result_of_a_cancel() {
+    let f = Fixture::with(|s| s.concurrency = 1);
+    let mut slow = Slow::new();
+    let mut data = vec![7; 1 << 20];
+    f.submit([slow.read().flags(Flags::ASYNC)]);
+    for (full, result) in [(false, 65536), (true, errno(libc::ECANCELED))] {
+        let (_reader, writer) = pipe().unwrap();
+        let flags = if full { Flags::FULL } else { Flags::empty() };
+        f.submit([write(&writer, &mut data).user_data(1).flags(flags)]);
+        let flags = CancelFlags::USER_DATA.bits();
+        let mut one = Cancel { flags, user_data: 1, ..Cancel::default() };
+        assert_eq!((f.engine.cancel(&mut one), one.interrupted), (Ok(1), 1));
+        assert_eq!(f.next().res, result);
+    }
+}
+
+/// SPEC: R-CHECKSUM-1
+#[test]
+fn nothing_that_was_read_has_a_checksum_too() {
+    let f = Fixture::new();
+    let file = file_of(b"abcd");
+    let a = only(&f, pread(&file, &mut [0; 4], 4).attr(attr::CHECKSUM).attr(attr::CACHE));
+    let sum: attr::ChecksumReturn = a.payload(attr::CHECKSUM).unwrap();
+    assert_eq!((a.res, sum.value, sum.bytes), (0, 0, 0));
+    assert_eq!(a.payload(attr::CACHE), Some(attr::CacheReturn { hit: 0, miss: 0 }));
+}
+
 fn place(answer: &Answer) -> u32 {
     answer.payload::<attr::PathReturn>(attr::PATH).unwrap().place
 }
@@ -471,7 +518,9 @@ fn all_of_nothing_is_nothing() {
     let file = file_of(&[7; 8]);
     let mut iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
     let args = [file.as_raw_fd() as u64, address(&mut iovec), 1, 0, 0];
-    assert_eq!(only(&f, syscall(libc::SYS_preadv, &args).flags(Flags::FULL)).res, 0);
+    let full = syscall(libc::SYS_preadv, &args).flags(Flags::FULL);
+    assert_eq!(only(&f, full.clone()).res, 0);
+    assert_eq!(only(&f, full.flags(Flags::ASYNC)).res, 0);
 }
 
 #[test]
@@ -482,10 +531,12 @@ fn what_is_refused_takes_no_worker() {
 }
 
 #[test]
-fn a_deadline_does_not_take_a_request_to_a_worker() {
+fn a_request_with_a_deadline_is_run_where_others_are() {
     let f = Fixture::new();
-    let a = only(&f, Iocb::nop(0).deadline(u64::MAX / 2).attr(attr::PATH));
-    assert_eq!((a.res, place(&a)), (0, attr::PATH_INLINE));
+    for (flags, rung) in [(Flags::empty(), attr::PATH_INLINE), (Flags::ASYNC, attr::PATH_WORKER)] {
+        let a = only(&f, Iocb::nop(0).deadline(u64::MAX / 2).flags(flags).attr(attr::PATH));
+        assert_eq!((a.res, place(&a)), (0, rung));
+    }
 }
 
 /// Runs `f` on each processor that this thread may run on.
@@ -541,10 +592,12 @@ fn times_are_those_of_each_request_of_a_batch() {
 
 /// SPEC: R-PATH-2
 #[test]
-fn what_goes_to_a_worker_takes_the_submission_time_too() {
+fn each_request_takes_time_of_the_submission() {
     let f = Fixture::new();
-    f.submit((0..100).map(|i| Iocb::nop(i).flags(Flags::ASYNC).attr(attr::PATH)));
-    let blocked = |a: Answer| a.payload::<attr::PathReturn>(attr::PATH).unwrap().blocked_ns;
-    let sum: u64 = f.next_n(100).into_iter().map(blocked).sum();
-    assert!((101..1_000_000_000_000).contains(&sum), "{sum} ns");
+    for flags in [Flags::empty(), Flags::ASYNC] {
+        f.submit((0..100).map(|i| Iocb::nop(i).flags(flags).attr(attr::PATH)));
+        let blocked = |a: Answer| a.payload::<attr::PathReturn>(attr::PATH).unwrap().blocked_ns;
+        let sum: u64 = f.next_n(100).into_iter().map(blocked).sum();
+        assert!((101..1_000_000_000_000).contains(&sum), "{sum} ns");
+    }
 }

@@ -147,6 +147,32 @@ fn after_the_gather_time_one_event_is_enough() {
     });
 }
 
+/// Time that this thread has run.
+fn run_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: fills in the time.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[test]
+fn a_wait_whose_gather_time_is_over_sleeps_on() {
+    let f = Fixture::new();
+    let wait = Wait { gather: Duration::from_millis(1), ..Wait::events(2) };
+    for (wait, result) in [(wait.within(SOON * 15), Err(Errno(libc::ETIME))), (wait, Ok(()))] {
+        thread::scope(|s| {
+            let waiter = s.spawn(|| (f.wait(&wait), run_time()));
+            if result.is_ok() {
+                thread::sleep(SOON * 15);
+                f.submit([Iocb::nop(0)]);
+            }
+            let (waited, time) = waiter.join().unwrap();
+            assert_eq!(waited, result);
+            assert!(time < SOON / 2, "it has run for {time:?}");
+        });
+    }
+}
+
 #[test]
 fn a_wait_for_a_request_takes_no_event() {
     let f = Fixture::new();
