@@ -265,3 +265,17 @@ pub const PATH_DEVICE: u32 = 3;
 
 /// `aio2_checksum.kind`: CRC-32C (Castagnoli).
 pub const CHECKSUM_CRC32C: u32 = 0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attribute_is_found_by_its_name() {
+        let names = ["PRIORITY", "priority", "Checksum", "tag", "", "priorit"];
+        assert_eq!(
+            names.map(id_by_name),
+            [Some(PRIORITY), Some(PRIORITY), Some(CHECKSUM), Some(TAG), None, None]
+        );
+    }
+}

@@ -121,6 +121,8 @@ fn a_peer_cannot_get_at_the_data_by_any_other_way() {
     let (_producer, files) = ring();
     let (consumer, data) = files.into_fds();
     let (consumer, data) = (File::from(consumer), File::from(data));
+    let size = |file: &File| file.metadata().unwrap().len();
+    assert_eq!((size(&consumer), size(&data)), (4096, 4096 + 4096));
     let refused = |result: io::Result<()>| result.unwrap_err().raw_os_error() == Some(libc::EPERM);
     assert!(refused(data.write_all_at(&[1], 0)));
     assert!(refused(data.set_len(0)));

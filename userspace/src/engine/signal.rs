@@ -51,3 +51,19 @@ pub(super) fn send(signal: &attr::Signal) {
         unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid, signo, &raw const info) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_go_from_1_to_the_last_real_time_one() {
+        let of = |signo, tid| is_valid(&attr::Signal { signo, tid, value: 0 });
+        let last = libc::SIGRTMAX() as u32;
+        assert!(of(1, 0) && of(last, 0));
+        assert!(!of(0, 0) && !of(last + 1, 0) && !of(u32::MAX, 0));
+        // SAFETY: takes nothing.
+        let tid = unsafe { libc::gettid() };
+        assert!(of(1, tid) && !of(1, -1) && !of(1, 1));
+    }
+}
