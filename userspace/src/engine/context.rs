@@ -24,7 +24,7 @@ use std::collections::TryReserveError;
 use std::sync::{Arc, PoisonError, TryLockError};
 
 /// A request on its way to a worker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Job {
     pub(super) request: Request,
     pub(super) progress: Progress,

@@ -87,6 +87,7 @@ impl Context {
                 self.set_nudge(id);
                 Stopped::Interrupted
             }
+            Some(State::Running) if self.bury_worker_of(id) => Stopped::Interrupted,
             Some(State::Running) => Stopped::TooLate,
         }
     }

@@ -66,7 +66,6 @@ use crate::backend::{Backend, Got, Wait};
 use crate::error::Errno;
 use crate::ring::{Consumer, Geometry, Producer, Sink};
 use crate::shm::{self, ConsumerMap, ProducerMap};
-use crate::sync::JoinHandle;
 use aio2_abi::iocb::Stream;
 use aio2_abi::setup::{Flags, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -267,23 +266,23 @@ impl Drop for Engine {
         let mut all = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };
         // ENOENT: there is nothing to cancel.
         let _ = cancel::cancel(&self.shared, &mut all);
-        // A worker does not panic, nor do the others; if one did, it is gone all
-        // the same.
-        let join = |handle: JoinHandle<()>| drop(handle.join());
         let handles = self.shared.lock().workers.stop();
         self.shared.jobs.notify_all();
-        handles.into_iter().for_each(join);
+        handles.into_iter().for_each(worker::join);
         // Those that interrupt the workers go after them.
         let handles = {
             let mut context = self.shared.lock();
             [context.polls.stop(), context.timers.stop()]
         };
         self.shared.alarm.notify_all();
-        handles.into_iter().flatten().for_each(join);
+        handles.into_iter().flatten().for_each(worker::join);
         // They may have had a worker created just before.
         let handles = self.shared.lock().workers.stop();
-        handles.into_iter().for_each(join);
-        self.shared.lock().sink.set_dead();
+        handles.into_iter().for_each(worker::join);
+        let mut context = self.shared.lock();
+        context.bury_the_rest();
+        context.sink.set_dead();
+        self.shared.tell(context);
         // SAFETY: it is not used again.
         unsafe { ManuallyDrop::drop(&mut self.shared) };
     }

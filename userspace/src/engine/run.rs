@@ -20,6 +20,10 @@ use aio2_abi::attr;
 use aio2_abi::iocb::Flags;
 use libc::{EAGAIN, EINTR, ENODATA, EOPNOTSUPP, c_long};
 
+/// A request with this user data panics in its worker.
+#[cfg(test)]
+pub(super) const PANICS: u64 = 0xdead;
+
 /// How far a request has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
@@ -182,6 +186,8 @@ fn try_further(
 
 /// Runs the request to its end, from where the inline try left it.
 pub(super) fn run_blocking(request: &Request, progress: &mut Progress, runner: Runner<'_>) -> i64 {
+    #[cfg(test)]
+    assert_ne!(request.user_data, PANICS);
     let class = match request.operation {
         Operation::Nop | Operation::Group => return 0,
         Operation::Poll => return poll::wait(request),

@@ -92,7 +92,8 @@ struct Slot<J> {
     /// How often it was used, this time included.
     generation: u64,
     used_by: Option<InFlight>,
-    /// What a worker needs, while the request is held or queued.
+    /// What a worker needs, while the request is held or queued; a copy of it
+    /// while a worker runs it.
     job: Option<J>,
     /// Neighbours in the queue, or the next free slot.
     next: u32,
@@ -117,7 +118,7 @@ pub(super) struct Slots<J> {
     unusable: usize,
 }
 
-impl<J> Slots<J> {
+impl<J: Clone> Slots<J> {
     pub(super) fn new() -> Self {
         Slots {
             slots: Vec::new(),
@@ -216,7 +217,14 @@ impl<J> Slots<J> {
     /// Takes the request that has waited longest; it runs from now on.
     pub(super) fn dequeue(&mut self) -> Option<(Id, J)> {
         let id = self.user(self.first_queued)?;
-        Some((id, self.unqueue(id)?))
+        let job = self.unqueue(id)?;
+        self.slots[id.slot()].job = Some(job.clone());
+        Some((id, job))
+    }
+
+    /// The copy of the job of request `id`, if a worker runs it.
+    pub(super) fn running(&mut self, id: Id) -> Option<J> {
+        (self.state(id) == Some(State::Running)).then(|| self.slots[id.slot()].job.take())?
     }
 
     /// Takes request `id` out of the queue, if it is there; it runs from now on.

@@ -146,7 +146,9 @@ impl Context {
                 self.stop(id, ETIMEDOUT);
             }
             What::Nudge(times) if self.workers.interrupt_again(id) => self.add_nudge(id, times),
-            What::Nudge(_) => {}
+            What::Nudge(_) => {
+                self.bury_worker_of(id);
+            }
         }
     }
 }

@@ -5,8 +5,8 @@
 //! worker takes its next job in the critical section that publishes the event
 //! of the last one.
 //!
-//! SPEC: sections 6.4 (R-RUN-1, R-RUN-9), 11 (R-LIFE-3, R-LIFE-6).
-#![allow(unsafe_code)] // pthread_sigmask(3)
+//! SPEC: sections 6.4 (R-RUN-1, R-RUN-9, R-RUN-10), 11 (R-LIFE-3, R-LIFE-6).
+#![allow(unsafe_code)] // pthread_sigmask(3), pthread_join(3)
 
 use super::context::{Context, EventRoom, Job, Shared};
 use super::interrupt;
@@ -17,9 +17,11 @@ use super::seat::Seat;
 use super::slots::Id;
 use crate::sync::{Builder, JoinHandle, MutexGuard, is_finished};
 use aio2_abi::attr::PATH_WORKER;
-use libc::EAGAIN;
+use libc::{EAGAIN, EOWNERDEAD};
 use std::collections::TryReserveError;
 use std::mem::MaybeUninit;
+#[cfg(not(loom))]
+use std::os::unix::thread::JoinHandleExt;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use zerocopy::IntoBytes;
@@ -181,10 +183,72 @@ fn hire(shared: &Arc<Shared>) {
     }
 }
 
+/// Waits for the end of a thread of the engine, however it ends: std's own
+/// `join` panics if it was killed.
+pub(super) fn join(thread: JoinHandle<()>) {
+    #[cfg(loom)]
+    drop(thread.join());
+    #[cfg(not(loom))]
+    // SAFETY: the thread was not joined or detached, and cannot be any more.
+    unsafe {
+        libc::pthread_join(thread.into_pthread_t(), std::ptr::null_mut())
+    };
+}
+
+impl Context {
+    /// Ends the request of a worker that is no more, and lets another one take
+    /// its place.
+    ///
+    /// SPEC: R-RUN-10
+    fn bury(&mut self, dead: &Arc<Seat>) {
+        self.workers.count -= 1;
+        self.workers.seats.retain(|seat| !Arc::ptr_eq(seat, dead));
+        self.errands.jobs += self.slots.queued().min(1);
+        let id = self.slots.in_flight().map(|r| r.id).find(|id| dead.runs(id.get()));
+        if let Some(id) = id
+            && let Some(job) = self.slots.running(id)
+        {
+            self.abandon(id, &job.request, EOWNERDEAD);
+        }
+    }
+
+    /// Buries the worker of request `id` if it is no more; whether it was so.
+    pub(super) fn bury_worker_of(&mut self, id: Id) -> bool {
+        let seat = self.workers.seats.iter().find(|seat| seat.runs(id.get()));
+        let dead = seat.filter(|seat| interrupt::is_gone(seat)).cloned();
+        dead.iter().for_each(|dead| self.bury(dead));
+        dead.is_some()
+    }
+
+    /// Buries those that have not left, of workers that have all been joined.
+    pub(super) fn bury_the_rest(&mut self) {
+        while let Some(dead) = self.workers.seats.last().cloned() {
+            self.bury(&dead);
+        }
+    }
+}
+
+/// A worker at its seat.
+struct Seated<'a> {
+    shared: &'a Arc<Shared>,
+    seat: Arc<Seat>,
+}
+
+impl Drop for Seated<'_> {
+    fn drop(&mut self) {
+        // It has no reason to panic; if it does, nothing is lost.
+        if std::thread::panicking() {
+            let mut context = self.shared.lock();
+            context.bury(&self.seat);
+            self.shared.tell(context);
+        }
+    }
+}
+
 /// Runs jobs until there is nothing to do.
 fn work(shared: &Arc<Shared>) {
     let mut room: EventRoom = [0; _];
-    let seat = Arc::new(Seat::new(interrupt::tid()));
+    let Seated { seat, .. } = &Seated { shared, seat: Arc::new(Seat::new(interrupt::tid())) };
     interrupt::accept_here();
     let mut context = shared.lock();
     context.workers.seats.push(seat.clone());
@@ -198,7 +262,7 @@ fn work(shared: &Arc<Shared>) {
             let Job { request, mut progress } = job;
             seat.enter(id.get());
             drop(context);
-            let runner = Runner::Worker(&seat);
+            let runner = Runner::Worker(seat);
             let told = run::run_here(&request, &mut progress, runner, PATH_WORKER);
             let stopped = seat.leave();
             let words = outcome::write_event(&request, &told, room.as_mut_bytes()).len() / 8;
@@ -224,7 +288,7 @@ fn work(shared: &Arc<Shared>) {
         }
     }
     context.workers.count -= 1;
-    context.workers.seats.retain(|other| !Arc::ptr_eq(other, &seat));
+    context.workers.seats.retain(|other| !Arc::ptr_eq(other, seat));
 }
 
 /// Runs `f` with every signal blocked, so that a thread which it creates has
@@ -246,6 +310,11 @@ fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::{Backend, Wait};
+    use crate::engine::Engine;
+    use aio2_abi::iocb::{Encoder, Flags};
+    use aio2_abi::op;
+    use aio2_abi::setup::Setup;
 
     #[test]
     fn each_idle_worker_is_told_of_one_job() {
@@ -258,5 +327,26 @@ mod tests {
         workers.wake();
         workers.idle = 1;
         assert!(workers.tell_one());
+    }
+
+    /// SPEC: R-RUN-10
+    #[test]
+    fn a_worker_that_panics_is_replaced_and_loses_nothing() {
+        let setup = Setup { version: 1, concurrency: 1, ..Setup::default() };
+        let engine = Engine::new(&setup).unwrap();
+        let mut iocbs = [[0_u64; 4]; 2];
+        for (iocb, user_data) in iocbs.iter_mut().zip([run::PANICS, 1]) {
+            let bytes = iocb.as_mut_bytes();
+            Encoder::new(bytes, op::NOP, &[], Flags::ASYNC, user_data).unwrap();
+        }
+        // SAFETY: a NOP has no memory.
+        assert_eq!(unsafe { engine.submit(iocbs.as_mut_bytes()) }, Ok(64));
+        let wait = Wait::events(2).within(Duration::from_secs(10));
+        // SAFETY: there is no request.
+        unsafe { engine.wait(&wait, &mut [], None) }.expect("both end");
+        let mut words = [0; 9];
+        let events = engine.consumer().reap(&mut words, 9).unwrap();
+        let ends: Vec<_> = events.map(|event| (event[1], event[2] as i64)).collect();
+        assert_eq!(ends, [(run::PANICS, -i64::from(libc::EOWNERDEAD)), (1, 0)]);
     }
 }
