@@ -19,6 +19,10 @@ impl Errno {
     pub fn last() -> Self {
         Errno(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
     }
+
+    pub(crate) fn of(errno: rustix::io::Errno) -> Self {
+        Errno(errno.raw_os_error())
+    }
 }
 
 impl fmt::Debug for Errno {

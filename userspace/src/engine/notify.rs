@@ -1,10 +1,12 @@
 //! The eventfd of a context: the application's, or its own.
 //!
 //! SPEC: section 5.7 (R-NOTIFY-4), R-SETUP-10.
-#![allow(unsafe_code)] // eventfd(2), fcntl(2), poll(2), write(2)
+#![allow(unsafe_code)] // the application's descriptor; close(2) in a child
 
 use crate::error::Errno;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::{fcntl_dupfd_cloexec, fcntl_getfd, write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// What is signalled when events are there.
 #[derive(Debug)]
@@ -33,13 +35,8 @@ impl Notifier {
     }
 
     fn new(shared: bool) -> Result<Self, Errno> {
-        // SAFETY: takes no address.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd < 0 {
-            return Err(Errno::last());
-        }
-        // SAFETY: it is new, and no one else's.
-        Ok(Notifier { fd: unsafe { OwnedFd::from_raw_fd(fd) }, shared })
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        Ok(Notifier { fd: eventfd(0, flags).map_err(Errno::of)?, shared })
     }
 
     /// The application's eventfd, by a descriptor of the engine's own.
@@ -47,22 +44,18 @@ impl Notifier {
     /// # Errors
     /// EBADF if it is not open, EINVAL if it is something else; only then EMFILE.
     pub(super) fn of_application(fd: i32) -> Result<Self, Errno> {
-        // SAFETY: F_GETFD takes no address.
-        if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
-            return Err(Errno::last());
+        if fd < 0 {
+            return Err(Errno(libc::EBADF));
         }
+        // SAFETY: it is used for nothing before the next call has found it open.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+        fcntl_getfd(borrowed).map_err(Errno::of)?;
         let name = std::fs::read_link(format!("/proc/self/fd/{fd}"));
         // Without /proc there is no way to tell.
         if name.is_ok_and(|name| name.as_os_str() != "anon_inode:[eventfd]") {
             return Err(Errno(libc::EINVAL));
         }
-        // SAFETY: takes no address.
-        let new = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
-        if new < 0 {
-            return Err(Errno::last());
-        }
-        // SAFETY: it is new, and no one else's.
-        let fd = unsafe { OwnedFd::from_raw_fd(new) };
+        let fd = fcntl_dupfd_cloexec(borrowed, 0).map_err(Errno::of)?;
         Ok(Notifier { fd, shared: true })
     }
 
@@ -73,17 +66,14 @@ impl Notifier {
     ///
     /// SPEC: R-NOTIFY-4
     pub(super) fn signal(&self) {
-        let fd = self.fd.as_raw_fd();
         if self.shared {
-            let mut poll = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
-            // SAFETY: one pollfd, which can be written.
-            if unsafe { libc::poll(&raw mut poll, 1, 0) } != 1 {
+            let mut polled = [PollFd::new(&self.fd, PollFlags::OUT)];
+            if poll(&mut polled, Some(&Timespec::default())) != Ok(1) {
                 return;
             }
         }
-        let one = 1_u64.to_ne_bytes();
-        // SAFETY: the buffer has the eight bytes.
-        unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
+        // It fails only at the maximum.
+        let _ = write(&self.fd, &1_u64.to_ne_bytes());
     }
 
     /// Closes the descriptor of a child after fork. Its owner there is leaked,

@@ -9,7 +9,7 @@
 //! or be cancelled, half added.
 //!
 //! SPEC: R-OP-5, R-OP-6, R-ATTR-7, R-LIMIT-5.
-#![allow(unsafe_code)] // poll(2), epoll(7)
+#![allow(unsafe_code)] // the application's descriptors; close(2) in a child
 
 use super::context::{Context, Job, Shared};
 use super::notify::Notifier;
@@ -20,8 +20,12 @@ use crate::error::Errno;
 use crate::sync::JoinHandle;
 use aio2_abi::event::{self, Encoder};
 use libc::{EAGAIN, EBADF, EPERM};
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::fcntl_dupfd_cloexec;
 use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -50,66 +54,53 @@ struct Epoll {
 /// count. The result of the operation, or none if it has to wait.
 #[inline(never)]
 pub(super) fn look(request: &Request) -> Option<i64> {
-    let fd = request.fd.unwrap_or(-1);
-    let mut poll = libc::pollfd { fd, events: request.poll_events() as i16, revents: 0 };
-    // SAFETY: one pollfd that can be written.
-    match unsafe { libc::poll(&raw mut poll, 1, 0) } {
-        // poll(2) looks at no negative descriptor.
-        _ if fd < 0 || poll.revents & libc::POLLNVAL != 0 => Some(-i64::from(EBADF)),
-        0 => None,
-        ready if ready < 0 => Some(-i64::from(Errno::last().0)),
-        _ => Some(i64::from(poll.revents as u16)),
-    }
+    ready(request, Some(&Timespec::default()))
 }
 
 /// Waits for the file of a request, for the caller of exec.
 pub(super) fn wait(request: &Request) -> i64 {
-    if let Some(result) = look(request) {
-        return result;
-    }
-    let fd = request.fd.unwrap_or(-1);
-    let mut poll = libc::pollfd { fd, events: request.poll_events() as i16, revents: 0 };
-    // SAFETY: one pollfd that can be written.
-    match unsafe { libc::poll(&raw mut poll, 1, -1) } {
-        ready if ready < 0 => -i64::from(Errno::last().0),
-        _ => i64::from(poll.revents as u16),
+    ready(request, None).unwrap_or_default()
+}
+
+fn ready(request: &Request, timeout: Option<&Timespec>) -> Option<i64> {
+    let Some(fd) = request.file() else { return Some(-i64::from(EBADF)) };
+    let wanted = PollFlags::from_bits_retain(request.poll_events() as i16);
+    let mut polled = [PollFd::from_borrowed_fd(fd, wanted)];
+    let found = poll(&mut polled, timeout);
+    match polled[0].revents() {
+        _ if found == Ok(0) => None,
+        events if events.contains(PollFlags::NVAL) => Some(-i64::from(EBADF)),
+        events => Some(found.map_or_else(
+            |errno| -i64::from(errno.raw_os_error()),
+            |_| i64::from(events.bits() as u16),
+        )),
     }
 }
 
 impl Request {
-    fn poll_events(&self) -> u32 {
-        self.call.args()[1] as u32
+    /// The file that is waited for.
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        let fd = self.fd.filter(|fd| *fd >= 0)?;
+        // SAFETY: one that is not open is found out by the calls here; that it
+        // is the one that was meant, the submitter vouches for.
+        Some(unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+
+    fn poll_events(&self) -> u16 {
+        self.call.args()[1] as u16
     }
 }
 
 impl Epoll {
     fn new() -> Result<Self, Errno> {
-        // SAFETY: takes no address.
-        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-        if fd < 0 {
-            return Err(Errno::last());
-        }
-        // SAFETY: it is new, and no one else's.
-        let fd = Arc::new(unsafe { OwnedFd::from_raw_fd(fd) });
+        let fd = Arc::new(epoll::create(CreateFlags::CLOEXEC).map_err(Errno::of)?);
         let epoll = Epoll { fd, stop: Notifier::private()? };
-        epoll.add(epoll.stop.as_fd().as_raw_fd(), libc::EPOLLIN as u32, STOP)?;
+        epoll.add(epoll.stop.as_fd(), EventFlags::IN, STOP)?;
         Ok(epoll)
     }
 
-    fn add(&self, fd: i32, events: u32, id: u64) -> Result<(), Errno> {
-        let mut event = libc::epoll_event { events, u64: id };
-        let epoll = self.fd.as_raw_fd();
-        // SAFETY: `event` can be read.
-        match unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut event) } {
-            0 => Ok(()),
-            _ => Err(Errno::last()),
-        }
-    }
-
-    fn remove(&self, fd: i32) {
-        let epoll = self.fd.as_raw_fd();
-        // SAFETY: nothing is read. That it was never added (EPERM) is no harm.
-        unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, std::ptr::null_mut()) };
+    fn add(&self, fd: BorrowedFd<'_>, events: EventFlags, id: u64) -> Result<(), Errno> {
+        epoll::add(&self.fd, fd, EventData::new_u64(id), events).map_err(Errno::of)
     }
 }
 
@@ -140,15 +131,11 @@ impl Polls {
             none => none.insert(Epoll::new().map_err(|errno| errno.0)?),
         };
         self.watched.try_reserve(1).map_err(|_| EAGAIN)?;
-        // SAFETY: takes no address.
-        let fd = unsafe { libc::fcntl(request.fd.unwrap_or(-1), libc::F_DUPFD_CLOEXEC, 0) };
-        if fd < 0 {
-            return Err(Errno::last().0);
-        }
-        // SAFETY: it is new, and no one else's.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let how = if request.is_multishot() { libc::EPOLLET } else { libc::EPOLLONESHOT };
-        match epoll.add(fd.as_raw_fd(), request.poll_events() | how as u32, id.get()) {
+        let fd = request.file().ok_or(EBADF)?;
+        let fd = fcntl_dupfd_cloexec(fd, 0).map_err(|errno| errno.raw_os_error())?;
+        let how = if request.is_multishot() { EventFlags::ET } else { EventFlags::ONESHOT };
+        let events = EventFlags::from_bits_retain(request.poll_events().into()) | how;
+        match epoll.add(fd.as_fd(), events, id.get()) {
             Ok(()) => {}
             // A file that is always ready, or never for these events.
             Err(Errno(EPERM)) => {
@@ -182,7 +169,8 @@ impl Context {
     pub(super) fn unwatch(&mut self, id: Id) {
         let Some(fd) = self.polls.watched.remove(&id.get()) else { return };
         if let Some(epoll) = &self.polls.epoll {
-            epoll.remove(fd.as_raw_fd());
+            // That it was never added (EPERM) is no harm.
+            let _ = epoll::delete(&epoll.fd, &fd);
         }
         self.errands.close(fd);
     }
@@ -255,19 +243,17 @@ pub(super) fn ensure(shared: &Arc<Shared>) {
 
 /// The thread: says which files have become ready.
 fn run(shared: &Arc<Shared>, epoll: &OwnedFd) {
-    let mut events = [libc::epoll_event { events: 0, u64: 0 }; ROUND];
+    let mut events = [const { MaybeUninit::uninit() }; ROUND];
     loop {
-        let (fd, room) = (epoll.as_raw_fd(), events.as_mut_ptr());
-        // SAFETY: `events` has room for so many.
-        let ready = unsafe { libc::epoll_wait(fd, room, ROUND as i32, -1) };
         // A stop of the process interrupts it.
-        let ready = &events[..ready.max(0) as usize];
+        let Ok((ready, _)) = epoll::wait(epoll, &mut events, None) else { continue };
         let mut context = shared.lock();
         for event in ready {
-            if event.u64 == STOP {
-                return;
+            let epoll::Event { flags, data } = *event;
+            match data.u64() {
+                STOP => return,
+                id => context.is_ready(id, flags.bits()),
             }
-            context.is_ready(event.u64, event.events);
         }
         shared.tell(context);
     }

@@ -1,7 +1,9 @@
 //! A thread that sleeps until a descriptor is readable or someone wakes it.
 
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::{read, write};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 
@@ -22,13 +24,7 @@ impl Sleeper {
     /// # Errors
     /// As eventfd(2).
     pub(super) fn new() -> io::Result<Self> {
-        // SAFETY: takes no address.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: it is new, and no one else's.
-        let eventfd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Sleeper { state: Mutex::default(), eventfd })
     }
 
@@ -51,7 +47,7 @@ impl Sleeper {
         state.sleeping = true;
         drop(state);
         let fds = [fd, self.eventfd.as_fd()];
-        let readable = poll(fds, -1);
+        let readable = readable(fds, None);
         self.lock().sleeping = false;
         for (fd, _) in fds.into_iter().zip(readable).filter(|&(_, readable)| readable) {
             drain(fd);
@@ -68,30 +64,24 @@ impl Wake for Sleeper {
         let mut state = self.lock();
         state.woken = true;
         if state.sleeping {
-            let one = 1_u64.to_ne_bytes();
-            // SAFETY: the buffer has the eight bytes. It fails only if the
-            // counter is at its maximum, which wakes as well.
-            unsafe { libc::write(self.eventfd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+            // It fails only if the counter is at its maximum, which wakes as well.
+            let _ = write(&self.eventfd, &1_u64.to_ne_bytes());
         }
     }
 }
 
-/// Which of `fds` are readable, after at most `timeout` milliseconds.
-fn poll<const N: usize>(fds: [BorrowedFd<'_>; N], timeout: i32) -> [bool; N] {
-    let mut polled =
-        fds.map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 });
-    // SAFETY: so many structures, which can be written.
-    unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, timeout) };
-    polled.map(|fd| fd.revents & libc::POLLIN != 0)
+/// Which of `fds` are readable; waits for that if no time is given.
+fn readable<const N: usize>(fds: [BorrowedFd<'_>; N], timeout: Option<&Timespec>) -> [bool; N] {
+    let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    // None is if it fails.
+    let _ = poll(&mut polled, timeout);
+    polled.map(|fd| fd.revents().contains(PollFlags::IN))
 }
 
 /// Resets an eventfd that is readable. What is not an eventfd (the context of
 /// a kernel) refuses to be read, and is reset by reaping.
 pub(super) fn drain(fd: BorrowedFd<'_>) {
-    if !poll([fd], 0)[0] {
-        return;
+    if readable([fd], Some(&Timespec::default())) == [true] {
+        let _ = read(fd, &mut [0; 8]);
     }
-    let mut count = [0; 8];
-    // SAFETY: the buffer has the eight bytes.
-    unsafe { libc::read(fd.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
 }

@@ -255,8 +255,7 @@ impl<S: Source> Set<S> {
     /// thread is out with them until it drops what is returned, which it has
     /// to do before it waits again.
     ///
-    /// `max` counts as at least `min`. The end of the time is found up to a
-    /// millisecond late.
+    /// `max` counts as at least `min`.
     ///
     /// # Errors
     /// [`SetError`], if nothing was appended.
