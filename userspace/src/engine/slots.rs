@@ -466,6 +466,8 @@ mod tests {
             slots.start(Keys::default());
         }
         assert_eq!(slots.slots.capacity(), room);
+        slots.reserve(room + 1).unwrap();
+        assert!(slots.slots.capacity() <= 2 * room);
     }
 
     #[test]

@@ -317,6 +317,16 @@ mod tests {
     use aio2_abi::setup::Setup;
 
     #[test]
+    fn workers_are_hired_for_jobs_that_idle_ones_cannot_take() {
+        let mut workers = Workers::new(2);
+        workers.idle = 1;
+        assert!(!workers.grow(1) && workers.grow(2));
+        workers.idle = 0;
+        assert_eq!([(); 2].map(|()| workers.grow(9)), [true, false]);
+        assert_eq!(workers.count, 2);
+    }
+
+    #[test]
     fn each_idle_worker_is_told_of_one_job() {
         let mut workers = Workers::new(4);
         assert!(!workers.tell_one());

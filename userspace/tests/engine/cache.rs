@@ -80,6 +80,19 @@ fn drop_drops_the_bytes_that_were_moved_and_no_others() {
     assert_eq!(is_left(pread(&file, &mut page, 0), drop, whole), [false, false, false, true]);
 }
 
+/// SPEC: R-ATTR-3, R-CACHE-2
+#[test]
+fn a_write_has_no_hits_to_tell() {
+    let f = Fixture::new();
+    let (file, mut data) = (file_of(b""), [7; 4]);
+    let flags = attr::Flags::REQUIRED | attr::Flags::RETURN;
+    let write = Iocb { nr: libc::SYS_write as u32, ..read(&file, &mut data) };
+    f.submit([write.attr_with(attr::CACHE, flags, &[])]);
+    let answer = f.next();
+    assert_eq!(answer.res, -i64::from(libc::EOPNOTSUPP));
+    assert_eq!(answer.status(attr::CACHE), -libc::EOPNOTSUPP);
+}
+
 /// SPEC: R-CACHE-1, R-CACHE-2
 #[test]
 fn each_read_of_a_batch_is_told_of_its_own_file() {

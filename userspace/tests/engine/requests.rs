@@ -418,6 +418,21 @@ fn what_is_not_accepted_does_not_count_towards_the_limit() {
     assert_eq!(f.next_n(4).len(), 4);
 }
 
+/// SPEC: R-EXEC-1
+#[test]
+fn exec_refuses_a_required_attribute_only_if_it_does_not_have_it() {
+    let f = Fixture::new();
+    let exec = |iocb: Iocb| {
+        let mut event = [0_u8; 128];
+        // SAFETY: a NOP has no addresses.
+        let bytes = unsafe { f.engine.exec(iocb.words().as_mut_bytes(), &mut event) }.unwrap();
+        Answer::parse(&event[..bytes]).remove(0).res
+    };
+    let required = |id, payload: &[u8]| exec(Iocb::nop(0).attr_with(id, REQUIRED, payload));
+    assert_eq!((required(attr::TIMING, &[]), exec(Iocb::nop(0).deadline(1 << 60))), (0, 0));
+    assert_eq!(required(attr::DEADLINE, &[1; 8]), errno(libc::EOPNOTSUPP));
+}
+
 /// SPEC: R-RUN-4, R-TIMING-1
 #[test]
 fn what_was_moved_before_a_worker_came_is_not_moved_again() {

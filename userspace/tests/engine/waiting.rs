@@ -369,6 +369,17 @@ fn the_eventfd_is_signalled_unless_switched_off() {
 }
 
 #[test]
+fn the_eventfd_is_not_signalled_by_a_submission_that_publishes_nothing() {
+    let fd = eventfd(libc::EFD_NONBLOCK);
+    let f = with_eventfd(&fd);
+    let (reader, _writer) = pipe().unwrap();
+    let mut buf = [0; 1];
+    f.submit([read(&reader, &mut buf)]);
+    f.submit([]);
+    assert!(!is_readable(&fd));
+}
+
+#[test]
 fn an_eventfd_at_its_maximum_blocks_nobody() {
     let fd = eventfd(0);
     let f = with_eventfd(&fd);
