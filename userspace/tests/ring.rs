@@ -341,3 +341,27 @@ fn a_consumer_knows_how_long_an_event_can_be() {
     let (_producer, consumer) = split(Heap::<std::sync::atomic::AtomicU64>::new(geometry));
     assert_eq!(consumer.event_max(), 1024);
 }
+
+#[test]
+fn an_error_says_what_is_wrong() {
+    let said = Geometry::new(24, 8).unwrap_err().to_string();
+    assert_eq!(said, "a ring of 24 bytes: not a power of two in the range");
+    let said = Geometry::new(64, 12).unwrap_err().to_string();
+    assert_eq!(said, "events of 12 bytes: not a multiple of 8 within the ring");
+    for (error, said) in [
+        (
+            Corruption::BadPosition { head: 16, tail: 4 }.into(),
+            "the ring is corrupt: head 0x10 and tail 0x4",
+        ),
+        (
+            Corruption::BadLength { position: 16, header: 4 }.into(),
+            "the ring is corrupt: event at 0x10 begins with 0x4",
+        ),
+        (
+            ReapError::BufferTooSmall { event_bytes: 32 },
+            "the oldest event has 32 bytes: give a larger buffer",
+        ),
+    ] {
+        assert_eq!(ReapError::to_string(&error), said);
+    }
+}

@@ -1,6 +1,7 @@
 //! Setup, teardown, fork, and many threads.
 
 use crate::context::{Fixture, Iocb, address, alone, syscall, with_limit};
+use crate::request::Slow;
 use aio2::Errno;
 use aio2::backend::{Backend, Wait};
 use aio2::engine::Engine;
@@ -234,6 +235,24 @@ fn a_worker_that_has_gone_is_replaced() {
             thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// SPEC: R-CANCEL-7
+#[test]
+fn a_worker_is_interrupted_after_another_has_gone() {
+    if !alone("lifetime::a_worker_is_interrupted_after_another_has_gone") {
+        return;
+    }
+    let f = Fixture::new();
+    let mut slow = Slow::new();
+    f.submit([slow.read().flags(Flags::ASYNC), Iocb::nop(1).flags(Flags::ASYNC)]);
+    assert_eq!(f.next().user_data, 1);
+    while held().1 > 1 {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let mut all = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };
+    assert_eq!((f.engine.cancel(&mut all), all.interrupted), (Ok(1), 1));
+    assert_eq!(f.next().res, -i64::from(libc::ECANCELED));
 }
 
 /// SPEC: R-LIMIT-5
