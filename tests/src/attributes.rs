@@ -92,7 +92,7 @@ pub(crate) fn required_attribute_fails_the_request_before_it_starts(env: &Env<'_
         }
     }
     let getpid = Request::call(libc::SYS_getpid, &[]);
-    let event = context.run(getpid.attr(attr::CHECKSUM, BOTH, &[]).returns(attr::TIMING));
+    let event = context.run(getpid.attr(attr::CHECKSUM, BOTH, &[]));
     assert_eq!(event.res, -i64::from(EOPNOTSUPP), "getpid has no checksum");
     assert_eq!(pipe.readable_bytes(), 0, "nothing was run");
     Ok(())
@@ -200,11 +200,13 @@ pub(crate) fn request_that_never_ran_has_nothing_to_say(env: &Env<'_>) -> Outcom
         Request::call(libc::SYS_ptrace, &[0; 4]),
         Request::call(libc::SYS_read, &[0]),
         Request::nop(1).flags(iocb::Flags::MULTISHOT),
+        Request::nop(1).attr(attr::PRIORITY, BOTH, [u32::MAX, 0].as_bytes()),
     ] {
-        for id in [attr::TIMING, attr::PATH] {
-            let event = context.run(request.clone().returns(id));
+        for (id, status) in [(attr::TIMING, -ENODATA), (attr::PATH, -ENODATA), (attr::TAG, 0)] {
+            let payload = if id == attr::TAG { &[1; 8][..] } else { &[] };
+            let event = context.run(request.clone().attr(id, Flags::RETURN, payload));
             assert!(event.res < 0);
-            assert!([0, -ENODATA].contains(&event.status(id)), "{event:?}");
+            assert_eq!(event.status(id), status, "{event:?}");
         }
     }
     // A read that fails: nothing was moved.

@@ -277,7 +277,7 @@ tests! {
         group_and_after_are_as_if_required: "R-AFTER-6";
         bad_payload_is_einval: "R-ATTR-4";
         return_with_a_status_has_no_payload: "R-ATTR-5";
-        request_that_never_ran_has_nothing_to_say: "R-ATTR-5";
+        request_that_never_ran_has_nothing_to_say: "R-ATTR-8";
         tag_is_accepted: "R-TAG-1";
         times_are_in_order_and_within_the_call: "R-TIMING-1" "R-TIMING-3";
         path_names_the_last_rung: "R-PATH-1";

@@ -269,6 +269,7 @@ impl Plan {
         match id {
             attr::TAG | attr::DEADLINE | attr::SIGNAL | attr::GROUP | attr::AFTER => (0, 0),
             attr::PRIORITY if outcome.priority_errno != 0 => (-outcome.priority_errno, 0),
+            // SPEC: R-ATTR-8
             _ if !outcome.ran => (-ENODATA, 0),
             attr::PRIORITY => (0, 0),
             attr::TIMING => say(outcome.timing.as_bytes()),
