@@ -3,6 +3,7 @@
 //! Each number is taken from what a run prints, or from a file that a run has
 //! made; nothing is counted by hand.
 
+use super::planted;
 use crate::fuzz::{SPEEDS, Speed};
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -54,13 +55,13 @@ pub fn run(root: &Path, bound: u32) -> Result<()> {
     let traced = cargo(root, &["-p", "aio2-conformance", "--test", "traceability"], None)?;
     let required = traced.lines().find(|line| line.starts_with("engine: "));
     let (killed, sites) = sites(&fs::read_to_string(root.join("userspace/tests/ORDERINGS.md"))?);
-    let planted = root.join("tests/planted").read_dir()?.count();
+    let (found, planted) = planted::last(root)?;
     ensure!(models > 0 && suite.0 > 0 && c.0 > 0 && sites > 0, "a run has printed no numbers");
-    let row = |what: &str, value: String| println!("{what:<34} {value}");
+    let row = |what: &str, value: String| println!("{what:<36} {value}");
     println!();
     row("loom models", format!("{models}, up to {bound} preemptions"));
     row("loom executions", executions.to_string());
-    row("orderings that a model needs", format!("{killed} of {sites}"));
+    row("orderings and rules that models need", format!("{killed} of {sites}"));
     row("fuzz bodies", format!("{}, {} of them against C", suite.0 + c.0, c.0));
     row("fuzz executions as plain tests", (suite.1 + c.1).to_string());
     row("executions a second (fuzz)", speeds(root));
@@ -70,7 +71,7 @@ pub fn run(root: &Path, bound: u32) -> Result<()> {
     let traces = root.join("tests/traces").read_dir()?.count();
     row("traces that failed once", traces.to_string());
     row("requirements", required.context("the traceability test tells none")?.to_owned());
-    row("planted bugs (--planted)", planted.to_string());
+    row("planted bugs (--planted)", format!("{found} of {planted} found"));
     Ok(())
 }
 

@@ -6,9 +6,9 @@
 //! not seen. A check that fails without a bug would find anything, so each is
 //! run on the clean tree first.
 
-use super::failed;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -17,6 +17,18 @@ use std::process::{Command, Output};
 const SECONDS: &str = "300";
 /// How `timeout` tells that time was up.
 const TIMED_OUT: i32 = 124;
+
+/// What became of each bug in the last run of all.
+const TABLE: &str = "tests/planted.md";
+const TABLE_HEAD: &str = "\
+# The bugs of `planted/`, and which tests fail with each
+
+Written by `cargo xtask verify --planted`. A check is what `cargo test -p` runs.
+
+| planted | check | failed |
+|---|---|---|
+";
+const NOT_FOUND: &str = "NOT FOUND";
 
 /// A bug.
 struct Planted {
@@ -96,18 +108,38 @@ pub fn run(root: &Path, only: Option<&str>) -> Result<(usize, usize)> {
         let out = tree.cargo(check, false)?;
         ensure!(out.status.success(), "without a bug, {check} fails:\n{}", text(&out));
     }
-    println!("{:<22} {:<63} failed", "planted", "check");
+    println!("{:<25} {:<63} failed", "planted", "check");
+    let mut table = String::from(TABLE_HEAD);
     let mut found = 0;
     for bug in &bugs {
         let failed = plant(&tree, bug)?;
         found += usize::from(failed.is_some());
-        let failed = failed.unwrap_or_else(|| "NOT FOUND".into());
-        println!("{:<22} {:<63} {failed}", bug.name, bug.check);
+        let failed = failed.unwrap_or_else(|| NOT_FOUND.into());
+        println!("{:<25} {:<63} {failed}", bug.name, bug.check);
+        writeln!(table, "| {} | {} | {failed} |", bug.name, bug.check)?;
+    }
+    if only.is_none() {
+        fs::write(root.join(TABLE), table)?;
     }
     if found < bugs.len() {
         bail!("{} planted bugs were not found", bugs.len() - found);
     }
     Ok((found, bugs.len()))
+}
+
+/// How many bugs the last run of all has found, of how many; of those that are
+/// there now.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn last(root: &Path) -> Result<(usize, usize)> {
+    let table = fs::read_to_string(root.join(TABLE))?;
+    let found = |bug: &Planted| {
+        let row = table.lines().find(|line| line.starts_with(&format!("| {} |", bug.name)));
+        row.is_some_and(|row| !row.contains(NOT_FOUND))
+    };
+    let bugs = bugs(&root.join("tests/planted"))?;
+    Ok((bugs.iter().filter(|bug| found(bug)).count(), bugs.len()))
 }
 
 fn bugs(dir: &Path) -> Result<Vec<Planted>> {
@@ -145,7 +177,11 @@ fn text(out: &Output) -> String {
 
 /// The names of tests that failed, the first ones.
 fn failed_tests(said: &str) -> String {
-    let mut names: BTreeSet<&str> = said.lines().filter_map(failed).collect();
+    // Not where each begins: what a test prints may stand before its end.
+    let list = said.rsplit_once("\nfailures:\n").map_or("", |(_, list)| list);
+    let list = list.lines().take_while(|line| line.starts_with("    "));
+    let mut names: BTreeSet<&str> =
+        list.filter_map(|line| line.split_whitespace().next()).collect();
     if names.is_empty() {
         // A run that aborts has no list.
         let threads = said.lines().filter_map(|line| line.split_once("thread '"));
@@ -211,7 +247,8 @@ mod tests {
 
     #[test]
     fn failed_tests_are_named_also_where_the_run_aborts() {
-        let said = "test a ... ok\ntest c ... FAILED\ntest b ... FAILED\ntest d ... FAILED\n";
+        let said = "test c ... says\nFAILED\nfailures:\n\n---- c ----\nit\n
+failures:\n    c [R-1]\n    b\n    d\n\ntest result: FAILED\n";
         assert_eq!(failed_tests(said), "b, c and 1 more");
         assert_eq!(failed_tests("thread 'model' (7) panicked at x\nabort\n"), "model");
     }
