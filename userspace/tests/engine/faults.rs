@@ -5,9 +5,11 @@ use crate::context::{Answer, Fixture, Iocb, address, alone, file_of, syscall, wi
 use crate::lifetime::held;
 use crate::request::{Slow, ends, errno};
 use crate::waiting::{catch, until_a_read_runs};
-use aio2::Errno;
 use aio2::backend::{Backend, Wait};
 use aio2::engine::Engine;
+use aio2::future::Driver;
+use aio2::set::Set;
+use aio2::{Context, Errno, Reaper};
 use aio2_abi::iocb::Flags;
 use aio2_abi::setup::{self, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -44,6 +46,32 @@ fn without_descriptors_there_is_no_context_and_nothing_is_left() {
         refused += 1;
     }
     assert!(refused > 1, "it fails at its first descriptor and at a later one");
+}
+
+#[test]
+fn without_descriptors_there_is_no_set_and_no_driver_and_nothing_is_left() {
+    if !alone("faults::without_descriptors_there_is_no_set_and_no_driver_and_nothing_is_left") {
+        return;
+    }
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+    let set = |free| with_descriptors(free, Set::<Reaper>::new).map(drop).map_err(|e| e.0);
+    let driver = |free| {
+        let context = Context::new().unwrap();
+        let made = with_descriptors(free, || Driver::<Vec<u8>>::new(context));
+        made.map(drop).map_err(|e| e.raw_os_error().unwrap_or(0))
+    };
+    let try_with_more = |what, make: &dyn Fn(u64) -> Result<(), i32>| {
+        let mut refused = 0;
+        while let Err(errno) = make(refused) {
+            assert_eq!((errno, open()), (libc::EMFILE, before), "{what}, {refused} descriptors");
+            refused += 1;
+            assert!(refused < 32, "a {what} needs less than that");
+        }
+        assert!(refused > 1, "{what}: it fails at its first descriptor and at a later one");
+    };
+    try_with_more("set", &set);
+    try_with_more("driver", &driver);
 }
 
 /// SPEC: R-CONV-4, R-SETUP-10
