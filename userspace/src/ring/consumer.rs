@@ -232,9 +232,9 @@ pub(super) fn pending<M: Memory>(view: &View<'_, M::Word>) -> Pending {
     // Flags before tail: the producer publishes what it flushed, then clears
     // OVERFLOW. The other way round, both could be missed. SPEC: R-OVF-5.
     let flags = Flags::from_bits_retain(acquire(view.flags));
-    let tail = acquire(view.tail) & M::TAIL_MASK;
-    // Relaxed: a head that is stale makes an empty ring look non-empty, and
-    // only reaping can tell.
+    let tail = view.tail.load(Ordering::Relaxed) & M::TAIL_MASK;
+    // Relaxed, both: no event is read here, and a head that is stale makes an
+    // empty ring look non-empty. Only reaping can tell.
     let head = view.head.load(Ordering::Relaxed) as u32 & M::TAIL_MASK;
     if head != tail {
         Pending::Events
