@@ -2,7 +2,7 @@
 
 use std::sync::Arc as StdArc;
 
-use crate::common::{Ring, event, model, reap, ring};
+use crate::common::{Ring, Step, event, model, reap, ring};
 use aio2::ring::{Consumer, Pending, Sink, split};
 use loom::thread;
 
@@ -81,4 +81,29 @@ fn each_event_once_and_in_order_while_the_ring_grows_with_two_consumers() {
 fn what_was_on_the_overflow_list_is_found_in_the_next_ring() {
     // The new one is as small, so that some of the list is left.
     model("grow with overflow", || grow_against(ring(16), ring(16), 4, &[3]));
+}
+
+// SPEC: R-GROW-2
+#[test]
+fn who_finds_the_ring_frozen_can_go_on() {
+    model("frozen against linking", || {
+        let (producer, consumer) = split(ring(16));
+        let mut sink = Sink::new(producer);
+        let step = Step::new();
+        let thread = thread::spawn({
+            let (mut consumer, step) = (consumer.clone(), step.clone());
+            move || {
+                step.step();
+                let frozen = consumer.pending() == Pending::Frozen;
+                assert!(!frozen || consumer.advance(), "the next ring is not known");
+            }
+        });
+        let (producer, next) = split(ring(32));
+        let link = || {
+            step.step();
+            consumer.append(next);
+        };
+        sink.grow(producer, link).unwrap();
+        thread.join().unwrap();
+    });
 }

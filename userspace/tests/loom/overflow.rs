@@ -1,7 +1,7 @@
 //! The overflow list behind a full ring.
 
-use crate::common::{Context, model, reap};
-use aio2::ring::Pending;
+use crate::common::{Context, event, model, reap, ring};
+use aio2::ring::{Pending, split};
 use loom::thread;
 
 // SPEC: R-OVF-3, R-OVF-5
@@ -83,5 +83,21 @@ fn nothing_overtakes_the_overflow_list() {
         }
         assert_eq!(ids, [0, 1, 2, 3, 4]);
         assert_eq!(consumer.pending(), Pending::Nothing);
+    });
+}
+
+// SPEC: R-LIFE-1
+#[test]
+fn who_sees_that_nothing_will_come_sees_what_came() {
+    model("dead against reap", || {
+        let (mut producer, consumer) = split(ring(16));
+        let thread = thread::spawn(move || {
+            let dead = consumer.is_dead();
+            let ids = reap(&consumer, 1, 2);
+            assert!(!dead || ids == [0], "an event comes after the end");
+        });
+        assert!(producer.push(&event(1, 0)));
+        producer.set_dead();
+        thread.join().unwrap();
     });
 }
