@@ -4,8 +4,10 @@ models are for, and tells which models fail.
 
     userspace/tests/orderings.py [NAME...]
 
-Works on a copy; prints a table and exits with 1 if a change that some model
-ought to catch survives, or one said to be redundant does not.
+Works on a copy; prints the tables of ORDERINGS.md and exits with 1 if a change
+that some model ought to catch survives, one said to be redundant does not, or
+an ordering stands in the library that no change weakens. Models are explored with
+two preemptions, and with three if none fails.
 """
 
 import os
@@ -28,6 +30,15 @@ CHANGES = [
      "tail.store(self.tail, Ordering::Release)", "tail.store(self.tail, Ordering::Relaxed)", True),
     ("acquire tail and flags: no fence", "mod.rs",
      "    fence(Ordering::Acquire);\n", "", True),
+    ("reap, tail: relaxed", "consumer.rs",
+     "acquire(view.tail);\n    let mut left", "view.tail.load(Ordering::Relaxed);\n    let mut left", True),
+    ("drain, tail: relaxed", "exclusive.rs",
+     "acquire(view.tail)", "view.tail.load(Ordering::Relaxed)", True),
+    ("pending, flags: relaxed", "consumer.rs",
+     "let flags = Flags::from_bits_retain(acquire(view.flags))",
+     "let flags = Flags::from_bits_retain(view.flags.load(Ordering::Relaxed))", True),
+    ("is dead, flags: relaxed", "consumer.rs",
+     "acquire(view.flags)).contains", "view.flags.load(Ordering::Relaxed)).contains", True),
     ("producer's head: no fence", "producer.rs",
      "        fence(Ordering::Acquire);\n", "", True),
     ("consumer's first head: relaxed", "consumer.rs",
@@ -44,24 +55,26 @@ CHANGES = [
      "view().head.load(Ordering::Acquire)", "view().head.load(Ordering::Relaxed)", False),
     ("flags: relaxed", "producer.rs",
      "flags.store(flags.bits(), Ordering::Release)", "flags.store(flags.bits(), Ordering::Relaxed)", True),
-    ("notify, producer: no fence", "producer.rs",
-     "        fence(Ordering::SeqCst);\n        // Relaxed: the fence orders it.", "", True),
-    ("pending: no fence", "consumer.rs",
-     "    fence(Ordering::SeqCst);\n", "", True),
-    ("overflow, look again: no fence", "producer.rs",
-     "        fence(Ordering::SeqCst);\n        self.refresh_head();", "        self.refresh_head();", True),
+    ("notify, producer: no full barrier", "producer.rs",
+     "fence(Ordering::SeqCst);\n        // Relaxed: the fence orders it.", "fence(Ordering::AcqRel);", True),
+    ("pending: no full barrier", "consumer.rs",
+     "fence(Ordering::SeqCst)", "fence(Ordering::AcqRel)", True),
+    ("overflow, look again: no full barrier", "producer.rs",
+     "fence(Ordering::SeqCst);\n        self.refresh_head();", "fence(Ordering::AcqRel);\n        self.refresh_head();", True),
     ("overflow: no look again", "sink.rs",
      "if self.producer.has_room_after_flag(len) {", "if false {", True),
     ("flush: flag cleared before publication", "sink.rs",
      "        self.producer.publish();\n        if self.overflow.is_empty() {\n            self.producer.set_overflow(false);\n        }\n",
      "        if self.overflow.is_empty() {\n            self.producer.set_overflow(false);\n        }\n        self.producer.publish();\n", True),
     ("pending: tail before flags", "consumer.rs",
-     "    let flags = Flags::from_bits_retain(acquire(view.flags));\n    let tail = acquire(view.tail) & M::TAIL_MASK;\n",
-     "    let tail = acquire(view.tail) & M::TAIL_MASK;\n    let flags = Flags::from_bits_retain(acquire(view.flags));\n", True),
+     "    let flags = Flags::from_bits_retain(acquire(view.flags));\n    let tail = view.tail.load(Ordering::Relaxed) & M::TAIL_MASK;\n",
+     "    let tail = view.tail.load(Ordering::Relaxed) & M::TAIL_MASK;\n    let flags = Flags::from_bits_retain(acquire(view.flags));\n", True),
     ("grow: on before the ring is empty", "consumer.rs",
      "if self.pending() != Pending::Frozen {", "if false {", True),
     ("grow: frozen before the list has moved", "sink.rs",
      "        if !self.flush() {", "        old.freeze();\n        if !self.flush() {", True),
+    ("grow: frozen before the next ring is known", "sink.rs",
+     "        link();\n        old.freeze();\n", "        old.freeze();\n        link();\n", True),
     ("grow: OVERFLOW not carried on", "sink.rs",
      "            self.producer.set_overflow(true);\n        }\n        link", "        }\n        link", True),
     ("corruption reported without a swap", "consumer.rs",
@@ -112,9 +125,37 @@ BROKEN = [
 ]
 
 
-def failing_models(work, models):
-    """Names of the models that fail in the copy; None if it does not build."""
-    env = dict(os.environ, RUSTFLAGS="--cfg loom -Awarnings", CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS="true")
+# What orders more than its own word; the rest is Relaxed.
+ORDERING = re.compile(r"Ordering::(Acquire|Release|AcqRel|SeqCst)|\bacquire\(view")
+MODEL = re.compile(r'#\[test\].*?fn (\w+)\(\).*?model\(\s*"([^"]+)"', re.DOTALL)
+
+
+def not_weakened():
+    """The lines with an ordering that no change takes away."""
+    lines = []
+    for path in sorted((ROOT / "userspace/src").rglob("*.rs")):
+        text = path.read_text()
+        code = re.sub("//[^\n]*", lambda comment: " " * len(comment[0]), text)
+        for name, file, before, after, _ in CHANGES:
+            at = text.find(before)
+            if path == ROOT / RING / file and at >= 0:
+                gone = len(before) if ORDERING.findall(before) != ORDERING.findall(after) else 0
+                code = code[:at] + " " * gone + code[at + gone:]
+        for site in ORDERING.finditer(code):
+            lines.append(f"{path.relative_to(ROOT)}:{code[:site.start()].count(chr(10)) + 1}")
+    return lines
+
+
+def model_names():
+    """The name of each model, by that of its test."""
+    texts = [path.read_text() for path in (ROOT / "userspace/tests/loom").glob("*.rs")]
+    return dict(pair for text in texts for pair in MODEL.findall(text))
+
+
+def failing_models(work, models, bound):
+    """The tests that fail in the copy with so many preemptions; None if it does not build."""
+    env = dict(os.environ, RUSTFLAGS="--cfg loom -Awarnings", CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS="true",
+               CARGO_INCREMENTAL="1", LOOM_MAX_PREEMPTIONS=str(bound))
     env.setdefault("CARGO_TARGET_DIR", str(work / "target"))
     run = subprocess.run(
         ["cargo", "test", "--quiet", "--release", "-p", "aio2", "--test", "loom", "--", *models],
@@ -143,14 +184,22 @@ def changes():
 
 def main():
     wanted = sys.argv[1:]
+    names = model_names()
+    table = None
     wrong = 0
-    print("| weakened | models that fail |\n|---|---|")
+    for line in not_weakened():
+        wrong += 1
+        print(f"{line}: nothing weakens this", file=sys.stderr)
     with tempfile.TemporaryDirectory() as temp:
         work = pathlib.Path(temp) / "copy"
         shutil.copytree(ROOT, work, ignore=shutil.ignore_patterns("target", ".git"))
         for name, file, pairs, models, must_fail in changes():
             if wanted and not any(word in name for word in wanted):
                 continue
+            if table is not models:
+                table = models
+                what = "weakened" if models is MODELS[RING] else "broken"
+                print(f"\n| {what} | models that fail |\n|---|---|")
             path = work / file
             original = changed = path.read_text()
             for text, replacement in pairs:
@@ -158,11 +207,17 @@ def main():
                     sys.exit(f"{name}: the text to change occurs {changed.count(text)} times in {file}")
                 changed = changed.replace(text, replacement)
             path.write_text(changed)
-            failing = failing_models(work, models)
+            for bound in [2, 3]:
+                failing = failing_models(work, models, bound)
+                if failing != []:
+                    break
             path.write_text(original)
             if failing is None:
                 sys.exit(f"{name}: does not build")
-            note = ", ".join(failing) or ("**none**" if must_fail else "none: see the comment there")
+            note = "; ".join(names[test.split("::")[-1]] for test in failing)
+            if failing and bound == 3:
+                note += " (with three)"
+            note = note or ("**none**" if must_fail else "none: see the comment there")
             wrong += bool(failing) != must_fail
             print(f"| {name} | {note} |", flush=True)
     sys.exit(1 if wrong else 0)
