@@ -127,7 +127,7 @@ impl Build<'_> {
 /// The PATH on which `gcc` is ccache, and ccache's settings; None if it is not
 /// installed. What was compiled is kept beside the builds, and found again from
 /// another cache too, since paths count from the build's directory.
-fn compiler_cache(dir: &Path) -> Option<(OsString, [(&'static str, OsString); 3])> {
+pub fn compiler_cache(dir: &Path) -> Option<(OsString, [(&'static str, OsString); 3])> {
     let programs =
         Path::new(packages::CCACHE).parent().filter(|_| Path::new(packages::CCACHE).exists())?;
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -1,14 +1,15 @@
 //! `cargo xtask kernel check`: each patch by itself, as a reviewer would.
 //!
 //! Applies them with git am, reads them with checkpatch, has sparse read what
-//! they added, and with `--build` builds after each of them, with the option
-//! on and off. A complaint of checkpatch counts unless it is explained.
+//! they added, with `--kunit` runs their KUnit tests, and with `--build` builds
+//! after each of them, with the option on and off. A complaint of checkpatch
+//! counts unless it is explained.
 
 use super::build::Build;
 use super::config::{self, Config};
 use super::series::Series;
 use super::tree::{self, Applied, BASE_TAG, git};
-use super::{Workshop, sparse};
+use super::{Workshop, kunit, sparse};
 use crate::packages;
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -23,6 +24,9 @@ pub struct Args {
     /// of the kernel after the last: half an hour
     #[arg(long)]
     build: bool,
+    /// Run the KUnit tests, on user mode Linux: some minutes to build it once
+    #[arg(long)]
+    kunit: bool,
 }
 
 /// Complaints of checkpatch about what is right as it is: lines of
@@ -40,6 +44,9 @@ pub fn run(shop: &Workshop, args: &Args) -> Result<()> {
     let warnings = sparse::run(shop, &applied)?;
     println!("sparse: {} warnings about added lines", warnings.len());
     wrong.extend(warnings);
+    if args.kunit {
+        wrong.extend(kunit::run(shop)?);
+    }
     if args.build {
         wrong.extend(each_patch(shop, &series, &applied)?);
     }

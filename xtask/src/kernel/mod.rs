@@ -13,6 +13,7 @@ mod compare;
 mod config;
 mod guest;
 mod icount;
+mod kunit;
 mod log;
 mod report;
 mod selftest;
@@ -57,7 +58,7 @@ enum Step {
     Boot(boot::Args),
     /// Boot and run the conformance suite in the guest; fail on what it or the log says
     Test(test::Args),
-    /// Check each patch: git am, checkpatch, sparse, and with --build that it builds
+    /// Check each patch: git am, checkpatch, sparse, that it builds, and KUnit
     Check(check::Args),
 }
 
