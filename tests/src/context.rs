@@ -10,6 +10,7 @@ use aio2_abi::attr;
 use aio2_abi::event::{Event as Parsed, Flags};
 use aio2_abi::ring::Flags as RingFlags;
 use aio2_abi::wait::{Cancel, CancelFlags};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -284,6 +285,16 @@ impl Context {
     pub fn overflowed(&self) -> u64 {
         let consumer = self.backend.consumer();
         consumer.last_memory().view().overflowed.load(std::sync::atomic::Ordering::Acquire)
+    }
+}
+
+/// Tells threads of a scope to stop when it is dropped, also when the thread
+/// that holds it fails: else the scope would wait for them for ever.
+pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -10,7 +10,7 @@
 //! SPEC: section 12.2.
 
 use crate::child;
-use crate::context::{Context, PATIENCE, errno};
+use crate::context::{Context, PATIENCE, Stop, errno};
 use crate::env::{Env, Factory, Outcome, setup};
 use crate::file::{Pipe, TwoViews, eventfd, file_with, socket_pair};
 use crate::random::{Random, cases};
@@ -73,15 +73,6 @@ struct Peer<'a> {
     /// Bytes of iocbs that were accepted.
     accepted: AtomicU64,
     done: AtomicBool,
-}
-
-/// Stops the others, also when this thread fails.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-    }
 }
 
 /// Child: is hostile to one context after the other; 0 if it survives.

@@ -1,7 +1,7 @@
 //! The hostile application: what it writes into the consumer page harms nobody
 //! but itself. SPEC: section 12.2.
 
-use crate::context::{Context, Event, PATIENCE, errno, until};
+use crate::context::{Context, Event, PATIENCE, Stop, errno, until};
 use crate::env::{Env, Outcome, setup, skip};
 use crate::file::{gettid, thread_state};
 use crate::random::Random;
@@ -79,6 +79,7 @@ pub(crate) fn head_that_changes_all_the_time_stops_nothing(env: &Env<'_>) -> Out
     let done = AtomicBool::new(false);
     let consumer = context.backend().consumer();
     std::thread::scope(|scope| {
+        let _stop = Stop(&done);
         let (consumer, done) = (&consumer, &done);
         scope.spawn(move || {
             let mut random = Random::from_environment("changing head");
@@ -101,7 +102,6 @@ pub(crate) fn head_that_changes_all_the_time_stops_nothing(env: &Env<'_>) -> Out
             // SAFETY: no iocbs.
             let _ = unsafe { context.backend().wait(&wait, &mut [], Some(&mut buffer)) };
         }
-        done.store(true, Relaxed);
     });
     // The context ends as any other.
     drop(context);

@@ -5,7 +5,7 @@
 //! machine takes longer and nothing else.
 
 use crate::child;
-use crate::context::{Context, PATIENCE, errno};
+use crate::context::{Context, PATIENCE, Stop, errno};
 use crate::env::{Env, Factory, Outcome, setup};
 use crate::file::{Pipe, proc_self};
 use crate::request::{Batch, Request};
@@ -15,7 +15,7 @@ use aio2_abi::setup::{Features, Setup};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
@@ -132,6 +132,7 @@ fn reap_with_eight(factory: &dyn Factory, events: u64, time: Option<u64>, grow_e
     };
     let (mut next, mut ring_bytes) = (0, setup.ring_bytes);
     std::thread::scope(|scope| {
+        let _stop = Stop(&done);
         for _ in 0..CONSUMERS {
             scope.spawn(|| consume(&context, &done, &reaped, &seen));
         }
@@ -158,7 +159,6 @@ fn reap_with_eight(factory: &dyn Factory, events: u64, time: Option<u64>, grow_e
         {
             std::thread::sleep(Duration::from_millis(1));
         }
-        done.store(true, Relaxed);
     });
     let elapsed = start.elapsed();
     assert_eq!(reaped.load(SeqCst), next, "none is lost");

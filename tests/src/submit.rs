@@ -1,7 +1,7 @@
 //! `io_submit2`: streams, operations, and how they are run.
 //! SPEC: sections 4.2, 6.3 to 6.5.
 
-use crate::context::errno;
+use crate::context::{Stop, errno};
 use crate::env::{Env, Outcome, setup};
 use crate::file::{Busy, Pipe, TwoViews, file_with, proc_self, socket_pair};
 use crate::request::{Batch, Request};
@@ -133,6 +133,7 @@ pub(crate) fn what_is_checked_is_what_is_run(env: &Env<'_>) -> Outcome {
     let done = AtomicBool::new(false);
     let mut seen = HashSet::new();
     std::thread::scope(|scope| {
+        let _stop = Stop(&done);
         scope.spawn(|| {
             let views = &views;
             let command = views.addresses[1].wrapping_add(40).cast::<u64>();
@@ -149,7 +150,6 @@ pub(crate) fn what_is_checked_is_what_is_run(env: &Env<'_>) -> Outcome {
             assert_eq!(context.submit_bytes(bytes), Ok(len));
             seen.insert(context.reap(1)[0].res);
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert!(!seen.contains(&i64::from(pid)), "an excluded call was run");
     let expected = HashSet::from([i64::from(libc::FD_CLOEXEC), -i64::from(EOPNOTSUPP)]);
