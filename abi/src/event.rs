@@ -255,6 +255,33 @@ mod tests {
     }
 
     #[test]
+    fn returns_fill_the_event_that_they_stand_in() {
+        let mut buf = [0; 40];
+        buf[0] = 40;
+        for (len, is_right) in
+            [(16, true), (8, false), (0, false), (4, false), (12, false), (24, false)]
+        {
+            buf[HEADER_BYTES + 2] = len;
+            assert_eq!(Event::parse(&buf).is_ok(), is_right, "{len}");
+        }
+        // Two of them.
+        buf[HEADER_BYTES + 2] = 8;
+        buf[HEADER_BYTES + 10] = 8;
+        assert_eq!(Event::parse(&buf).unwrap().0.returns().count(), 2);
+    }
+
+    #[test]
+    fn no_event_is_longer_than_the_longest() {
+        let mut buf = [0; 2 * LEN_MAX];
+        let mut e = Encoder::new(&mut buf, Flags::empty(), 0, 0).unwrap();
+        let most = LEN_MAX - HEADER_BYTES - attr::HEADER_BYTES;
+        assert_eq!(e.ret(1, 0, &[0; LEN_MAX][..most + 8]), None);
+        assert_eq!(e.ret(1, 0, &[0; LEN_MAX][..most]), Some(()));
+        assert_eq!(e.ret(2, 0, &[]), None);
+        assert_eq!(e.finish().len(), LEN_MAX);
+    }
+
+    #[test]
     fn an_error_says_what_is_wrong() {
         extern crate std;
         use std::string::ToString;

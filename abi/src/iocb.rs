@@ -460,6 +460,16 @@ mod tests {
     struct Buf([u8; 256]);
 
     #[test]
+    fn no_iocb_is_longer_than_the_longest() {
+        let mut buf = [0; 2 * LEN_MAX];
+        let mut e = Encoder::new(&mut buf, 17, &[], Flags::empty(), 0).unwrap();
+        let most = LEN_MAX - HEADER_BYTES - attr::HEADER_BYTES;
+        let mut add = |bytes| e.attr(1, attr::Flags::empty(), &[0; LEN_MAX][..bytes]);
+        assert_eq!((add(most + 8), add(most), add(0)), (Err(NoRoom), Ok(()), Err(NoRoom)));
+        assert!(e.len() == LEN_MAX && !e.is_empty());
+    }
+
+    #[test]
     fn an_error_says_what_is_wrong() {
         extern crate std;
         use std::string::ToString;

@@ -150,5 +150,10 @@ mod tests {
         assert!(!History::default().is_needed(&bytes), "it is an argument");
         assert!(!History::default().is_needed(&bytes[32..]));
         assert!(!History::default().is_needed(&[1; 40]));
+        let mut bytes = [0; 32 + 48];
+        (bytes[0], bytes[32], bytes[32 + 4]) = (32, 48, 1);
+        assert!(History::default().is_needed(&bytes), "an argument and an attribute");
+        bytes[32] = 32;
+        assert!(!History::default().is_needed(&bytes), "neither");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::context::{Answer, Fixture, Iocb, address, file_of, syscall};
 use crate::request::{Slow, errno};
+use crate::waiting::until_a_read_runs;
 use aio2::Errno;
 use aio2::backend::Backend;
 use aio2_abi::iocb::{Flags, ID_OFFSET};
@@ -10,6 +11,8 @@ use aio2_abi::{attr, op};
 use std::io::{Read, Write, pipe};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
 use zerocopy::IntoBytes;
 
 const RETURN: attr::Flags = attr::Flags::RETURN;
@@ -416,6 +419,67 @@ fn what_is_not_accepted_does_not_count_towards_the_limit() {
     }
     f.submit((0..4).map(|i| Iocb::nop(i).flags(Flags::ASYNC)));
     assert_eq!(f.next_n(4).len(), 4);
+}
+
+/// A vector of the parts of `buffer` that are named.
+fn iovecs<const N: usize>(
+    buffer: &mut [u8],
+    parts: [std::ops::Range<usize>; N],
+) -> [libc::iovec; N] {
+    parts.map(|part| {
+        let part = &mut buffer[part];
+        libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: part.len() }
+    })
+}
+
+/// SPEC: R-RUN-5, R-CHECKSUM-1
+#[test]
+fn a_vector_is_gone_on_with_in_the_middle_of_a_part() {
+    let f = Fixture::new();
+    let (reader, mut writer) = pipe().unwrap();
+    let mut buf = [b'-'; 16];
+    let mut iovecs = iovecs(&mut buf, [1..4, 5..10, 11..13]);
+    let readv = syscall(
+        libc::SYS_readv,
+        &[reader.as_raw_fd() as u64, address(&mut iovecs), iovecs.len() as u64],
+    );
+    let readv = readv.attr(attr::CHECKSUM);
+    let sum = |a: &Answer| a.payload::<attr::ChecksumReturn>(attr::CHECKSUM).unwrap();
+    writer.write_all(b"abcd").unwrap();
+    let a = only(&f, readv.clone());
+    assert_eq!((a.res, &buf), (4, b"-abc-d----------"));
+    assert_eq!((sum(&a).value, sum(&a).bytes), (crc32c::crc32c(b"abcd"), 4));
+    // In the submission, and then in a worker.
+    for (first, second, third) in [("ABCD", "EFGHIJ", ""), ("k", "lmno", "pqrst")] {
+        buf.fill(b'-');
+        writer.write_all(first.as_bytes()).unwrap();
+        f.submit([readv.clone().flags(Flags::FULL)]);
+        until_a_read_runs();
+        writer.write_all(second.as_bytes()).unwrap();
+        thread::sleep(Duration::from_millis(5));
+        writer.write_all(third.as_bytes()).unwrap();
+        let (a, all) = (f.next(), [first, second, third].concat());
+        let (x, y, z) = (&all[..3], &all[3..8], &all[8..]);
+        assert_eq!((a.res, str::from_utf8(&buf)), (10, Ok(&*format!("-{x}-{y}-{z}---"))));
+        assert_eq!((sum(&a).value, sum(&a).bytes), (crc32c::crc32c(all.as_bytes()), 10));
+    }
+}
+
+/// SPEC: R-RUN-5, R-RUN-8
+#[test]
+fn a_message_that_is_only_looked_at_or_not_waited_for_is_not_gone_on_with() {
+    let f = Fixture::new();
+    let (socket, mut peer) = UnixStream::pair().unwrap();
+    let mut buf = [b'-'; 6];
+    let args = [socket.as_raw_fd() as u64, address(&mut buf), 6];
+    let recv = |flags| syscall(libc::SYS_recvfrom, &[args[0], args[1], 6, flags as u64, 0, 0]);
+    peer.write_all(b"abc").unwrap();
+    for flags in [libc::MSG_PEEK, libc::MSG_PEEK | libc::MSG_WAITALL | libc::MSG_DONTWAIT] {
+        let a = only(&f, recv(flags).attr(attr::PATH));
+        assert_eq!((a.res, &buf, place(&a)), (3, b"abc---", attr::PATH_INLINE));
+    }
+    let a = only(&f, recv(libc::MSG_DONTWAIT).flags(Flags::FULL).attr(attr::PATH));
+    assert_eq!((a.res, &buf, place(&a)), (errno(libc::EAGAIN), b"abc---", attr::PATH_INLINE));
 }
 
 /// SPEC: R-EXEC-1
