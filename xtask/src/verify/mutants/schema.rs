@@ -268,7 +268,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
             let mutants = self.at(Genre::MatchArmGuard, guard.start);
             texts.extend(mutants.map(|mutant| (mutant.id, mutant.replacement.clone())));
             self.add(guard, texts);
-        } else if self.open {
+        } else if self.open && !takes_all(&node.pat) {
             let end = range(&node.pat).end;
             let text = |id: &Id| (*id, format!(" if crate::mutant({id}) != {id}"));
             self.add(end..end, gone.iter().map(text).collect());
