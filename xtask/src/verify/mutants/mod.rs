@@ -12,7 +12,7 @@ mod tree;
 use crate::jobs::at_a_time;
 use anyhow::{Context, Result, ensure};
 use list::Mutant;
-use run::{Suite, Verdict};
+use run::{Stage, Suite, Verdict};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -83,10 +83,10 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     let alone = Mutex::new(alone);
     // So that a run which is stopped has tried a fair part of all files.
     together.sort_by_key(|(mutant, _)| mutant.id.wrapping_mul(0x9e37_79b1));
-    for first in [true, false] {
+    for stage in Stage::ALL {
         let left = at_a_time(options.jobs, together, |(mutant, leader)| {
-            let Some(verdict) = suite.judge(mutant, leader, first)? else {
-                println!("put off: {}", mutant.name);
+            let Some(verdict) = suite.judge(mutant, leader, stage)? else {
+                println!("not seen by what is {stage:?}: {}", mutant.name);
                 return Ok(Some((mutant, leader)));
             };
             if verdict.is_caught() || !built.at_run_time.contains(&mutant.id) {

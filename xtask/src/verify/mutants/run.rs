@@ -3,7 +3,8 @@
 //!
 //! Each test is first run without a mutant, to see which it comes across; only
 //! these tests are run on a mutant, until one fails. The few that are likely to
-//! come first, and all mutants have those before any has the others.
+//! come first, those that take long last; all mutants have those of one stage
+//! before any has those of the next.
 
 use super::super::failed;
 use super::list::Mutant;
@@ -36,11 +37,13 @@ const LEFT_OUT: [&str; 8] = [
 ];
 /// A test hangs if it takes so many times what it takes without a mutant, and so
 /// much more.
-const TIMES: u32 = 5;
+const TIMES: u32 = 3;
 const MORE: Duration = Duration::from_secs(5);
 /// Tests that are run one by one, before all the others.
 const FIRST: usize = 16;
 
+/// A test that takes so long comes last.
+const SLOW: Duration = Duration::from_secs(3);
 /// The longest that a test may take.
 const LONGEST: Duration = Duration::from_secs(90);
 /// A test that takes less is no better.
@@ -57,6 +60,22 @@ pub enum Verdict {
     Missed,
     /// No test is known to come across it.
     Unreached,
+}
+
+/// Which of the tests that come across a mutant are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The few that are likely to fail.
+    Likely,
+    /// Those that take little time.
+    Quick,
+    /// The others.
+    Slow,
+}
+
+impl Stage {
+    /// In their order.
+    pub const ALL: [Stage; 3] = [Stage::Likely, Stage::Quick, Stage::Slow];
 }
 
 impl Verdict {
@@ -125,21 +144,21 @@ impl Suite {
         Suite { tests, caught: Mutex::default() }
     }
 
-    /// Runs the tests that come across the place of `mutant`, given by `leader`,
-    /// until one fails: the first ones, or the others. None if there are others,
-    /// after the first ones.
+    /// Runs the tests of a stage that come across the place of `mutant`, given by
+    /// `leader`, until one fails; none if there are further stages.
     ///
     /// # Errors
     /// If one cannot be run.
-    pub fn judge(&self, mutant: &Mutant, leader: Id, first: bool) -> Result<Option<Verdict>> {
+    pub fn judge(&self, mutant: &Mutant, leader: Id, stage: Stage) -> Result<Option<Verdict>> {
         let comes_across = |test: &&Test| test.is_disturbed || test.reached.contains(&leader);
         let mut tests: Vec<&Test> = self.tests.iter().filter(comes_across).collect();
         let is_reached = tests.iter().any(|test| !test.is_disturbed);
         self.sort(&mut tests, mutant)?;
-        let groups = if first {
+        let groups = if stage == Stage::Likely {
             tests.truncate(FIRST);
             tests.iter().map(|test| vec![*test]).collect()
         } else {
+            tests.retain(|test| (test.time >= SLOW) == (stage == Stage::Slow));
             by_program(&tests)
         };
         for group in groups {
@@ -151,7 +170,7 @@ impl Suite {
             return Ok(Some(verdict));
         }
         let none = if is_reached { Verdict::Missed } else { Verdict::Unreached };
-        Ok((!first).then_some(none))
+        Ok((stage == Stage::Slow).then_some(none))
     }
 
     /// Sorts tests by what they are likely to see of `mutant`.

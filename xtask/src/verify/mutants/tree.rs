@@ -56,6 +56,14 @@ fn active(here: u32) -> u32 {
 }
 "#;
 
+/// The commit of HEAD.
+fn head(root: &Path) -> Result<Vec<u8>> {
+    let git = Command::new("git").current_dir(root).args(["rev-parse", "HEAD"]).output();
+    let git = git.context("git")?;
+    ensure!(git.status.success(), "git rev-parse fails");
+    Ok(git.stdout)
+}
+
 /// Unpacks HEAD into `dir`.
 fn extract(root: &Path, dir: &Path) -> Result<()> {
     let mut tar = Command::new("tar");
@@ -107,19 +115,27 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Copies HEAD: what is not committed is not seen.
+    /// Copies HEAD: what is not committed is not seen. A copy that is there is
+    /// taken, so that nothing is built again.
     ///
     /// # Errors
     /// If that cannot be done.
     pub fn new(root: &Path) -> Result<Self> {
         let target = root.join("target/mutants");
         let tree = Tree { path: target.join("tree"), target };
+        let (head, copied) = (head(root)?, tree.target.join("commit"));
+        if fs::read(&copied).is_ok_and(|commit| commit == head) {
+            return Ok(tree);
+        }
+        // It is not there the first time.
+        let _ = fs::remove_file(&copied);
         for dir in [tree.clean(), tree.path.clone()] {
             // It is not there the first time.
             let _ = fs::remove_dir_all(&dir);
             fs::create_dir_all(&dir)?;
             extract(root, &dir)?;
         }
+        fs::write(copied, head)?;
         Ok(tree)
     }
 
