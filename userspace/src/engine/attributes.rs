@@ -305,3 +305,28 @@ fn priority_is_valid(ioprio: u32) -> bool {
         class => class <= IDLE,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The attributes in a mask.
+    fn ids(mask: u64) -> Vec<u16> {
+        (0..64).filter(|id| mask >> id & 1 == 1).collect()
+    }
+
+    #[test]
+    fn each_attribute_of_the_abi_is_taken_and_returned_as_the_table_says() {
+        let known: Vec<u16> = (0..64).filter(|&id| attr::kind(id).is_some()).collect();
+        assert_eq!(ids(TAKEN), known);
+        let has_payload = |id: &u16| attr::kind(*id).is_some_and(|kind| kind.returns > 0);
+        assert_eq!(ids(RETURNED), known.into_iter().filter(has_payload).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn attributes_that_concern_more_than_the_running_are_set_apart() {
+        assert_eq!(ids(SPECIAL), [attr::DEADLINE, attr::SIGNAL, attr::GROUP, attr::AFTER]);
+        assert_eq!(ids(NOT_IN_EXEC), [attr::DEADLINE, attr::GROUP, attr::AFTER]);
+        assert_eq!(ids(ALWAYS_REQUIRED), [attr::GROUP, attr::AFTER]);
+    }
+}

@@ -148,3 +148,14 @@ fn check(iocb: &Iocb<'_>, row: Option<&syscall::Syscall>) -> Operation {
         operation
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_operation_has_its_bit() {
+        let described = (0..64).filter(|&n| op::describe(op::OP | n).is_some());
+        assert_eq!(OPERATIONS, described.fold(0, |bits, n| bits | 1 << n));
+    }
+}
