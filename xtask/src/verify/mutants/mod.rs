@@ -19,7 +19,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
-use tree::{ALL, FEW, Program, Tree};
+use tree::{Program, TARGETS, Tree};
 
 /// How the tests are run.
 pub struct Options {
@@ -100,7 +100,7 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     }
     let alone = alone.into_inner().ok().context("no thread panics")?;
     if !alone.is_empty() {
-        let clean = contents(&tree.build_none(&mutants, FEW)?)?;
+        let clean = contents(&tree.build_none(&mutants, TARGETS[0])?)?;
         for mutant in alone {
             note(&log, mutant, &judge_alone(&tree, &suite, &clean, mutant)?)?;
         }
@@ -109,7 +109,7 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
 }
 
 /// Runs the tests on a mutant that is built on its own; `clean` are the contents
-/// of the few programs without a mutant: if it does not change these, it is none.
+/// of the first programs without a mutant: if it does not change these, it is none.
 fn judge_alone(
     tree: &Tree,
     suite: &Suite,
@@ -117,7 +117,7 @@ fn judge_alone(
     mutant: &Mutant,
 ) -> Result<String> {
     let mut verdict = Verdict::Missed;
-    for targets in [FEW, ALL] {
+    for targets in TARGETS {
         let Some(programs) = tree.build_one(mutant, targets)? else {
             return Ok("unviable".into());
         };

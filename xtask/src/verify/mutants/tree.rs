@@ -10,12 +10,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Packages whose tests are run.
-const PACKAGES: [&str; 3] = ["aio2-abi", "aio2", "aio2-conformance"];
 /// All test programs.
-pub const ALL: &[&str] = &["--lib", "--tests"];
-/// Those that see most.
-pub const FEW: &[&str] = &["--lib", "--test", "engine"];
+const ALL: &str = "-p aio2-abi -p aio2 -p aio2-conformance --lib --tests";
+/// What is built for a mutant on its own, until a test sees it: those that are
+/// built fastest, those that see most, all.
+pub const TARGETS: [&str; 3] = [
+    "-p aio2-abi -p aio2 --lib",
+    "-p aio2-abi -p aio2 -p aio2-conformance --lib --test engine",
+    ALL,
+];
 /// Which mutant is active, as the tests are told.
 pub const VARIABLE: &str = "AIO2_MUTANT";
 /// The file that tells which one it is.
@@ -221,7 +224,7 @@ impl Tree {
     ///
     /// # Errors
     /// If they do not build.
-    pub fn build_none(&self, mutants: &[Mutant], targets: &[&str]) -> Result<Vec<Program>> {
+    pub fn build_none(&self, mutants: &[Mutant], targets: &str) -> Result<Vec<Program>> {
         let files: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.file.as_str()).collect();
         files.iter().try_for_each(|file| self.write_source(file, &self.source(file)?))?;
         self.build(targets)?.ok().context("it builds without a mutant")
@@ -232,7 +235,7 @@ impl Tree {
     ///
     /// # Errors
     /// If the tree cannot be written.
-    pub fn build_one(&self, mutant: &Mutant, targets: &[&str]) -> Result<Option<Vec<Program>>> {
+    pub fn build_one(&self, mutant: &Mutant, targets: &str) -> Result<Option<Vec<Program>>> {
         let source = self.source(&mutant.file)?;
         let range = mutant.span.range(&source);
         let text =
@@ -243,13 +246,10 @@ impl Tree {
         Ok(built.ok())
     }
 
-    fn build(&self, targets: &[&str]) -> Result<Result<Vec<Program>, Vec<CompileError>>> {
+    fn build(&self, targets: &str) -> Result<Result<Vec<Program>, Vec<CompileError>>> {
         let mut command = Command::new(env!("CARGO"));
         command.current_dir(&self.path).args(["test", "--no-run", "--no-fail-fast"]);
-        command.args(["--message-format", "json"]).args(targets);
-        PACKAGES.iter().for_each(|package| {
-            command.args(["-p", package]);
-        });
+        command.args(["--message-format", "json"]).args(targets.split(' '));
         command.env("RUSTFLAGS", "--cap-lints=allow -Cdebuginfo=0");
         command.env("RUSTC_BOOTSTRAP", "aio2_abi");
         command.env("CARGO_TARGET_DIR", self.target.join("build"));
