@@ -207,7 +207,11 @@ impl Finder<'_> {
 /// Whether a pattern matches anything.
 fn takes_all(pattern: &syn::Pat) -> bool {
     match pattern {
-        syn::Pat::Wild(_) | syn::Pat::Ident(syn::PatIdent { subpat: None, .. }) => true,
+        syn::Pat::Wild(_) => true,
+        // The other names are constants.
+        syn::Pat::Ident(syn::PatIdent { ident, subpat: None, .. }) => {
+            ident.to_string().starts_with(char::is_lowercase)
+        }
         syn::Pat::Tuple(tuple) => tuple.elems.iter().all(takes_all),
         _ => false,
     }
