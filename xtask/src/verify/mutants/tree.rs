@@ -19,6 +19,8 @@ pub const TARGETS: [&str; 3] = [
     "-p aio2-abi -p aio2 -p aio2-conformance --lib --test engine",
     ALL,
 ];
+/// The mutants of a copy that compile together, and those that do not at all.
+const KEPT: &str = "left.json";
 /// Which mutant is active, as the tests are told.
 pub const VARIABLE: &str = "AIO2_MUTANT";
 /// The file that tells which one it is.
@@ -130,8 +132,10 @@ impl Tree {
         if fs::read(&copied).is_ok_and(|commit| commit == head) {
             return Ok(tree);
         }
-        // It is not there the first time.
-        let _ = fs::remove_file(&copied);
+        for file in [&copied, &tree.target.join(KEPT)] {
+            // It is not there the first time.
+            let _ = fs::remove_file(file);
+        }
         for dir in [tree.clean(), tree.path.clone()] {
             // It is not there the first time.
             let _ = fs::remove_dir_all(&dir);
@@ -177,8 +181,10 @@ impl Tree {
     /// # Errors
     /// If it does not build for another reason than a mutant.
     pub fn build_all(&self, mutants: &[Mutant]) -> Result<Built> {
-        let mut wrong = BTreeSet::new();
-        let mut left: BTreeSet<Id> = mutants.iter().map(|mutant| mutant.id).collect();
+        let kept = self.target.join(KEPT);
+        let before = fs::read(&kept).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let (mut left, mut wrong): (BTreeSet<Id>, BTreeSet<Id>) =
+            before.unwrap_or_else(|| (mutants.iter().map(|m| m.id).collect(), BTreeSet::new()));
         let files: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.file.as_str()).collect();
         for file in [ROOT, "userspace/src/lib.rs"] {
             self.write_source(file, &self.source(file)?)?;
@@ -197,6 +203,7 @@ impl Tree {
             println!("building {} mutants", left.len());
             let errors = match self.build(ALL)? {
                 Ok(programs) => {
+                    fs::write(kept, serde_json::to_vec(&(left, &wrong))?)?;
                     let leaders = schemata.values().flat_map(Schema::leaders).collect();
                     let at_run_time = schemata.values().flat_map(|s| s.at_run_time.clone());
                     let at_run_time = at_run_time.collect();
