@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
@@ -107,6 +108,9 @@ pub fn all(root: &Path) -> Result<Vec<Mutant>> {
     let said = String::from_utf8_lossy(&out.stderr);
     ensure!(out.status.success(), "cargo mutants (cargo install cargo-mutants): {said}");
     let mut mutants: Vec<Mutant> = serde_json::from_slice(&out.stdout)?;
+    // A module that is declared twice, with another visibility, is listed twice.
+    let mut names = BTreeSet::new();
+    mutants.retain(|mutant| names.insert(mutant.name.clone()));
     (1..).zip(&mut mutants).for_each(|(id, mutant)| mutant.id = id);
     Ok(mutants)
 }
