@@ -127,6 +127,12 @@ fn a_peer_cannot_get_at_the_data_by_any_other_way() {
     assert!(refused(data.write_all_at(&[1], 0)));
     assert!(refused(data.set_len(0)));
     assert!(refused(consumer.set_len(0)), "the producer would die by SIGBUS");
+    for file in [&consumer, &data] {
+        assert!(refused(file.set_len(1 << 20)));
+        // SAFETY: F_ADD_SEALS takes an integer.
+        let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, libc::F_SEAL_EXEC) };
+        assert!(refused(if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }));
+    }
     assert!(refused(memmap2::MmapRaw::map_raw(&data).map(drop)));
     let again = File::options()
         .read(true)
