@@ -4,7 +4,7 @@
 use crate::context::{Answer, Fixture, Iocb, address, alone, file_of, syscall, with_limit};
 use crate::lifetime::held;
 use crate::request::{Slow, ends, errno};
-use crate::waiting::{catch, until_a_read_runs};
+use crate::waiting::{catch, until_a_worker_is_in};
 use aio2::backend::{Backend, Wait};
 use aio2::engine::Engine;
 use aio2::future::Driver;
@@ -277,7 +277,7 @@ fn nothing_is_interrupted_once_the_application_has_taken_the_signal() {
     let args = [reader.as_raw_fd() as u64, address(&mut buf), 2];
     let mut cancelled = |taken| {
         f.submit([syscall(libc::SYS_read, &args).flags(Flags::FULL)]);
-        until_a_read_runs();
+        until_a_worker_is_in(libc::SYS_read);
         let mut cancel = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };
         assert_eq!(f.engine.cancel(&mut cancel), Ok(1));
         if taken {

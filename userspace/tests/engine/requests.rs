@@ -2,7 +2,7 @@
 
 use crate::context::{Answer, Fixture, Iocb, address, file_of, syscall};
 use crate::request::{Slow, errno};
-use crate::waiting::until_a_read_runs;
+use crate::waiting::until_a_worker_is_in;
 use aio2::Errno;
 use aio2::backend::Backend;
 use aio2_abi::iocb::{Flags, ID_OFFSET};
@@ -454,7 +454,7 @@ fn a_vector_is_gone_on_with_in_the_middle_of_a_part() {
         buf.fill(b'-');
         writer.write_all(first.as_bytes()).unwrap();
         f.submit([readv.clone().flags(Flags::FULL)]);
-        until_a_read_runs();
+        until_a_worker_is_in(libc::SYS_preadv2);
         writer.write_all(second.as_bytes()).unwrap();
         thread::sleep(Duration::from_millis(5));
         writer.write_all(third.as_bytes()).unwrap();

@@ -291,7 +291,7 @@ fn what_has_not_started_is_cancelled_and_what_runs_is_interrupted() {
     assert_eq!(cancel(&f, right).unwrap().cancelled, 1);
     let cancelled: Vec<_> = f.next_n(2).iter().map(|a| (a.user_data, a.res)).collect();
     assert_eq!(cancelled, [(2, -i64::from(libc::ECANCELED)), (3, -i64::from(libc::ECANCELED))]);
-    until_a_read_runs();
+    until_a_worker_is_in(libc::SYS_read);
     let wait = CancelFlags::ALL | CancelFlags::WAIT | CancelFlags::TIMEOUT;
     let mut all = Cancel { timeout: LATE.as_nanos() as u64, ..by(wait) };
     assert_eq!(f.engine.cancel(&mut all), Ok(2));
@@ -301,14 +301,14 @@ fn what_has_not_started_is_cancelled_and_what_runs_is_interrupted() {
     assert_eq!(cancel(&f, by(CancelFlags::ALL)).err(), Some(Errno(libc::ENOENT)));
 }
 
-/// Waits until a worker is in a read: it is in nothing else for long.
-pub fn until_a_read_runs() {
-    let reads = |task: std::fs::DirEntry| {
+/// Waits until a worker is in syscall `nr`.
+pub fn until_a_worker_is_in(nr: libc::c_long) {
+    let is_in = |task: std::fs::DirEntry| {
         let comm = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
         let call = std::fs::read_to_string(task.path().join("syscall")).unwrap_or_default();
-        comm.trim() == "aio2-wrk" && call.starts_with(&format!("{} ", libc::SYS_read))
+        comm.trim() == "aio2-wrk" && call.starts_with(&format!("{nr} "))
     };
-    while !std::fs::read_dir("/proc/self/task").unwrap().flatten().any(reads) {
+    while !std::fs::read_dir("/proc/self/task").unwrap().flatten().any(is_in) {
         thread::sleep(Duration::from_millis(1));
     }
 }
