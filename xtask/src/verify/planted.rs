@@ -6,6 +6,7 @@
 //! not seen. A check that fails without a bug would find anything, so each is
 //! run on the clean tree first.
 
+use super::failed;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -177,13 +178,13 @@ fn text(out: &Output) -> String {
 
 /// The names of tests that failed, the first ones.
 fn failed_tests(said: &str) -> String {
-    // Not where each begins: what a test prints may stand before its end.
+    // A test that prints has no line to itself, and a run that aborts no list.
     let list = said.rsplit_once("\nfailures:\n").map_or("", |(_, list)| list);
     let list = list.lines().take_while(|line| line.starts_with("    "));
-    let mut names: BTreeSet<&str> =
-        list.filter_map(|line| line.split_whitespace().next()).collect();
+    let listed = list.filter_map(|line| line.split_whitespace().next());
+    let mut names: BTreeSet<&str> = said.lines().filter_map(failed).chain(listed).collect();
     if names.is_empty() {
-        // A run that aborts has no list.
+        // It may abort in its first test.
         let threads = said.lines().filter_map(|line| line.split_once("thread '"));
         names = threads.filter_map(|(_, rest)| Some(rest.split_once('\'')?.0)).collect();
     }
@@ -250,6 +251,7 @@ mod tests {
         let said = "test c ... says\nFAILED\nfailures:\n\n---- c ----\nit\n
 failures:\n    c [R-1]\n    b\n    d\n\ntest result: FAILED\n";
         assert_eq!(failed_tests(said), "b, c and 1 more");
+        assert_eq!(failed_tests("test a ... FAILED\nhangs\n"), "a");
         assert_eq!(failed_tests("thread 'model' (7) panicked at x\nabort\n"), "model");
     }
 }
