@@ -22,7 +22,9 @@ fn a_probe_says_what_the_engine_is() {
     let probe = Engine::probe();
     assert!(probe.features().contains(Features::IN_PROCESS | Features::EXEC));
     assert!(probe.has_syscall(libc::SYS_read as u32));
-    assert_eq!(*Engine::new(&probe).unwrap().setup(), probe);
+    let engine = Engine::new(&probe).unwrap();
+    assert_eq!(*engine.setup(), probe);
+    assert!(format!("{engine:?}").starts_with("Engine"));
 }
 
 #[test]

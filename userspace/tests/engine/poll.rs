@@ -84,6 +84,17 @@ fn a_signal_interrupts_a_poll_of_exec() {
     assert_eq!(disturbed(|| exec(&f, &slow.reader)), errno(libc::EINTR));
 }
 
+/// SPEC: R-OP-5
+#[test]
+fn a_poll_of_what_is_ready_ends_in_the_submission() {
+    let f = Fixture::new();
+    let mut slow = Slow::new();
+    slow.finish();
+    f.submit([Iocb::poll_op(&slow.reader, libc::POLLIN)]);
+    let [answer] = f.reap().try_into().expect("it has ended");
+    assert_eq!(answer.res, i64::from(libc::POLLIN));
+}
+
 /// SPEC: R-OP-5, R-RUN-1
 #[test]
 fn a_poll_takes_no_worker() {

@@ -478,6 +478,8 @@ fn a_message_that_is_only_looked_at_or_not_waited_for_is_not_gone_on_with() {
         let a = only(&f, recv(flags).attr(attr::PATH));
         assert_eq!((a.res, &buf, place(&a)), (3, b"abc---", attr::PATH_INLINE));
     }
+    let a = only(&f, recv(libc::MSG_PEEK).flags(Flags::FULL).attr(attr::PATH));
+    assert_eq!((a.res, &buf, place(&a)), (errno(libc::ENODATA), b"abc---", attr::PATH_INLINE));
     let a = only(&f, recv(libc::MSG_DONTWAIT).flags(Flags::FULL).attr(attr::PATH));
     assert_eq!((a.res, &buf, place(&a)), (errno(libc::EAGAIN), b"abc---", attr::PATH_INLINE));
 }
