@@ -1,6 +1,6 @@
 //! A context under test: submits, and reaps by each of the ways there are.
 //!
-//! No wait is without end: what does not come within [`PATIENCE`] has failed.
+//! No wait is without end: what does not come within [`patience`] has failed.
 
 use crate::request::{Batch, Request};
 use aio2::backend::{Backend, Wait};
@@ -10,12 +10,24 @@ use aio2_abi::attr;
 use aio2_abi::event::{Event as Parsed, Flags};
 use aio2_abi::ring::Flags as RingFlags;
 use aio2_abi::wait::{Cancel, CancelFlags};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+/// How many times as slow this system is as others: `AIO2_SLOWNESS`, for kernels
+/// that watch themselves.
+pub fn slowness() -> u32 {
+    static SLOWNESS: LazyLock<u32> = LazyLock::new(|| {
+        std::env::var("AIO2_SLOWNESS").ok().and_then(|s| s.parse().ok()).unwrap_or(1)
+    });
+    *SLOWNESS
+}
+
 /// How long anything may take that has to happen.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub fn patience() -> Duration {
+    Duration::from_secs(30) * slowness()
+}
 
 /// An event, out of the ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -237,7 +249,7 @@ impl Context {
     pub fn reap(&self, count: usize) -> Vec<Event> {
         let mut events = self.reap_ring(count);
         while events.len() < count {
-            self.wait(&Wait::events(1).within(PATIENCE))
+            self.wait(&Wait::events(1).within(patience()))
                 .unwrap_or_else(|e| panic!("{e:?} after {} of {count} events", events.len()));
             events.extend(self.reap_ring(count - events.len()));
         }
@@ -301,11 +313,11 @@ impl Drop for Stop<'_> {
 /// Waits until `what` holds.
 ///
 /// # Panics
-/// If it does not within [`PATIENCE`].
+/// If it does not within [`patience`].
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < PATIENCE, "it did not happen: {what}");
+        assert!(start.elapsed() < patience(), "it did not happen: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -1,7 +1,7 @@
 //! A ring that is replaced by a larger one. SPEC: section 5.8.
 
 use crate::child;
-use crate::context::{Context, Event, PATIENCE, errno, until};
+use crate::context::{Context, Event, errno, patience, until};
 use crate::env::{Env, Factory, Outcome, setup};
 use crate::file::{Busy, eventfd, eventfd_count};
 use crate::request::{Batch, Request};
@@ -209,12 +209,12 @@ pub(crate) fn sleeping_wait_goes_on_over_it(env: &Env<'_>) -> Outcome {
     let context = &context;
     // Whether they sleep when the ring grows must not matter.
     thread::scope(|scope| {
-        let counts = scope.spawn(|| context.wait(&Wait::events(4).within(PATIENCE)));
+        let counts = scope.spawn(|| context.wait(&Wait::events(4).within(patience())));
         thread::yield_now();
         grow(context, 8192);
         submit(context, 2..4);
         assert_eq!(counts.join().expect("it does not panic"), Ok(()));
-        let copies = scope.spawn(|| context.wait_copy(&Wait::events(8).within(PATIENCE), 4096));
+        let copies = scope.spawn(|| context.wait_copy(&Wait::events(8).within(patience()), 4096));
         thread::yield_now();
         grow(context, 16384);
         submit(context, 4..8);

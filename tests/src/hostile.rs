@@ -10,7 +10,7 @@
 //! SPEC: section 12.2.
 
 use crate::child;
-use crate::context::{Context, PATIENCE, Stop, errno};
+use crate::context::{Context, Stop, errno, patience};
 use crate::env::{Env, Factory, Outcome, setup};
 use crate::file::{Pipe, TwoViews, eventfd, file_with, socket_pair};
 use crate::random::{Random, cases};
@@ -116,7 +116,7 @@ fn be_hostile(context: &Context, random: &mut Random) -> u64 {
         (0..STEPS).for_each(|_| peer.call(random));
         // Nothing runs on that could not be stopped, while they go on.
         let flags = CancelFlags::ALL | CancelFlags::WAIT | CancelFlags::TIMEOUT;
-        let timeout = PATIENCE.as_nanos() as u64;
+        let timeout = patience().as_nanos() as u64;
         let result = context.cancel(flags, Cancel { timeout, ..Cancel::default() });
         assert!(matches!(errno(result), None | Some(libc::ENOENT)), "something does not end");
     });

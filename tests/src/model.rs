@@ -10,7 +10,7 @@
 //!
 //! SPEC: sections 4.2 to 4.5, 5.4 to 5.6, 5.8, 10.
 
-use crate::context::{Context, Event, PATIENCE, errno};
+use crate::context::{Context, Event, errno, patience};
 use crate::env::{Factory, setup};
 use crate::file::Busy;
 use crate::request::{Batch, Request};
@@ -475,7 +475,7 @@ impl Pair<'_> {
     }
 
     fn await_id(&self, id: u64) {
-        let wait = Wait { id: Some(id), ..Wait::events(0).within(PATIENCE) };
+        let wait = Wait { id: Some(id), ..Wait::events(0).within(patience()) };
         assert_eq!(self.context.wait(&wait), Ok(()));
     }
 
@@ -522,7 +522,7 @@ impl Pair<'_> {
             self.await_id(id);
         } else {
             let wanted = self.model.available() as u32;
-            assert_eq!(self.context.wait(&Wait::events(wanted).within(PATIENCE)), Ok(()));
+            assert_eq!(self.context.wait(&Wait::events(wanted).within(patience())), Ok(()));
         }
     }
 

@@ -1,6 +1,6 @@
 //! `io_getevents2`: waiting, and copying events out. SPEC: section 4.3.
 
-use crate::context::{Context, Event, PATIENCE, errno, until};
+use crate::context::{Context, Event, errno, patience, until};
 use crate::env::{Env, Outcome, setup};
 use crate::file::{Pipe, gettid, thread_state};
 use crate::request::{Batch, Request};
@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 const NOW: Duration = Duration::ZERO;
-const LONG: Duration = PATIENCE;
 
 fn nops(count: u64) -> Batch {
     Batch::of((0..count).map(Request::nop))
@@ -59,12 +58,13 @@ pub(crate) fn iocbs_are_submitted_first(env: &Env<'_>) -> Outcome {
     let mut batch = nops(3);
     let len = batch.bytes().len();
     // SAFETY: NOPs have no arguments.
-    let got = unsafe { context.backend().wait(&Wait::events(3).within(LONG), batch.bytes(), None) };
+    let got =
+        unsafe { context.backend().wait(&Wait::events(3).within(patience()), batch.bytes(), None) };
     assert_eq!(got.map(|g| (g.submitted, g.bytes, g.events)), Ok((len, 0, 0)));
     assert_eq!(user_data(&context.reap_ring(9)), [0, 1, 2]);
     // With a buffer, in one call.
     let mut buffer = [0; 240];
-    let wait = Wait::events(3).within(LONG);
+    let wait = Wait::events(3).within(patience());
     // SAFETY: as above.
     let got = unsafe { context.backend().wait(&wait, batch.bytes(), Some(&mut buffer)) };
     assert_eq!(got.map(|g| (g.submitted, g.bytes, g.events)), Ok((len, 72, 3)));
@@ -79,7 +79,11 @@ pub(crate) fn iocbs_are_submitted_first(env: &Env<'_>) -> Outcome {
     batch.bytes()[second + 12] = 1;
     // SAFETY: as above.
     let got = unsafe {
-        context.backend().wait(&Wait::events(1).within(LONG), batch.bytes(), Some(&mut buffer))
+        context.backend().wait(
+            &Wait::events(1).within(patience()),
+            batch.bytes(),
+            Some(&mut buffer),
+        )
     };
     assert_eq!(got.map(|g| (g.submitted, g.bytes, g.events)), Ok((second, 24, 1)));
     context.assert_idle();
@@ -91,7 +95,7 @@ pub(crate) fn wait_does_not_return_before_min_events_are_there(env: &Env<'_>) ->
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (waiter, tid) = sleeper(scope, || {
-            let result = context.wait(&Wait::events(3).within(LONG));
+            let result = context.wait(&Wait::events(3).within(patience()));
             done.store(true, Ordering::SeqCst);
             result
         });
@@ -130,7 +134,7 @@ pub(crate) fn events_on_the_overflow_list_count(env: &Env<'_>) -> Outcome {
 pub(crate) fn whole_events_are_copied_in_order_as_many_as_fit(env: &Env<'_>) -> Outcome {
     let context = env.context();
     context.submit_all(&mut nops(5));
-    let wait = Wait::events(1).within(LONG);
+    let wait = Wait::events(1).within(patience());
     assert_eq!(context.wait_copy(&wait, 24 * 2 + 23).map(|e| user_data(&e)), Ok(vec![0, 1]));
     assert_eq!(context.wait_copy(&wait, 24).map(|e| user_data(&e)), Ok(vec![2]));
     assert_eq!(context.wait_copy(&wait, 4096).map(|e| user_data(&e)), Ok(vec![3, 4]));
@@ -168,10 +172,10 @@ pub(crate) fn event_that_does_not_fit_stays_with_enobufs(env: &Env<'_>) -> Outco
     let long = Request::nop(7).attr(63, aio2_abi::attr::Flags::RETURN, &tag);
     context.submit_all(&mut Batch::of([long, Request::nop(8)]));
     for bytes in [0, 8, 23, 24, 31] {
-        let result = context.wait_copy(&Wait::events(1).within(LONG), bytes);
+        let result = context.wait_copy(&Wait::events(1).within(patience()), bytes);
         assert_eq!(errno(result), Some(ENOBUFS), "{bytes} bytes for an event of 32");
     }
-    let wait = Wait::events(1).within(LONG);
+    let wait = Wait::events(1).within(patience());
     assert_eq!(context.wait_copy(&wait, 32).map(|e| user_data(&e)), Ok(vec![7]));
     assert_eq!(context.wait_copy(&wait, 32).map(|e| user_data(&e)), Ok(vec![8]));
     Ok(())
@@ -209,7 +213,7 @@ pub(crate) fn wait_for_an_id_ends_with_it_and_consumes_nothing(env: &Env<'_>) ->
     let mut pipe = Pipe::new();
     let mut byte = [0];
     let id = context.submit_one(Request::read(pipe.read_fd(), &mut byte).user_data(1));
-    let wait = |id| Wait { id: Some(id), ..Wait::events(0).within(LONG) };
+    let wait = |id| Wait { id: Some(id), ..Wait::events(0).within(patience()) };
     let at_once = |id| Wait { id: Some(id), ..Wait::events(0).within(NOW) };
     assert_eq!(errno(context.wait(&at_once(id))), Some(ETIME), "it is in flight");
     // Events of others do not end the wait.
@@ -231,7 +235,7 @@ pub(crate) fn wait_for_an_id_sees_the_overflow_list(env: &Env<'_>) -> Outcome {
     let context = env.small_ring();
     context.submit_all(&mut nops(300));
     let id = context.submit_one(Request::nop(300));
-    let wait = Wait { id: Some(id), ..Wait::events(0).within(LONG) };
+    let wait = Wait { id: Some(id), ..Wait::events(0).within(patience()) };
     assert_eq!(context.wait(&wait), Ok(()));
     assert_eq!(user_data(&context.reap(301)), (0..=300).collect::<Vec<u64>>());
     Ok(())
@@ -240,7 +244,7 @@ pub(crate) fn wait_for_an_id_sees_the_overflow_list(env: &Env<'_>) -> Outcome {
 pub(crate) fn unknown_id_gives_enoent(env: &Env<'_>) -> Outcome {
     env.needs(Features::WAIT_ID)?;
     let context = env.context();
-    let wait = |id| Wait { id: Some(id), ..Wait::events(0).within(LONG) };
+    let wait = |id| Wait { id: Some(id), ..Wait::events(0).within(patience()) };
     let none = |id| assert_eq!(errno(context.wait(&wait(id))), Some(ENOENT), "{id:#x}");
     [0, 1, 7, 1 << 32, u64::MAX].into_iter().for_each(none);
     let id = context.submit_one(Request::nop(1));
@@ -277,7 +281,7 @@ pub(crate) fn gather_makes_one_event_enough_after_its_time(env: &Env<'_>) -> Out
     let gather = Duration::from_millis(20);
     context.submit_all(&mut nops(1));
     let start = Instant::now();
-    let wait = Wait { gather, ..Wait::events(100).within(LONG) };
+    let wait = Wait { gather, ..Wait::events(100).within(patience()) };
     assert_eq!(context.wait_copy(&wait, 4096).map(|e| e.len()), Ok(1));
     assert!(start.elapsed() >= gather, "until then 100 count: {:?}", start.elapsed());
     // After that time the first event is enough.
@@ -292,14 +296,14 @@ pub(crate) fn gather_makes_one_event_enough_after_its_time(env: &Env<'_>) -> Out
     });
     // min_events that are there end it before its time.
     context.submit_all(&mut nops(3));
-    let wait = Wait { gather: LONG * 100, ..Wait::events(3).within(LONG * 100) };
+    let wait = Wait { gather: patience() * 100, ..Wait::events(3).within(patience() * 100) };
     assert_eq!(context.wait_copy(&wait, 4096).map(|e| e.len()), Ok(3));
     Ok(())
 }
 
 pub(crate) fn last_to_wait_is_woken_first_and_alone(env: &Env<'_>) -> Outcome {
     let context = env.context();
-    let wait = Wait::events(1).within(LONG);
+    let wait = Wait::events(1).within(patience());
     std::thread::scope(|scope| {
         let threads: Vec<_> =
             (0..3).map(|_| sleeper(scope, || context.wait_copy(&wait, 24))).collect();
@@ -314,7 +318,7 @@ pub(crate) fn last_to_wait_is_woken_first_and_alone(env: &Env<'_>) -> Outcome {
 
 pub(crate) fn wakeup_that_is_not_used_is_passed_on(env: &Env<'_>) -> Outcome {
     let context = env.context();
-    let wait = Wait::events(1).within(LONG);
+    let wait = Wait::events(1).within(patience());
     std::thread::scope(|scope| {
         let (takes, _) = sleeper(scope, || context.wait_copy(&wait, 24));
         // Woken first, and its buffer is too small.
@@ -331,7 +335,7 @@ pub(crate) fn wakeup_is_passed_on_by_a_thread_that_gives_up(env: &Env<'_>) -> Ou
     // A thread whose time is over at about the time at which the event comes:
     // whether it takes it or leaves it, the other one gets what is left.
     for round in 0..200 {
-        let patient = Wait::events(1).within(LONG);
+        let patient = Wait::events(1).within(patience());
         std::thread::scope(|scope| {
             let takes = scope.spawn(|| context.wait_copy(&patient, 24));
             let brief = Wait::events(1).within(Duration::from_micros(round % 20 * 10));
@@ -356,8 +360,8 @@ fn copied(context: &Context, wait: &Wait<'_>) -> usize {
 
 pub(crate) fn every_waiter_is_served_whatever_it_waits_for(env: &Env<'_>) -> Outcome {
     let context = env.context();
-    let patient = Wait::events(3).within(LONG);
-    let quick = Wait::events(1).within(LONG);
+    let patient = Wait::events(3).within(patience());
+    let quick = Wait::events(1).within(patience());
     std::thread::scope(|scope| {
         let (one, _) = sleeper(scope, || context.wait_copy(&quick, 24));
         let (three, _) = sleeper(scope, || context.wait_copy(&patient, 72));
@@ -376,8 +380,8 @@ pub(crate) fn caught_signal_ends_the_wait_with_eintr(env: &Env<'_>) -> Outcome {
     std::thread::scope(|scope| {
         let (waiter, tid) = sleeper(scope, || {
             [
-                errno(context.wait(&Wait::events(1).within(LONG))),
-                errno(context.wait_copy(&Wait::events(1).within(LONG), 100)),
+                errno(context.wait(&Wait::events(1).within(patience()))),
+                errno(context.wait_copy(&Wait::events(1).within(patience()), 100)),
             ]
         });
         while !waiter.is_finished() {
@@ -397,13 +401,13 @@ pub(crate) fn signal_mask_holds_during_the_wait(env: &Env<'_>) -> Outcome {
     signal::block(true);
     signal::signal_self();
     let none = signal::mask(false);
-    let wait = Wait { sigmask: Some(&none), ..Wait::events(1).within(LONG) };
+    let wait = Wait { sigmask: Some(&none), ..Wait::events(1).within(patience()) };
     let result = errno(context.wait(&wait));
     signal::block(false);
     assert_eq!(result, Some(EINTR), "the signal was pending");
     // Held back by the mask: it does not.
     let usr1 = signal::mask(true);
-    let wait = Wait { sigmask: Some(&usr1), ..Wait::events(1).within(LONG) };
+    let wait = Wait { sigmask: Some(&usr1), ..Wait::events(1).within(patience()) };
     std::thread::scope(|scope| {
         let (waiter, tid) = sleeper(scope, || context.wait_copy(&wait, 100).map(|e| e.len()));
         for _ in 0..5 {

@@ -1,7 +1,7 @@
 //! The mapped ring and the overflow list. SPEC: sections 5.1 to 5.6.
 
 use crate::child;
-use crate::context::{Context, PATIENCE};
+use crate::context::{Context, patience};
 use crate::env::{Env, Factory, Outcome, setup};
 use crate::file::Pipe;
 use crate::request::{Batch, Request};
@@ -383,7 +383,7 @@ pub(crate) fn empty_ring_with_overflow_is_told_to_the_consumer(env: &Env<'_>) ->
     assert_eq!(consumer.pending(), Pending::Events);
     let first = context.reap_ring(1000).len();
     assert_eq!(consumer.pending(), Pending::Overflow, "call io_getevents2 before you sleep");
-    assert_eq!(context.wait(&Wait::events(1).within(PATIENCE)), Ok(()));
+    assert_eq!(context.wait(&Wait::events(1).within(patience())), Ok(()));
     assert_eq!(consumer.pending(), Pending::Events);
     assert_eq!(context.reap(300 - first).len(), 300 - first);
     assert_eq!(consumer.pending(), Pending::Nothing);

@@ -1,7 +1,7 @@
 //! The hostile application: what it writes into the consumer page harms nobody
 //! but itself. SPEC: section 12.2.
 
-use crate::context::{Context, Event, PATIENCE, Stop, errno, until};
+use crate::context::{Context, Event, Stop, errno, patience, until};
 use crate::env::{Env, Outcome, setup, skip};
 use crate::file::{gettid, thread_state};
 use crate::random::Random;
@@ -125,7 +125,7 @@ pub(crate) fn moving_head_over_events_loses_only_those(env: &Env<'_>) -> Outcome
 
 /// Waits for two events, with a buffer or without; its error.
 fn wait_for_two(context: &Context, copies: bool) -> Option<i32> {
-    let wait = Wait::events(2).within(PATIENCE);
+    let wait = Wait::events(2).within(patience());
     if copies { errno(context.wait_copy(&wait, 4096)) } else { errno(context.wait(&wait)) }
 }
 

@@ -1,6 +1,6 @@
 //! Sets of contexts. SPEC: section 4.7.
 
-use crate::context::PATIENCE;
+use crate::context::patience;
 use crate::env::{Env, Outcome, setup};
 use crate::random::Random;
 use crate::reap::sleeper;
@@ -43,7 +43,10 @@ impl Context {
             match unsafe { self.inner.submit_raw(&mut batch.bytes()[at..]) } {
                 Ok(bytes) => at += bytes,
                 Err(e) => {
-                    assert!(e.errno() == Errno(libc::EAGAIN) && start.elapsed() < PATIENCE, "{e}");
+                    assert!(
+                        e.errno() == Errno(libc::EAGAIN) && start.elapsed() < patience(),
+                        "{e}"
+                    );
                     std::thread::yield_now();
                 }
             }
@@ -342,7 +345,7 @@ pub(crate) fn set_delivers_each_event_once_whatever_comes_and_goes(env: &Env<'_>
                     let (mut to, mut random) = (Vec::new(), Random::new(seed));
                     let start = Instant::now();
                     while left.load(Ordering::Acquire) > 0 {
-                        assert!(start.elapsed() < PATIENCE, "{left:?} events do not come");
+                        assert!(start.elapsed() < patience(), "{left:?} events do not come");
                         let min = 1 + random.below(30) as usize;
                         let timeout = Duration::from_micros(random.below(3000));
                         let max = min + random.below(9) as usize;

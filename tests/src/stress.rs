@@ -5,7 +5,7 @@
 //! machine takes longer and nothing else.
 
 use crate::child;
-use crate::context::{Context, PATIENCE, Stop, errno};
+use crate::context::{Context, Stop, errno, patience};
 use crate::env::{Env, Factory, Outcome, setup};
 use crate::file::{Pipe, proc_self};
 use crate::request::{Batch, Request};
@@ -155,7 +155,7 @@ fn reap_with_eight(factory: &dyn Factory, events: u64, time: Option<u64>, grow_e
             }
         }
         while reaped.load(SeqCst) < next
-            && start.elapsed() < PATIENCE + Duration::from_secs(time.unwrap_or(0) + 300)
+            && start.elapsed() < patience() + Duration::from_secs(time.unwrap_or(0) + 300)
         {
             std::thread::sleep(Duration::from_millis(1));
         }

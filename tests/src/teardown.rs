@@ -1,7 +1,7 @@
 //! The end of a context, of a thread, of a process. SPEC: section 11.
 
 use crate::child;
-use crate::context::{Context, Event, PATIENCE, errno, until};
+use crate::context::{Context, Event, errno, patience, until};
 use crate::env::{Env, Factory, Outcome, setup};
 use crate::file::{Busy, Pipe, file_with, gettid, proc_self, socket_pair, thread_state};
 use crate::request::{Batch, Request};
@@ -138,7 +138,7 @@ pub(crate) fn calls_in_a_child_after_fork_give_exdev(env: &Env<'_>) -> Outcome {
                     errno(context.backend().cancel(&mut all))
                 }
                 _ => {
-                    let wait = Wait::events(1).within(PATIENCE);
+                    let wait = Wait::events(1).within(patience());
                     // SAFETY: a NOP has no arguments.
                     errno(unsafe { context.backend().wait(&wait, nop.bytes(), Some(&mut event)) })
                 }
@@ -219,7 +219,7 @@ pub(crate) fn exit_and_exec_end_every_request(env: &Env<'_>) -> Outcome {
             if let Some(status) = child.try_wait().expect("it is our child") {
                 break status;
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > patience() {
                 child.kill().expect("it is our child");
                 panic!("{role}: it does not end");
             }

@@ -1,6 +1,6 @@
 //! How many threads wake for how many events, counted. SPEC: section 4.3.
 
-use crate::context::{Context, PATIENCE};
+use crate::context::{Context, patience};
 use crate::env::{Env, Outcome};
 use crate::reap::sleeper;
 use crate::request::{Batch, Request};
@@ -36,7 +36,7 @@ impl Taken {
     fn wait(&self, events: u64) {
         let start = std::time::Instant::now();
         while self.0.load(Ordering::Acquire) < events {
-            assert!(start.elapsed() < PATIENCE, "{events} events are not taken");
+            assert!(start.elapsed() < patience(), "{events} events are not taken");
             std::thread::yield_now();
         }
     }
@@ -49,7 +49,7 @@ const STOP: u64 = u64::MAX;
 fn take_until_stop(context: &Context, min: u32, taken: &Taken) -> u64 {
     let before = sleeps();
     loop {
-        let wait = Wait::events(min).within(PATIENCE);
+        let wait = Wait::events(min).within(patience());
         let events = context.wait_copy(&wait, 24 * min as usize).expect("events come");
         if events.iter().any(|e| e.user_data == STOP) {
             return sleeps() - before;
@@ -104,9 +104,10 @@ pub(crate) fn wait_for_many_wakes_once_for_all_of_them(env: &Env<'_>) -> Outcome
 pub(crate) fn waiters_of_different_numbers_and_times_wake_for_their_own(env: &Env<'_>) -> Outcome {
     env.needs(Features::GATHER)?;
     let context = env.context();
-    let patient = Wait::events(8).within(PATIENCE);
+    let patient = Wait::events(8).within(patience());
     let brief = Wait::events(4).within(Duration::from_millis(30));
-    let gathers = Wait { gather: Duration::from_millis(30), ..Wait::events(100).within(PATIENCE) };
+    let gathers =
+        Wait { gather: Duration::from_millis(30), ..Wait::events(100).within(patience()) };
     let counted = |wait: Wait<'static>| {
         let before = sleeps();
         let events = context.wait_copy(&wait, 24 * 8).map_or(0, |events| events.len());

@@ -3,9 +3,10 @@
 //!
 //! No thread, since some tests count those: an alarm(2).
 
+use crate::context::slowness;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-/// Seconds that a test may take.
+/// Seconds that a test may take, on a system that is not slow.
 const LIMIT: u32 = 300;
 
 static NAME: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
@@ -16,8 +17,8 @@ static NAME_LEN: AtomicUsize = AtomicUsize::new(0);
 pub struct Watchdog(());
 
 impl Watchdog {
-    /// Watches over the test of this name, for [`LIMIT`] seconds and those that
-    /// `AIO2_STRESS_SECONDS` asks for.
+    /// Watches over the test of this name, for [`LIMIT`] seconds, as many times
+    /// as the system is slow, and those that `AIO2_STRESS_SECONDS` asks for.
     #[must_use]
     pub fn over(name: &'static str) -> Self {
         let more = std::env::var("AIO2_STRESS_SECONDS").ok().and_then(|s| s.parse().ok());
@@ -27,7 +28,7 @@ impl Watchdog {
         // SAFETY: the handler keeps to what a signal handler may do.
         unsafe { libc::signal(libc::SIGALRM, bark as *const () as libc::sighandler_t) };
         // SAFETY: takes a number.
-        unsafe { libc::alarm(LIMIT + more.unwrap_or(0)) };
+        unsafe { libc::alarm(LIMIT * slowness() + more.unwrap_or(0)) };
         Watchdog(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::check::{Kind, Made, Target};
 use super::{PER_THREAD, Round};
-use crate::context::{PATIENCE, errno};
+use crate::context::{errno, patience};
 use crate::random::Random;
 use crate::request::{Batch, Request};
 use aio2::backend::Wait;
@@ -271,7 +271,7 @@ impl<'a> Maker<'a> {
                 }
                 Err(errno) => {
                     assert_eq!(errno.0, libc::EAGAIN);
-                    assert!(start.elapsed() < 2 * PATIENCE, "nothing is accepted any more");
+                    assert!(start.elapsed() < 2 * patience(), "nothing is accepted any more");
                     self.round.refused.fetch_add(1, Relaxed);
                     self.help();
                 }

@@ -20,7 +20,7 @@ mod check;
 mod make;
 mod reap;
 
-use crate::context::{Context, PATIENCE, errno};
+use crate::context::{Context, errno, patience};
 use crate::env::{Factory, setup};
 use crate::file::Pipe;
 use crate::random::Random;
@@ -268,7 +268,7 @@ impl<'a> Round<'a> {
         let start = Instant::now();
         while self.ended.load(SeqCst) < all {
             self.assert_sound();
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > patience() {
                 panic!("{} of {all} have ended, and no more do", self.ended.load(SeqCst));
             }
             if cancels_all {

@@ -34,8 +34,16 @@ impl Config {
     pub const fn patience(self) -> Duration {
         Duration::from_secs(match self {
             Config::Minimal | Config::Perf => 900,
-            Config::Debug | Config::Kcsan => 3600,
+            Config::Debug | Config::Kcsan => 5400,
         })
+    }
+
+    /// How many times as long anything may take there: `AIO2_SLOWNESS` of the suite.
+    pub const fn slowness(self) -> u32 {
+        match self {
+            Config::Minimal | Config::Perf => 1,
+            Config::Debug | Config::Kcsan => 4,
+        }
     }
 
     /// Its fragments, the later ones winning.

@@ -103,10 +103,10 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
     let dir = tempfile::tempdir()?;
     let mut commands = Vec::new();
     if args.has(Part::Suite) {
-        commands.extend(BACKENDS.map(|backend| suite_command(backend, &args.suite)));
+        commands.extend(BACKENDS.map(|backend| suite_command(config, backend, &args.suite)));
     }
     if args.has(Part::Checks) {
-        commands.push(checks_command());
+        commands.push(checks_command(config));
     }
     let mut selftests = Vec::new();
     if args.has(Part::Selftests) {
@@ -153,8 +153,8 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
 /// Prints the suite's two runs side by side; returns what was wrong with them.
 fn compare(shop: &Workshop, args: &Args, config: Config, report: &Report) -> Result<Vec<String>> {
     let [engine, kernel] =
-        BACKENDS.map(|backend| report.output_of(&suite_command(backend, &args.suite)));
-    let checks = report.output_of(&checks_command());
+        BACKENDS.map(|backend| report.output_of(&suite_command(config, backend, &args.suite)));
+    let checks = report.output_of(&checks_command(config));
     let comparison = Comparison::parse(engine, kernel, checks);
     let spec = shop.spec()?;
     println!("{config}: the suite on the engine and on the kernel\n{}", comparison.table(&spec));
@@ -167,14 +167,16 @@ fn compare(shop: &Workshop, args: &Args, config: Config, report: &Report) -> Res
     Ok(wrong)
 }
 
-fn checks_command() -> String {
-    format!("/bin/{}", CHECKS.binary)
+fn checks_command(config: Config) -> String {
+    format!("AIO2_SLOWNESS={} /bin/{}", config.slowness(), CHECKS.binary)
 }
 
 /// The command that runs the suite on a backend, in a directory of its own.
-fn suite_command(backend: &str, extra: &[String]) -> String {
+fn suite_command(config: Config, backend: &str, extra: &[String]) -> String {
     let dir = format!("{FILES}/{backend}");
-    format!("/bin/{} --backend {backend} --dir {dir} {}", SUITE.binary, extra.join(" "))
+    let (slowness, suite) = (config.slowness(), SUITE.binary);
+    let extra = extra.join(" ");
+    format!("AIO2_SLOWNESS={slowness} /bin/{suite} --backend {backend} --dir {dir} {extra}")
 }
 
 /// How many tests passed on a backend, as the suite's closing line says.
