@@ -22,6 +22,9 @@ struct Built {
     config: String,
 }
 
+/// Where a build has its bzImage.
+pub const IMAGE: &str = "arch/x86/boot/bzImage";
+
 /// A source tree and the directory to build it in.
 pub struct Build<'a> {
     pub source: &'a Path,
@@ -35,7 +38,7 @@ pub fn image(shop: &Workshop, applied: &Applied, config: Config) -> Result<PathB
     let built = Built { applied: applied.clone(), config: hex(&Sha256::digest(text.as_bytes())) };
     let entry = format!("build-{config}");
     let (source, dir) = (tree::source_dir(shop), shop.cache.path(&entry));
-    let image = dir.join("arch/x86/boot/bzImage");
+    let image = dir.join(IMAGE);
     if shop.cache.stamp::<Built>(&entry).as_ref() == Some(&built) && image.exists() {
         return Ok(image);
     }

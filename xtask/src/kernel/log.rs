@@ -1,8 +1,11 @@
 //! Reads a guest's console for what a healthy kernel never says.
 //!
-//! Every line is looked at; nothing is excused here. A fault is reported with
+//! Every line is looked at. The one thing that is excused is a race of others,
+//! whose two functions a list names, with the reason. A fault is reported with
 //! the lines after it, since the first line of a splat says little.
 
+use anyhow::{Result, ensure};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// What kind of trouble a line tells of.
@@ -79,14 +82,63 @@ pub struct Fault<'a> {
 /// Lines of a splat that are shown.
 const SHOWN: usize = 25;
 
-/// All faults in a console log. What stands within the lines shown of one
-/// fault is part of it, unless it is of another kind.
-pub fn faults(log: &str) -> Vec<Fault<'_>> {
+/// The races of others: pairs of functions, the second of which is empty if
+/// the detector saw one only.
+#[derive(Debug, Default)]
+pub struct Races(BTreeSet<(String, String)>);
+
+impl Races {
+    /// Reads lines of `FUNCTION FUNCTION reason`, `-` for one that is not known.
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut races = BTreeSet::new();
+        for line in text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
+            let words: Vec<&str> = line.splitn(3, ' ').collect();
+            let &[one, other, _reason] = words.as_slice() else {
+                anyhow::bail!("not two functions and a reason: {line}");
+            };
+            ensure!(!is_ours(one) && !is_ours(other), "a race of AIO2's is to be mended: {line}");
+            races.insert(pair(one, other));
+        }
+        Ok(Races(races))
+    }
+
+    /// Whether a line tells of one of them.
+    fn has(&self, line: &str) -> bool {
+        race(line).is_some_and(|(one, other)| self.0.contains(&pair(one, other)))
+    }
+}
+
+/// The functions of a race that a line tells of.
+fn race(line: &str) -> Option<(&str, &str)> {
+    let (_, functions) = line.split_once("BUG: KCSAN: data-race in ")?;
+    Some(functions.trim().split_once(" / ").unwrap_or((functions.trim(), "-")))
+}
+
+/// Two functions in order, without what the compiler appended and without the
+/// place in them.
+fn pair(one: &str, other: &str) -> (String, String) {
+    let bare = |name: &str| name.split(['.', '+']).next().unwrap_or_default().to_owned();
+    let (one, other) = (bare(one), bare(other));
+    if one <= other { (one, other) } else { (other, one) }
+}
+
+fn is_ours(function: &str) -> bool {
+    ["aio2", "io_wq", "io_worker"].iter().any(|ours| function.contains(ours))
+}
+
+/// All faults in a console log, without the races of others. What stands within
+/// the lines shown of one fault is part of it, unless it is of another kind, or
+/// a race of its own.
+pub fn faults<'a>(log: &'a str, foreign: &Races) -> Vec<Fault<'a>> {
     let lines: Vec<&str> = log.lines().collect();
     let mut faults: Vec<Fault<'_>> = Vec::new();
     for (i, line) in lines.iter().enumerate() {
         let Some((kind, _)) = SIGNS.iter().find(|(_, sign)| line.contains(sign)) else { continue };
-        let told = faults.iter().any(|f| f.kind == *kind && i < f.at - 1 + f.lines.len());
+        if foreign.has(line) {
+            continue;
+        }
+        let told = *kind != Kind::Kcsan
+            && faults.iter().any(|f| f.kind == *kind && i < f.at - 1 + f.lines.len());
         if !told {
             let end = lines.len().min(i + SHOWN);
             faults.push(Fault { kind: *kind, at: i + 1, lines: lines[i..end].to_vec() });
@@ -161,14 +213,14 @@ mod tests {
 
     #[test]
     fn a_clean_boot_has_no_fault() {
-        assert_eq!(faults(CLEAN), []);
+        assert_eq!(faults(CLEAN, &Races::default()), []);
     }
 
     #[test]
     fn each_planted_line_is_found_and_named() {
         for (kind, line) in PLANTED {
             let log = format!("{CLEAN}{line}\n{CLEAN}");
-            let found = faults(&log);
+            let found = faults(&log, &Races::default());
             assert_eq!(found.len(), 1, "{line}");
             assert_eq!((found[0].kind, found[0].at), (*kind, CLEAN.lines().count() + 1), "{line}");
             assert_eq!(found[0].lines[0], *line);
@@ -179,7 +231,7 @@ mod tests {
     fn every_sign_is_one_that_finds_its_line() {
         for (kind, sign) in SIGNS {
             let log = format!("[    1.0] x {sign} y");
-            let found = faults(&log);
+            let found = faults(&log, &Races::default());
             assert_eq!(found.first().map(|f| f.kind), Some(*kind), "{sign}");
         }
     }
@@ -187,7 +239,30 @@ mod tests {
     #[test]
     fn a_second_splat_is_told_apart() {
         let splat = format!("{}\n{}", PLANTED[0].1, " [    1.0] Call Trace:\n".repeat(SHOWN));
-        assert_eq!(faults(&format!("{splat}{splat}")).len(), 2);
-        assert_eq!(faults(&format!("{0}\n{0}\n", PLANTED[0].1)).len(), 1);
+        let count = |log: String| faults(&log, &Races::default()).len();
+        assert_eq!(count(format!("{splat}{splat}")), 2);
+        assert_eq!(count(format!("{0}\n{0}\n", PLANTED[0].1)), 1);
+    }
+
+    #[test]
+    fn a_race_of_others_is_excused_by_both_its_functions() -> Result<()> {
+        let races = Races::parse("# why\n\ntick vruntime read by all\nnobody - seen alone\n")?;
+        let count = |functions: &[&str]| {
+            let line = |f: &&str| format!("[    1.0] BUG: KCSAN: data-race in {f}\n");
+            faults(&functions.iter().map(line).collect::<String>(), &races).len()
+        };
+        assert_eq!(count(&["tick / vruntime", "vruntime.isra.0 / tick", "nobody+0x1/0x2"]), 0);
+        assert_eq!(count(&["tick / tick"]), 1);
+        assert_eq!(count(&["tick+0x1/0x2"]), 1, "alone it is another one");
+        // None hides behind one that is excused, or behind another.
+        assert_eq!(count(&["tick / vruntime", "aio2_reap / tick", "aio2_reap / x"]), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn a_race_is_excused_with_a_reason_and_if_it_is_not_ours() {
+        assert!(Races::parse("tick vruntime\n").is_err());
+        assert!(Races::parse("aio2_reap tick why not\n").is_err());
+        assert!(Races::parse("tick io_wq_worker why not\n").is_err());
     }
 }

@@ -1,32 +1,28 @@
 //! The series' own selftests, as kselftest builds them.
 
-use super::Workshop;
 use super::build::Build;
-use super::config::Config;
-use super::tree;
+use aio2_guest::FILES;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Builds them in `dir`, static, with the headers of the built kernel; none
-/// if the series has none.
-pub fn build(shop: &Workshop, config: Config, dir: &Path) -> Result<Vec<PathBuf>> {
-    let source = tree::source_dir(shop);
-    let tests = source.join("tools/testing/selftests/aio2");
+/// Builds them in `dir`, static, with the headers of a built kernel; none if its
+/// source has none.
+pub fn build(kernel: &Build<'_>, dir: &Path) -> Result<Vec<PathBuf>> {
+    let tests = kernel.source.join("tools/testing/selftests/aio2");
     if !tests.exists() {
         return Ok(Vec::new());
     }
-    let kernel = shop.cache.path(&format!("build-{config}"));
-    Build { source: &source, dir: &kernel }.make(&["headers"])?;
+    kernel.make(&["headers"])?;
     fs::create_dir_all(dir)?;
     let made = Command::new("make")
         .arg("-C")
         .arg(&tests)
         .arg(format!("OUTPUT={}", dir.display()))
         .arg("LDFLAGS=-static")
-        .arg(format!("KHDR_INCLUDES=-isystem {}", kernel.join("usr/include").display()))
+        .arg(format!("KHDR_INCLUDES=-isystem {}", kernel.dir.join("usr/include").display()))
         .output()
         .context("make cannot be run")?;
     if !made.status.success() {
@@ -46,4 +42,11 @@ pub fn build(shop: &Workshop, config: Config, dir: &Path) -> Result<Vec<PathBuf>
     }
     programs.sort();
     Ok(programs)
+}
+
+/// The commands that run them in the guest. What they ask of the page cache
+/// needs a file system that can say no.
+pub fn commands(programs: &[PathBuf]) -> impl Iterator<Item = String> {
+    let names = programs.iter().filter_map(|path| path.file_name()?.to_str());
+    names.map(|name| format!("TMPDIR={FILES} /bin/{name}"))
 }

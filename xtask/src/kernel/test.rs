@@ -1,15 +1,16 @@
 //! `cargo xtask kernel test`: the suite and the series' selftests in the guest,
 //! and what the log says.
 
-use super::boot::{Machine, tail};
+use super::boot::{Machine, Output, tail};
+use super::build::Build;
 use super::compare::Comparison;
 use super::config::Config;
 use super::guest::{self, Program};
 use super::report::Report;
-use super::{Workshop, log, selftest};
+use super::{Workshop, log, selftest, tree};
 use crate::packages::{self, Unavailable};
 use aio2_guest::FILES;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::time::{Duration, Instant};
 
 /// What to test, and how.
@@ -61,8 +62,11 @@ const SUITE: Program = Program { package: "aio2-conformance", binary: "aio2-conf
 const CHECKS: Program = Program { package: "aio2-guest", binary: "checks" };
 /// Completions of the null block devices come from a timer's interrupt, late
 /// enough to be waited for; one has the file system, both remember.
-const APPEND: &str = "null_blk.nr_devices=2 null_blk.memory_backed=1 null_blk.irqmode=2 \
+pub const APPEND: &str = "null_blk.nr_devices=2 null_blk.memory_backed=1 null_blk.irqmode=2 \
                       null_blk.completion_nsec=10000000";
+
+/// The races of others: lines of two functions and the reason.
+const RACES: &str = "kcsan.explained";
 
 /// The engine runs in the guest too, so that a difference is the kernel's.
 const BACKENDS: [&str; 2] = ["engine", "kernel"];
@@ -110,11 +114,11 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
     }
     let mut selftests = Vec::new();
     if args.has(Part::Selftests) {
-        selftests = selftest::build(shop, config, &dir.path().join("selftests"))?;
+        let (source, build) = (tree::source_dir(shop), shop.cache.path(&format!("build-{config}")));
+        let build = Build { source: &source, dir: &build };
+        selftests = selftest::build(&build, &dir.path().join("selftests"))?;
     }
-    let names = selftests.iter().filter_map(|path| path.file_name()?.to_str());
-    // What they ask of the page cache needs a file system that can say no.
-    commands.extend(names.map(|name| format!("TMPDIR={FILES} /bin/{name}")));
+    commands.extend(selftest::commands(&selftests));
     commands.extend(args.plant.as_ref().map(|line| format!("{} {line}", aio2_guest::PLANT)));
     let disk = guest::file_system(dir.path())?;
     let machine = Machine {
@@ -135,14 +139,28 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
     }
     println!("{config}: {} s in the guest", start.elapsed().as_secs());
 
-    let mut wrong: Vec<String> =
-        log::faults(&output.console).iter().map(ToString::to_string).collect();
-    wrong.extend(report.complaints());
+    let mut wrong = complaints(shop, &machine, &output, &report)?;
     if args.has(Part::Suite) {
         wrong.extend(compare(shop, args, config, &report)?);
     }
+    Ok(wrong)
+}
+
+/// What the log and the report of a machine tell of.
+pub fn complaints(
+    shop: &Workshop,
+    machine: &Machine,
+    output: &Output,
+    report: &Report,
+) -> Result<Vec<String>> {
+    let path = shop.patches().join(RACES);
+    let races = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let races = log::Races::parse(&races).with_context(|| path.display().to_string())?;
+    let faults = log::faults(&output.console, &races);
+    let mut wrong: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    wrong.extend(report.complaints());
     if output.timed_out {
-        wrong.push(format!("not off after {} s (--timeout)", machine.timeout.as_secs()));
+        wrong.push(format!("not off after {} s", machine.timeout.as_secs()));
     }
     if !report.done {
         wrong.push(format!("the console's end:\n{}", tail(&output.console, 40)));
