@@ -2,15 +2,20 @@
 //!
 //! Applies them with git am, reads them with checkpatch, has sparse read what
 //! they added, with `--kunit` runs their KUnit tests, and with `--build` builds
-//! after each of them, with the option on and off. A complaint of checkpatch
-//! counts unless it is explained.
+//! after each of them, with the option on and off; with `--boot` it boots where
+//! something became reachable. A complaint of checkpatch counts unless it is
+//! explained.
 
-use super::build::Build;
+use super::boot::{Machine, tail};
+use super::build::{Build, IMAGE};
 use super::config::{self, Config};
+use super::guest::{self, Program};
+use super::report::Report;
 use super::series::Series;
 use super::tree::{self, Applied, BASE_TAG, git};
-use super::{Workshop, kunit, sparse};
+use super::{Workshop, kunit, selftest, sparse, test};
 use crate::packages;
+use aio2_guest::FILES;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,6 +32,10 @@ pub struct Args {
     /// Run the KUnit tests, on user mode Linux: some minutes to build it once
     #[arg(long)]
     kunit: bool,
+    /// Boot the kernel with as many patches as each line of kernel-patch/boots
+    /// says, to the selftests that it has there
+    #[arg(long)]
+    boot: bool,
 }
 
 /// Complaints of checkpatch about what is right as it is: lines of
@@ -35,6 +44,9 @@ const EXPLAINED: &str = "checkpatch.explained";
 
 pub fn run(shop: &Workshop, args: &Args) -> Result<()> {
     packages::for_check(&shop.sh)?;
+    if args.boot {
+        packages::for_guest(&shop.sh)?;
+    }
     let series = shop.series()?;
     let applied = tree::apply(shop, &series)?;
     println!("git am: {} patches apply to {}", series.patches.len(), applied.base.version);
@@ -47,8 +59,8 @@ pub fn run(shop: &Workshop, args: &Args) -> Result<()> {
     if args.kunit {
         wrong.extend(kunit::run(shop)?);
     }
-    if args.build {
-        wrong.extend(each_patch(shop, &series, &applied)?);
+    if args.build || args.boot {
+        wrong.extend(each_patch(shop, args, &series, &applied)?);
     }
     if wrong.is_empty() {
         return Ok(());
@@ -116,42 +128,94 @@ const WITHOUT: &[Variant] = &[
 ];
 
 /// Builds after each patch what the series has touched so far, and all of the
-/// kernel after the last; returns what the compiler said.
-fn each_patch(shop: &Workshop, series: &Series, applied: &Applied) -> Result<Vec<String>> {
+/// kernel after the last; boots where it is to; returns what was wrong.
+fn each_patch(
+    shop: &Workshop,
+    args: &Args,
+    series: &Series,
+    applied: &Applied,
+) -> Result<Vec<String>> {
+    let boots = if args.boot { boots(shop)? } else { Vec::new() };
     let source = checkout(shop, applied)?;
     let range = format!("{BASE_TAG}..{}", applied.commit);
     let commits = git(&shop.sh, &source, ["rev-list", "--reverse", range.as_str()]).read()?;
-    let last = series.patches.len().saturating_sub(1);
     let mut wrong = Vec::new();
     for (i, (commit, patch)) in commits.lines().zip(&series.patches).enumerate() {
+        let (number, is_last) = (i + 1, i + 1 == series.patches.len());
         git(&shop.sh, &source, ["checkout", "--quiet", "--detach", commit]).run()?;
+        let name = patch.file_name().unwrap_or_default().to_string_lossy();
+        let mut say = |what: &str, start: Instant, result: Result<Vec<String>>| {
+            let said = match &result {
+                Ok(complaints) if complaints.is_empty() => String::from("ok"),
+                Ok(complaints) => format!("{} complaints", complaints.len()),
+                Err(_) => String::from("FAILED"),
+            };
+            println!("{name}: {what}: {said}, {} s", start.elapsed().as_secs());
+            let complaints = result.unwrap_or_else(|error| vec![format!("{error:#}")]);
+            wrong.extend(complaints.iter().map(|line| format!("{name}: {what}: {line}")));
+        };
+        if boots.contains(&number) {
+            say("boot", Instant::now(), boot(shop, &source));
+        }
+        if !args.build {
+            continue;
+        }
         let touched = git(&shop.sh, &source, ["diff", "--name-only", BASE_TAG, commit]).read()?;
         let touched = targets(&touched, |file| source.join(file).exists());
-        let name = patch.file_name().unwrap_or_default().to_string_lossy();
-        let mut builds: Vec<(Variant, bool)> = vec![(ON, i == last), (OFF, i == last)];
-        if i == last {
-            builds.extend(WITHOUT.iter().map(|variant| (*variant, false)));
+        let whole = vec![String::from("vmlinux")];
+        let what = if is_last { &whole } else { &touched };
+        let mut builds = vec![(ON, what), (OFF, what)];
+        if is_last {
+            builds.extend(WITHOUT.iter().map(|variant| (*variant, &touched)));
         }
-        for ((variant, settings), whole) in builds {
-            let start = Instant::now();
+        for ((variant, settings), what) in builds {
             // Those that share most of their objects share a directory.
             let place = if variant == OFF.0 { OFF.0 } else { ON.0 };
             let dir = shop.cache.path(&format!("check-{place}"));
-            let what = if whole { vec![String::from("vmlinux")] } else { touched.clone() };
-            let result = build(shop, &source, &dir, settings, &what);
-            let said = match &result {
-                Ok(warnings) if warnings.is_empty() => "ok".into(),
-                Ok(warnings) => format!("{} warnings", warnings.len()),
-                Err(_) => String::from("FAILED"),
-            };
-            println!("{name}: {variant}: {said}, {} s", start.elapsed().as_secs());
-            match result {
-                Ok(warnings) => wrong.extend(warnings),
-                Err(error) => wrong.push(format!("{name}: {variant}: {error:#}")),
-            }
+            say(variant, Instant::now(), build(shop, &source, &dir, settings, what));
         }
     }
     Ok(wrong)
+}
+
+/// After which patches to boot: the numbers that begin the lines of a file.
+fn boots(shop: &Workshop) -> Result<Vec<usize>> {
+    let path = shop.patches().join("boots");
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let number = |line: &str| line.split(' ').next()?.parse().ok();
+    lines.map(|line| number(line).with_context(|| format!("kernel-patch/boots: {line}"))).collect()
+}
+
+/// What can be asked at each patch.
+const SMOKE: Program = Program { package: "aio2-guest", binary: "smoke" };
+
+/// Builds the minimal kernel of `source` and boots it to the selftests that
+/// are there; returns what was wrong.
+fn boot(shop: &Workshop, source: &Path) -> Result<Vec<String>> {
+    let dir = shop.cache.path(&format!("check-{}", ON.0));
+    build(shop, source, &dir, ON.1, &[String::from("bzImage")])?;
+    let temporary = tempfile::tempdir()?;
+    let kernel = Build { source, dir: &dir };
+    let selftests = selftest::build(&kernel, &temporary.path().join("selftests"))?;
+    let smoke = format!("TMPDIR={FILES} /bin/{}", SMOKE.binary);
+    let commands: Vec<String> =
+        std::iter::once(smoke).chain(selftest::commands(&selftests)).collect();
+    let disk = guest::file_system(temporary.path())?;
+    let machine = Machine {
+        kernel: dir.join(IMAGE),
+        initrd: guest::initrd(shop, temporary.path(), &[SMOKE], &selftests, &commands, &disk)?,
+        append: test::APPEND.into(),
+        counted: false,
+        timeout: Config::Minimal.patience(),
+    };
+    let output = machine.run(temporary.path())?;
+    let report = Report::parse(&output.report);
+    // The last line of each has its counts.
+    for ran in &report.commands {
+        println!("    {}: {}", ran.command, tail(&ran.output, 1));
+    }
+    test::complaints(shop, &machine, &output, &report)
 }
 
 /// What make has to build of the files that a patch touches: the object of a
