@@ -1,6 +1,7 @@
 //! Builds: one directory a configuration, continued when the series changes.
 
 use super::Workshop;
+use super::cache::Cache;
 use super::config::{self, Config};
 use super::series::hex;
 use super::tree::{self, Applied};
@@ -29,6 +30,8 @@ pub const IMAGE: &str = "arch/x86/boot/bzImage";
 pub struct Build<'a> {
     pub source: &'a Path,
     pub dir: &'a Path,
+    /// Has what was compiled before.
+    pub cache: &'a Cache,
 }
 
 /// The bzImage of the applied source; built unless it is there.
@@ -52,7 +55,7 @@ pub fn image(shop: &Workshop, applied: &Applied, config: Config) -> Result<PathB
         }
         let how = if fresh { "from nothing" } else { "continued" };
         println!("building {config}, {how}, in {}", dir.display());
-        let build = Build { source: &source, dir: &dir };
+        let build = Build { source: &source, dir: &dir, cache: &shop.cache };
         let result = build.configure(&fragments, &text).and_then(|()| build.make(&["bzImage"]));
         match result {
             Ok(()) => break,
@@ -94,7 +97,7 @@ impl Build<'_> {
         let path = self.dir.join("make.log");
         let log = File::create(&path).with_context(|| path.display().to_string())?;
         let mut make = super::child("make");
-        if let Some((path, settings)) = compiler_cache(self.dir) {
+        if let Some((path, settings)) = compiler_cache(self.dir, self.cache) {
             make.env("PATH", path).envs(settings);
         }
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
@@ -130,13 +133,16 @@ impl Build<'_> {
 /// The PATH on which `gcc` is ccache, and ccache's settings; None if it is not
 /// installed. What was compiled is kept beside the builds, and found again from
 /// another cache too, since paths count from the build's directory.
-pub fn compiler_cache(dir: &Path) -> Option<(OsString, [(&'static str, OsString); 3])> {
+pub fn compiler_cache(
+    dir: &Path,
+    cache: &Cache,
+) -> Option<(OsString, [(&'static str, OsString); 3])> {
     let programs =
         Path::new(packages::CCACHE).parent().filter(|_| Path::new(packages::CCACHE).exists())?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let all = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
     let base = dir.parent()?;
-    let store = std::env::var_os("CCACHE_DIR").unwrap_or_else(|| base.join("ccache").into());
+    let store = std::env::var_os("CCACHE_DIR").unwrap_or_else(|| cache.path("ccache").into());
     let settings =
         [("CCACHE_DIR", store), ("CCACHE_BASEDIR", base.into()), ("CCACHE_NOHASHDIR", "1".into())];
     Some((std::env::join_paths(all).ok()?, settings))

@@ -171,7 +171,7 @@ fn each_patch(
         for ((variant, settings), what) in builds {
             // Those that share most of their objects share a directory.
             let place = if variant == OFF.0 { OFF.0 } else { ON.0 };
-            let dir = shop.cache.path(&format!("check-{place}"));
+            let dir = shop.cache.path(&format!("{CHECK}/{place}"));
             say(variant, Instant::now(), build(shop, &source, &dir, settings, what));
         }
     }
@@ -193,10 +193,10 @@ const SMOKE: Program = Program { package: "aio2-guest", binary: "smoke" };
 /// Builds the minimal kernel of `source` and boots it to the selftests that
 /// are there; returns what was wrong.
 fn boot(shop: &Workshop, source: &Path) -> Result<Vec<String>> {
-    let dir = shop.cache.path(&format!("check-{}", ON.0));
+    let dir = shop.cache.path(&format!("{CHECK}/{}", ON.0));
     build(shop, source, &dir, ON.1, &[String::from("bzImage")])?;
     let temporary = tempfile::tempdir()?;
-    let kernel = Build { source, dir: &dir };
+    let kernel = Build { source, dir: &dir, cache: &shop.cache };
     let selftests = selftest::build(&kernel, &temporary.path().join("selftests"))?;
     let smoke = format!("TMPDIR={FILES} /bin/{}", SMOKE.binary);
     let commands: Vec<String> =
@@ -236,19 +236,24 @@ fn targets(touched: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     targets
 }
 
+/// Source and builds of the checks. They lie to each other as those of the
+/// series do, so that ccache finds what was compiled there.
+const CHECK: &str = "check";
+
 /// A working tree of its own, so that the builds of the series stay as they
 /// are; the objects are shared.
 fn checkout(shop: &Workshop, applied: &Applied) -> Result<PathBuf> {
-    const ENTRY: &str = "check";
-    let dir = shop.cache.path(ENTRY);
-    if shop.cache.stamp(ENTRY).as_ref() != Some(&applied.base) || !dir.is_dir() {
-        shop.cache.clear_stamp(ENTRY)?;
+    let entry = format!("{CHECK}/linux");
+    let dir = shop.cache.path(&entry);
+    if shop.cache.stamp(CHECK).as_ref() != Some(&applied.base) || !dir.is_dir() {
+        shop.cache.clear_stamp(CHECK)?;
+        fs::create_dir_all(shop.cache.path(CHECK))?;
         let made = shop.cache.empty("check.new")?;
         let args = ["clone", "--quiet", "--shared", "--no-checkout"].map(Into::into);
         let paths = [tree::source_dir(shop).into_os_string(), made.clone().into_os_string()];
         git(&shop.sh, shop.root, args.into_iter().chain(paths)).run()?;
-        shop.cache.replace(ENTRY, &made)?;
-        shop.cache.set_stamp(ENTRY, &applied.base)?;
+        shop.cache.replace(&entry, &made)?;
+        shop.cache.set_stamp(CHECK, &applied.base)?;
     }
     // What a broken run left.
     git(&shop.sh, &dir, ["checkout", "--quiet", "--force", "--detach", BASE_TAG]).run()?;
@@ -269,7 +274,7 @@ fn build(
     let text = config::text(&fragments)? + settings;
     fragments.push(dir.join("settings.config"));
     fs::write(dir.join("settings.config"), settings)?;
-    let build = Build { source, dir };
+    let build = Build { source, dir, cache: &shop.cache };
     build.configure(&fragments, &text)?;
     let what: Vec<&str> = what.iter().map(String::as_str).collect();
     // Without a target make would build everything.

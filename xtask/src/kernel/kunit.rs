@@ -10,7 +10,7 @@ use std::process::Stdio;
 pub fn run(shop: &Workshop) -> Result<Vec<String>> {
     let dir = shop.cache.path("build-kunit");
     let mut kunit = super::child("python3");
-    if let Some((path, settings)) = build::compiler_cache(&dir) {
+    if let Some((path, settings)) = build::compiler_cache(&dir, &shop.cache) {
         kunit.env("PATH", path).envs(settings);
     }
     let ran = kunit

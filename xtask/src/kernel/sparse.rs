@@ -34,7 +34,7 @@ pub fn run(shop: &Workshop, applied: &Applied) -> Result<Vec<String>> {
     }
     let mut args = vec!["C=2", "CF=-D__CHECK_ENDIAN__"];
     args.extend(objects.iter().map(String::as_str));
-    Build { source: &source, dir: &dir }.make(&args)?;
+    Build { source: &source, dir: &dir, cache: &shop.cache }.make(&args)?;
     let said = fs::read_to_string(dir.join("make.log"))?;
     let mut warnings: Vec<String> = said
         .lines()

@@ -115,7 +115,7 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
     let mut selftests = Vec::new();
     if args.has(Part::Selftests) {
         let (source, build) = (tree::source_dir(shop), shop.cache.path(&format!("build-{config}")));
-        let build = Build { source: &source, dir: &build };
+        let build = Build { source: &source, dir: &build, cache: &shop.cache };
         selftests = selftest::build(&build, &dir.path().join("selftests"))?;
     }
     commands.extend(selftest::commands(&selftests));
