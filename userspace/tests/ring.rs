@@ -64,6 +64,16 @@ fn a_full_ring_takes_nothing_more() {
     }
 }
 
+// SPEC: R-RING-6
+#[test]
+fn a_bad_head_is_counted_each_time_that_it_is_seen() {
+    let (mut producer, consumer) = split(Heap::new(geometry(64, 0)));
+    assert!(producer.push(&event(8, 0)));
+    consumer.memory().view().head.store(4, Relaxed);
+    assert!(!producer.push(&event(1, 1)) && !producer.push(&event(1, 1)));
+    assert_eq!(producer.bad_heads(), 2);
+}
+
 #[test]
 fn a_batch_is_published_when_it_is_dropped() {
     let (mut producer, consumer) = split(Heap::new(geometry(64, 0)));

@@ -153,7 +153,7 @@ impl<'a> Batch<'a> {
         (self.len, self.events, self.reserved, self.nr_ids) = (0, 0, 0, 0);
         self.failed = 0;
         let room = BATCH_WORDS * 8;
-        self.admitted = if wanted > 0 { context.admit(wanted, room) } else { 0 };
+        self.admitted = context.admit(wanted, room);
         self.room = if self.admitted > 0 { room } else { 0 };
         if published {
             self.shared.tell(context);
