@@ -108,6 +108,14 @@ mod tests {
         Some(clock::now() + 20_000_000)
     }
 
+    /// Leaves the errno of a call before, which is no news.
+    fn forget_errno() {
+        // SAFETY: takes nothing.
+        let errno = unsafe { libc::__errno_location() };
+        // SAFETY: it is this thread's.
+        unsafe { *errno = libc::EINTR };
+    }
+
     #[test]
     fn what_was_told_before_is_not_slept_over() {
         for with_mask in [false, true] {
@@ -130,10 +138,7 @@ mod tests {
         for with_mask in [false, true] {
             let parker = Parker::new(with_mask).unwrap();
             let deadline = soon();
-            // SAFETY: takes nothing.
-            let errno = unsafe { libc::__errno_location() };
-            // SAFETY: it is this thread's. Of a call before, which is no news.
-            unsafe { *errno = libc::EINTR };
+            forget_errno();
             assert_eq!(parker.park(deadline, None), Ended::TimedOut);
             assert!(clock::now() >= deadline.unwrap());
         }
@@ -144,7 +149,11 @@ mod tests {
         for with_mask in [false, true] {
             let parker = Arc::new(Parker::new(with_mask).unwrap());
             let sleeper = parker.clone();
-            let thread = std::thread::spawn(move || sleeper.park(None, None));
+            let thread = std::thread::spawn(move || {
+                forget_errno();
+                sleeper.park(None, None)
+            });
+            std::thread::sleep(std::time::Duration::from_millis(20));
             parker.unpark();
             assert_eq!(thread.join().unwrap(), Ended::Told);
         }

@@ -174,7 +174,8 @@ impl<'a> Transfer<'a> {
             (Family::File { nr, offset }, Buffers::One { address, len }) => {
                 let iovec = iovec(address, len);
                 let at = (&raw const iovec).expose_provenance() as u64;
-                self.call.run_other(nr, [args[0], at, 1, offset as u64, 0, self.flags | NOWAIT])
+                // The calls with one buffer have no flags.
+                self.call.run_other(nr, [args[0], at, 1, offset as u64, 0, NOWAIT])
             }
             (Family::File { nr, offset }, Buffers::Many { iovecs, count }) => {
                 let args = [args[0], iovecs, count, offset as u64, 0, self.flags | NOWAIT];

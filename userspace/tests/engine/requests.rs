@@ -1,7 +1,7 @@
 //! What becomes of a request: results, rungs of the ladder, attributes.
 
 use crate::context::{Answer, Fixture, Iocb, address, file_of, syscall};
-use crate::request::{Slow, errno};
+use crate::request::{Slow, ends, errno, failing};
 use crate::waiting::until_a_worker_is_in;
 use aio2::Errno;
 use aio2::backend::Backend;
@@ -497,6 +497,41 @@ fn exec_refuses_a_required_attribute_only_if_it_does_not_have_it() {
     let required = |id, payload: &[u8]| exec(Iocb::nop(0).attr_with(id, REQUIRED, payload));
     assert_eq!((required(attr::TIMING, &[]), exec(Iocb::nop(0).deadline(1 << 60))), (0, 0));
     assert_eq!(required(attr::DEADLINE, &[1; 8]), errno(libc::EOPNOTSUPP));
+    let wrong = syscall(libc::SYS_close, &[]).attr_with(attr::DEADLINE, REQUIRED, &[1; 8]);
+    assert_eq!(exec(wrong), errno(libc::EINVAL), "what is wrong already stays so");
+}
+
+/// SPEC: R-PRIO-1, R-EXEC-1
+#[test]
+fn the_caller_of_exec_has_its_priority_back() {
+    const WHO_PROCESS: i32 = 1;
+    let [own, idle] = [2_u32 << 13 | 7, 3 << 13];
+    // SAFETY: takes numbers; 0 is this thread.
+    unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, own) };
+    let f = Fixture::new();
+    let payload = attr::Priority { ioprio: idle, resv: 0 };
+    let nop = Iocb::nop(0).attr_with(attr::PRIORITY, REQUIRED, payload.as_bytes());
+    let mut event = [0_u8; 64];
+    // SAFETY: a NOP has no addresses.
+    let bytes = unsafe { f.engine.exec(nop.words().as_mut_bytes(), &mut event) }.unwrap();
+    assert_eq!(Answer::parse(&event[..bytes])[0].status(attr::PRIORITY), 0);
+    // SAFETY: as above.
+    let after = unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, 0) };
+    assert_eq!(after, i64::from(own));
+}
+
+/// SPEC: R-GROUP-1, R-AFTER-1, R-DEADLINE-1, R-SIGNAL-1
+#[test]
+fn a_request_can_ask_for_all_that_concerns_others() {
+    let f = Fixture::new();
+    // To the process, which ignores it.
+    let signal = attr::Signal { signo: libc::SIGURG as u32, tid: 0, value: 0 };
+    let all = Iocb::nop(2).in_group(7).after(attr::AFTER_STREAM, 1).deadline(u64::MAX / 2);
+    let all = all.attr_with(attr::SIGNAL, attr::Flags::empty(), signal.as_bytes());
+    f.submit([failing().user_data(1), all, Iocb::group_op(7).user_data(3)]);
+    let mut all = ends(&f, 3);
+    all.sort_unstable();
+    assert_eq!(all, [(1, errno(libc::EBADF)), (2, errno(libc::ECANCELED)), (3, 1)]);
 }
 
 /// SPEC: R-RUN-4, R-TIMING-1
