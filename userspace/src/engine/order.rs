@@ -556,6 +556,7 @@ mod tests {
         let mut o = order();
         for slot in 0..8 {
             o.join(slot, slot.into()).unwrap();
+            assert!(o.vacant.capacity() >= o.groups.len(), "they become vacant without memory");
         }
         assert_eq!(o.join(8, 8), Err(Refusal::NoRoom));
         assert_eq!(o.join(8, 7), Ok(()));

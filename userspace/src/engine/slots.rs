@@ -410,15 +410,23 @@ mod tests {
 
     #[test]
     fn a_slot_that_is_worn_out_is_left_alone() {
-        let mut slots = worn();
-        let id = slots.start(Keys::default());
-        slots.end(id, false);
-        slots.slots[KEPT].generation = LAST_USE - 1;
-        let last = slots.start(Keys::default());
-        slots.end(last, false);
-        let next = slots.start(Keys::default());
-        assert_ne!(next.slot(), last.slot());
-        assert_eq!(slots.known(last.get()), Known::Ended);
+        for is_pinned in [false, true] {
+            let mut slots = worn();
+            let id = slots.start(Keys::default());
+            slots.end(id, false);
+            slots.slots[KEPT].generation = LAST_USE - 1;
+            let last = slots.start(Keys::default());
+            if is_pinned {
+                slots.pin(last);
+            }
+            slots.end(last, false);
+            if is_pinned {
+                slots.unpin(last);
+            }
+            let next = slots.start(Keys::default());
+            assert_ne!(next.slot(), last.slot());
+            assert_eq!(slots.known(last.get()), Known::Ended);
+        }
     }
 
     #[test]
