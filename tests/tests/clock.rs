@@ -81,4 +81,9 @@ fn timing_costs_at_most_three_clock_reads_and_its_absence_none() {
         let reads = reads(&context, timed.clone());
         assert!((2..=3).contains(&reads), "{name}: {reads} reads");
     }
+    // The next one of a stream is accepted when the one before is completed.
+    let mut batch = Batch::of(vec![timed; 10]);
+    let before = BY_THE_TEST.load(Ordering::SeqCst);
+    context.submit_all(&mut batch);
+    assert_eq!(BY_THE_TEST.load(Ordering::SeqCst) - before, 11);
 }

@@ -64,10 +64,11 @@ pub fn held() -> (usize, usize, usize) {
     (fds.count(), workers.count(), maps.lines().filter(|line| line.contains("aio2")).count())
 }
 
-/// Resident memory of this process.
-fn resident_pages() -> usize {
+/// Memory of this process: all of it, and what is resident.
+fn pages() -> (usize, usize) {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse().unwrap()
+    let mut pages = statm.split(' ').map(|pages| pages.parse().unwrap());
+    (pages.next().unwrap(), pages.next().unwrap())
 }
 
 #[test]
@@ -83,11 +84,11 @@ fn setup_and_teardown_leave_nothing_behind() {
             f.submit([Iocb::nop(0), Iocb::nop(1).flags(Flags::ASYNC)]);
         }
         if i == 1000 {
-            resident = resident_pages();
+            resident = pages().1;
         }
     }
     assert_eq!(held(), (0, 0, 0));
-    let grown = resident_pages().saturating_sub(resident);
+    let grown = pages().1.saturating_sub(resident);
     assert!(grown < 256, "{grown} pages more after 9000 contexts");
 }
 
@@ -264,14 +265,14 @@ fn room_that_was_reserved_for_events_is_given_back() {
         return;
     }
     let f = Fixture::new();
-    let mut resident = 0;
+    let mut before = 0;
     for i in 0..3000 {
         f.submit([Iocb::nop(0).flags(Flags::ASYNC)]);
         f.next();
         if i == 1000 {
-            resident = resident_pages();
+            before = pages().0;
         }
     }
-    let grown = resident_pages().saturating_sub(resident);
+    let grown = pages().0.saturating_sub(before);
     assert!(grown < 256, "{grown} pages more after 2000 requests");
 }

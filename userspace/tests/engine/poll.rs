@@ -4,7 +4,9 @@ use crate::context::{Answer, Fixture, Iocb, alone};
 use crate::lifetime::held;
 use crate::request::{Slow, errno};
 use crate::waiting::disturbed;
-use aio2::backend::Backend;
+use aio2::backend::{Backend, Wait};
+use aio2_abi::event::Event;
+use aio2_abi::iocb::Flags;
 use aio2_abi::op;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::os::fd::AsRawFd;
@@ -133,6 +135,29 @@ fn the_thread_of_polls_sleeps_until_a_file_is_ready() {
     assert!((1..20).contains(&sleeps), "{sleeps} times");
     slow.finish();
     assert_eq!(f.next().res, i64::from(libc::POLLIN));
+}
+
+/// SPEC: R-OP-6, R-OVF-4
+#[test]
+fn a_multishot_poll_goes_on_when_the_list_has_room_again() {
+    const RING: u32 = 4096 / 24;
+    let f = Fixture::with(|s| (s.ring_bytes, s.max_requests) = (4096, 2));
+    let mut slow = Slow::new();
+    f.submit([Iocb::poll_op(&slow.reader, libc::POLLIN).flags(Flags::MULTISHOT)]);
+    // The last one is on the list, and takes what is left of the limit.
+    for n in 1..=RING + 1 {
+        slow.finish();
+        f.wait(&Wait::events(n)).unwrap();
+    }
+    assert_eq!(f.reap().len() as u32, RING);
+    slow.finish();
+    let mut are_last = Vec::new();
+    while are_last.len() < 2 {
+        let mut words = [0; 3];
+        let events = f.engine.consumer().reap(&mut words, 1).unwrap();
+        are_last.extend(events.map(|e| Event::parse(e.as_bytes()).unwrap().0.is_last()));
+    }
+    assert_eq!(are_last, [false, false]);
 }
 
 /// SPEC: R-OP-5
