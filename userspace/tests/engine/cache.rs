@@ -93,6 +93,16 @@ fn a_write_has_no_hits_to_tell() {
     assert_eq!(answer.status(attr::CACHE), -libc::EOPNOTSUPP);
 }
 
+/// SPEC: R-CACHE-2
+#[test]
+fn a_file_that_is_never_read_without_waiting_tells_no_hits() {
+    let f = Fixture::new();
+    let (file, mut buffer) = (File::open("/proc/self/status").unwrap(), [0; 4]);
+    f.submit([pread(&file, &mut buffer, 0).attr(attr::CACHE)]);
+    let answer = f.next();
+    assert_eq!((answer.res, answer.status(attr::CACHE)), (4, -libc::EOPNOTSUPP));
+}
+
 /// SPEC: R-CACHE-1, R-CACHE-2
 #[test]
 fn each_read_of_a_batch_is_told_of_its_own_file() {
