@@ -287,10 +287,8 @@ fn copy<M: Memory>(
         // SPEC: R-RING-14.
         let first = view.word(position).load();
         let error = match valid_len(first, left.min(view.event_max)) {
-            None => {
-                let at = head.wrapping_add(copied.words as u64 * 8);
-                ReapError::Corrupt(Corruption::BadLength { position: at, header: first })
-            }
+            // Told if it is the first one, which stands at `head`.
+            None => ReapError::Corrupt(Corruption::BadLength { position: head, header: first }),
             Some(len) => match buffer.get_mut(copied.words..copied.words + len as usize / 8) {
                 None => ReapError::BufferTooSmall { event_bytes: len },
                 Some(event) => {
