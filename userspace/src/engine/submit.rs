@@ -140,9 +140,7 @@ impl<'a> Batch<'a> {
     fn exchange(&mut self, wanted: usize) {
         self.just_now = None;
         let mut context = self.shared.lock();
-        if self.events > 0 {
-            context.publish(&self.words[..self.len], self.events, self.reserved);
-        }
+        context.publish(&self.words[..self.len], self.events, self.reserved);
         for (n, id) in self.ids[..self.nr_ids].iter_mut().enumerate() {
             if let Some(id) = id.take() {
                 context.retire_plain(id, self.failed >> n & 1 == 1);

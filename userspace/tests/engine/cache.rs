@@ -93,6 +93,23 @@ fn a_write_has_no_hits_to_tell() {
     assert_eq!(answer.status(attr::CACHE), -libc::EOPNOTSUPP);
 }
 
+/// SPEC: R-RUN-4
+#[test]
+fn a_read_goes_on_behind_what_was_in_the_page_cache() {
+    if !drops() {
+        println!("SKIP: no single page is dropped from the page cache here");
+        return;
+    }
+    let f = Fixture::new();
+    let mut file = four_pages();
+    // SAFETY: takes numbers.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), 4096, 4096, libc::POSIX_FADV_DONTNEED) };
+    file.rewind().unwrap();
+    let mut buffer = [0; 4 * PAGE];
+    f.submit([read(&file, &mut buffer)]);
+    assert_eq!((f.next().res, buffer), (4 * PAGE as i64, [7; 4 * PAGE]));
+}
+
 /// SPEC: R-CACHE-2
 #[test]
 fn a_file_that_is_never_read_without_waiting_tells_no_hits() {

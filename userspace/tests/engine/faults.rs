@@ -10,6 +10,7 @@ use aio2::engine::Engine;
 use aio2::future::Driver;
 use aio2::set::Set;
 use aio2::{Context, Errno, Reaper};
+use aio2_abi::attr;
 use aio2_abi::iocb::Flags;
 use aio2_abi::setup::{self, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -110,6 +111,30 @@ static CAUGHT: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn count(_: libc::c_int) {
     CAUGHT.fetch_add(1, Ordering::Relaxed);
+}
+
+/// SPEC: R-SIGNAL-1
+#[test]
+fn a_signal_to_no_thread_goes_to_the_process() {
+    if !alone("faults::a_signal_to_no_thread_goes_to_the_process") {
+        return;
+    }
+    // SAFETY: a sigaction may be all zeros.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = count as extern "C" fn(libc::c_int) as usize;
+    // SAFETY: the handler may run at any time.
+    unsafe { libc::sigaction(libc::SIGUSR2, &raw const action, ptr::null_mut()) };
+    let f = Fixture::new();
+    let signal = attr::Signal { signo: libc::SIGUSR2 as u32, tid: 0, value: 0 };
+    f.submit([Iocb::nop(0).attr_with(attr::SIGNAL, attr::Flags::REQUIRED, signal.as_bytes())]);
+    assert_eq!(f.next().res, 0);
+    for _ in 0..1000 {
+        if CAUGHT.load(Ordering::Relaxed) > 0 {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("none has come");
 }
 
 /// SIGALRM every 200 us, caught without SA_RESTART.
