@@ -4,9 +4,8 @@
 //!     RUSTFLAGS='--cfg loom' cargo test --release --test loom
 //!
 //! Rings of a few words, starting just below the wrap of 2^32. At most three
-//! preemptions unless LOOM_MAX_PREEMPTIONS says otherwise: with two, the false
-//! report of corruption is not found. Which model fails when an ordering is
-//! weakened stands in `ORDERINGS.md`.
+//! preemptions unless LOOM_MAX_PREEMPTIONS says otherwise. Which model fails when
+//! an ordering is weakened stands in `ORDERINGS.md`; two are enough for those.
 #![cfg(loom)]
 #![allow(unsafe_code)]
 
