@@ -148,7 +148,7 @@ fn bugs(dir: &Path) -> Result<Vec<Planted>> {
     for entry in dir.read_dir().with_context(|| dir.display().to_string())? {
         let patch = entry?.path();
         let text = fs::read_to_string(&patch)?;
-        let check = text.lines().find_map(|line| line.strip_prefix("Check: "));
+        let check = text.lines().find_map(|line| line.strip_prefix("Check: ")).map(str::trim);
         let check = check.with_context(|| format!("{}: no Check:", patch.display()))?.to_owned();
         let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         bugs.push(Planted { name, patch, check });
