@@ -271,9 +271,10 @@ fn an_attribute_that_is_not_known_is_told_and_fails_only_if_required() {
         [(63, -libc::EOPNOTSUPP), (attr::TIMING, 0), (attr::CACHE, -libc::EOPNOTSUPP)]
     );
     let required = Iocb::nop(0).attr(attr::TIMING).attr_with(63, REQUIRED, &[]);
-    let a = only(&f, required);
+    let a = only(&f, required.attr_with(attr::PRIORITY, RETURN, &[0; 8]));
     assert_eq!(a.res, -i64::from(libc::EOPNOTSUPP));
     assert_eq!(a.status(attr::TIMING), -libc::ENODATA, "it never ran");
+    assert_eq!(a.status(attr::PRIORITY), -libc::ENODATA);
     assert_eq!(only(&f, Iocb::nop(0).attr_with(63, attr::Flags::empty(), &[])).returns.len(), 0);
 }
 
