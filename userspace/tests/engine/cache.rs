@@ -91,6 +91,10 @@ fn a_write_has_no_hits_to_tell() {
     let answer = f.next();
     assert_eq!(answer.res, -i64::from(libc::EOPNOTSUPP));
     assert_eq!(answer.status(attr::CACHE), -libc::EOPNOTSUPP);
+    let write = Iocb { nr: libc::SYS_write as u32, ..read(&file, &mut data) };
+    f.submit([with_hint(write, attr::CACHE_KEEP)]);
+    let answer = f.next();
+    assert_eq!((answer.res, answer.payload(attr::CACHE)), (4, Some(attr::CacheReturn::default())));
 }
 
 /// SPEC: R-RUN-4

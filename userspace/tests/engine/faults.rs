@@ -342,6 +342,10 @@ fn descriptor_0_is_one_like_others() {
     works(&unpolled);
     drop(unpolled);
     works(&Fixture::new());
+    // SAFETY: takes numbers.
+    let eventfd = unsafe { libc::eventfd(0, 0) };
+    assert_eq!(eventfd, 0);
+    works(&Fixture::with(|s| (s.flags, s.eventfd) = (setup::Flags::EVENTFD.bits(), eventfd)));
 }
 
 /// Has the kernel kill each thread of this process that is yet to come, and

@@ -64,11 +64,11 @@ pub fn held() -> (usize, usize, usize) {
     (fds.count(), workers.count(), maps.lines().filter(|line| line.contains("aio2")).count())
 }
 
-/// Memory of this process: all of it, and what is resident.
+/// Memory of this process: its data, used or not, and what is resident.
 fn pages() -> (usize, usize) {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let mut pages = statm.split(' ').map(|pages| pages.parse().unwrap());
-    (pages.next().unwrap(), pages.next().unwrap())
+    let pages: Vec<usize> = statm.split(' ').map(|n| n.trim().parse().unwrap()).collect();
+    (pages[5], pages[1])
 }
 
 #[test]
@@ -275,4 +275,23 @@ fn room_that_was_reserved_for_events_is_given_back() {
     }
     let grown = pages().0.saturating_sub(before);
     assert!(grown < 256, "{grown} pages more after 2000 requests");
+}
+
+/// SPEC: R-LIMIT-5, R-DEADLINE-1
+#[test]
+fn deadlines_of_what_has_ended_take_no_memory() {
+    if !alone("lifetime::deadlines_of_what_has_ended_take_no_memory") {
+        return;
+    }
+    let f = Fixture::new();
+    let mut before = 0;
+    for i in 0..400 {
+        f.submit((0..500).map(|n| Iocb::nop(n).deadline(u64::MAX / 2)));
+        assert_eq!(f.reap().len(), 500);
+        if i == 10 {
+            before = pages().0;
+        }
+    }
+    let grown = pages().0.saturating_sub(before);
+    assert!(grown < 256, "{grown} pages more after 195000 requests");
 }

@@ -2,9 +2,10 @@
 
 use crate::context::{Answer, Fixture, Iocb, alone};
 use crate::lifetime::held;
-use crate::request::{Slow, errno};
+use crate::request::{Slow, ends, errno};
 use crate::waiting::disturbed;
 use aio2::backend::{Backend, Wait};
+use aio2_abi::attr;
 use aio2_abi::event::Event;
 use aio2_abi::iocb::Flags;
 use aio2_abi::op;
@@ -135,6 +136,17 @@ fn the_thread_of_polls_sleeps_until_a_file_is_ready() {
     assert!((1..20).contains(&sleeps), "{sleeps} times");
     slow.finish();
     assert_eq!(f.next().res, i64::from(libc::POLLIN));
+}
+
+/// SPEC: R-AFTER-1, R-OP-5
+#[test]
+fn what_waits_for_a_poll_has_a_worker() {
+    let f = Fixture::new();
+    let mut slow = Slow::new();
+    let poll = Iocb::poll_op(&slow.reader, libc::POLLIN);
+    f.submit([poll, Iocb::nop(1).after(attr::AFTER_STREAM, 1)]);
+    slow.finish();
+    assert_eq!(ends(&f, 2), [(0, i64::from(libc::POLLIN)), (1, 0)]);
 }
 
 /// SPEC: R-OP-6, R-OVF-4
