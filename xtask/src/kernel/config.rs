@@ -46,6 +46,15 @@ impl Config {
         }
     }
 
+    /// What its command line has. On translated processors, which are not alone,
+    /// the other one moves only if it is waited for longer.
+    pub const fn append(self) -> &'static str {
+        match self {
+            Config::Kcsan => "kcsan.udelay_task=1000 kcsan.udelay_interrupt=100",
+            _ => "",
+        }
+    }
+
     /// Its fragments, the later ones winning.
     pub fn fragments(self, shop: &Workshop) -> Vec<PathBuf> {
         let file = |name: &str| shop.patches().join("configs").join(format!("{name}.config"));

@@ -124,7 +124,7 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
     let machine = Machine {
         kernel,
         initrd: guest::initrd(shop, dir.path(), &[SUITE, CHECKS], &selftests, &commands, &disk)?,
-        append: APPEND.into(),
+        append: format!("{APPEND} {}", config.append()),
         counted: false,
         timeout: args.timeout.map_or(config.patience(), Duration::from_secs),
     };
