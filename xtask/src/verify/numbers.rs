@@ -30,13 +30,15 @@ fn cargo(root: &Path, args: &[&str], bound: Option<u32>) -> Result<String> {
 /// What is committed of the last run of `cargo xtask verify --mutants`.
 #[derive(serde::Deserialize)]
 struct Mutants {
-    /// Those that can be made.
+    /// All that are listed, no Rust among them.
     mutants: usize,
     /// Those of them that the tests were run on.
     run: usize,
     caught: usize,
-    /// These hang, or ran on a loaded machine.
+    /// A test hangs that does not without the mutant.
     timeouts: usize,
+    /// No test sees them; each is explained there.
+    survivors: usize,
 }
 
 /// Runs what has numbers, the models with up to `bound` preemptions, and prints
@@ -65,9 +67,10 @@ pub fn run(root: &Path, bound: u32) -> Result<()> {
     row("fuzz bodies", format!("{}, {} of them against C", suite.0 + c.0, c.0));
     row("fuzz executions as plain tests", (suite.1 + c.1).to_string());
     row("executions a second (fuzz)", speeds(root));
-    let Mutants { mutants, run, caught, timeouts } = mutants;
-    let tried = format!("{caught} caught, {timeouts} hang, of {run} run, of {mutants}");
-    row("mutants (--mutants)", tried);
+    let Mutants { mutants, run, caught, timeouts, survivors } = mutants;
+    let percent = (caught + timeouts) as f64 / run as f64 * 100.0;
+    let tried = format!("{caught} caught, {timeouts} hang, {survivors} live");
+    row("mutants (--mutants)", format!("{tried}: {percent:.1} % of {run} run, of {mutants}"));
     let traces = root.join("tests/traces").read_dir()?.count();
     row("traces that failed once", traces.to_string());
     row("requirements", required.context("the traceability test tells none")?.to_owned());
