@@ -140,14 +140,16 @@ impl<'a> Batch<'a> {
     fn exchange(&mut self, wanted: usize) {
         self.just_now = None;
         let mut context = self.shared.lock();
-        context.publish(&self.words[..self.len], self.events, self.reserved);
+        let published = self.events > 0;
+        if published {
+            context.publish(&self.words[..self.len], self.events, self.reserved);
+        }
         for (n, id) in self.ids[..self.nr_ids].iter_mut().enumerate() {
             if let Some(id) = id.take() {
                 context.retire_plain(id, self.failed >> n & 1 == 1);
             }
         }
         context.dismiss(self.admitted, self.room);
-        let published = self.events > 0;
         (self.len, self.events, self.reserved, self.nr_ids) = (0, 0, 0, 0);
         self.failed = 0;
         let room = BATCH_WORDS * 8;
