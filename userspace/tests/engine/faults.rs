@@ -243,6 +243,17 @@ fn works(f: &Fixture) {
     assert_eq!(ends(f, 1), [(2, 0)]);
 }
 
+/// A poll that is submitted with so many descriptors allowed ends with `error`,
+/// and the next one as it should.
+fn poll_ends_with(error: i32, descriptors: u64) {
+    let f = Fixture::new();
+    let mut slow = Slow::new();
+    let [poll, _] = two(&mut slow);
+    with_limit(libc::RLIMIT_NOFILE, descriptors, || f.submit([poll]));
+    assert_eq!(ends(&f, 1), [(1, errno(error))]);
+    works(&f);
+}
+
 /// SPEC: R-OP-5, R-DEADLINE-1, R-OVF-7
 #[test]
 fn without_a_thread_what_waits_ends_with_eagain() {
@@ -267,13 +278,8 @@ fn a_poll_that_the_system_refuses_ends_with_its_errno() {
     if !alone("faults::a_poll_that_the_system_refuses_ends_with_its_errno") {
         return;
     }
-    let f = Fixture::new();
-    let mut slow = Slow::new();
-    let [poll, _] = two(&mut slow);
     // poll(2) takes no more than may be open.
-    with_limit(libc::RLIMIT_NOFILE, 0, || f.submit([poll]));
-    assert_eq!(ends(&f, 1), [(1, errno(libc::EINVAL))]);
-    works(&f);
+    poll_ends_with(libc::EINVAL, 0);
 }
 
 /// SPEC: R-OP-5, R-OVF-7
@@ -282,12 +288,7 @@ fn without_a_descriptor_a_poll_ends_with_emfile() {
     if !alone("faults::without_a_descriptor_a_poll_ends_with_emfile") {
         return;
     }
-    let f = Fixture::new();
-    let mut slow = Slow::new();
-    let [poll, _] = two(&mut slow);
-    with_limit(libc::RLIMIT_NOFILE, 1, || f.submit([poll]));
-    assert_eq!(ends(&f, 1), [(1, errno(libc::EMFILE))]);
-    works(&f);
+    poll_ends_with(libc::EMFILE, 1);
 }
 
 /// SPEC: R-CANCEL-7

@@ -71,24 +71,35 @@ fn pages() -> (usize, usize) {
     (pages[5], pages[1])
 }
 
+/// Pages that `held` grows by in `rounds`, of which the first ones do not count.
+fn growth(
+    held: impl Fn() -> usize,
+    (first, rounds): (usize, usize),
+    mut round: impl FnMut(usize),
+) -> usize {
+    (0..first).for_each(&mut round);
+    let before = held();
+    (first..rounds).for_each(round);
+    held().saturating_sub(before)
+}
+
 #[test]
 fn setup_and_teardown_leave_nothing_behind() {
     // Other tests have contexts too.
     if !alone("lifetime::setup_and_teardown_leave_nothing_behind") {
         return;
     }
-    let mut resident = 0;
-    for i in 0..10_000 {
-        let f = Fixture::with(|s| s.ring_bytes = 4096);
-        if i % 10 == 0 {
-            f.submit([Iocb::nop(0), Iocb::nop(1).flags(Flags::ASYNC)]);
-        }
-        if i == 1000 {
-            resident = pages().1;
-        }
-    }
+    let grown = growth(
+        || pages().1,
+        (1001, 10_000),
+        |i| {
+            let f = Fixture::with(|s| s.ring_bytes = 4096);
+            if i % 10 == 0 {
+                f.submit([Iocb::nop(0), Iocb::nop(1).flags(Flags::ASYNC)]);
+            }
+        },
+    );
     assert_eq!(held(), (0, 0, 0));
-    let grown = pages().1.saturating_sub(resident);
     assert!(grown < 256, "{grown} pages more after 9000 contexts");
 }
 
@@ -265,15 +276,14 @@ fn room_that_was_reserved_for_events_is_given_back() {
         return;
     }
     let f = Fixture::new();
-    let mut before = 0;
-    for i in 0..3000 {
-        f.submit([Iocb::nop(0).flags(Flags::ASYNC)]);
-        f.next();
-        if i == 1000 {
-            before = pages().0;
-        }
-    }
-    let grown = pages().0.saturating_sub(before);
+    let grown = growth(
+        || pages().0,
+        (1001, 3000),
+        |_| {
+            f.submit([Iocb::nop(0).flags(Flags::ASYNC)]);
+            f.next();
+        },
+    );
     assert!(grown < 256, "{grown} pages more after 2000 requests");
 }
 
@@ -284,15 +294,14 @@ fn deadlines_of_what_has_ended_take_no_memory() {
         return;
     }
     let f = Fixture::new();
-    let mut before = 0;
-    for i in 0..100 {
-        f.submit((0..500).map(|n| Iocb::nop(n).deadline(u64::MAX / 2).flags(Flags::ASYNC)));
-        f.wait(&Wait::events(500)).unwrap();
-        assert_eq!(f.reap().len(), 500);
-        if i == 20 {
-            before = pages().0;
-        }
-    }
-    let grown = pages().0.saturating_sub(before);
+    let grown = growth(
+        || pages().0,
+        (21, 100),
+        |_| {
+            f.submit((0..500).map(|n| Iocb::nop(n).deadline(u64::MAX / 2).flags(Flags::ASYNC)));
+            f.wait(&Wait::events(500)).unwrap();
+            assert_eq!(f.reap().len(), 500);
+        },
+    );
     assert!(grown < 200, "{grown} pages more after 40000 requests");
 }
