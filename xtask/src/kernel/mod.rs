@@ -58,7 +58,7 @@ enum Step {
     Boot(boot::Args),
     /// Boot and run the conformance suite in the guest; fail on what it or the log says
     Test(test::Args),
-    /// Check each patch: git am, checkpatch, sparse, that it builds, and KUnit
+    /// Check each patch: git am, checkpatch, sparse; that it builds and boots; KUnit
     Check(check::Args),
 }
 
