@@ -130,7 +130,9 @@ fn reap_with_eight(factory: &dyn Factory, events: u64, time: Option<u64>, grow_e
         Some(seconds) => start.elapsed() < Duration::from_secs(seconds),
         None => next < events,
     };
-    let (mut next, mut ring_bytes) = (0, setup.ring_bytes);
+    let (mut next, mut ring_bytes) = (BATCH, setup.ring_bytes);
+    // Longer than the ring, which is full once however fast the consumers are.
+    context.submit_all(&mut Batch::of((0..BATCH).map(Request::nop)));
     std::thread::scope(|scope| {
         let _stop = Stop(&done);
         for _ in 0..CONSUMERS {
