@@ -2,13 +2,13 @@
 //! but itself. SPEC: section 12.2.
 
 use crate::context::{Context, Event, Stop, errno, patience, until};
-use crate::env::{Env, Outcome, setup, skip};
+use crate::env::{Env, Outcome, setup};
 use crate::file::{gettid, thread_state};
 use crate::random::Random;
 use crate::request::{Batch, Request};
 use aio2::backend::Wait;
 use aio2::ring::{Memory, Pending};
-use aio2_abi::setup::{Features, Setup};
+use aio2_abi::setup::Setup;
 use libc::EIO;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -130,9 +130,6 @@ fn wait_for_two(context: &Context, copies: bool) -> Option<i32> {
 }
 
 pub(crate) fn wait_with_a_bad_head_ends_with_eio(env: &Env<'_>) -> Outcome {
-    if !env.probe().features().contains(Features::IN_PROCESS) {
-        return skip("the kernel's column has it as planned");
-    }
     for copies in [false, true] {
         let context = env.small_ring();
         let consumer = context.backend().consumer();

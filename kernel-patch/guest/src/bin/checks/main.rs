@@ -4,6 +4,7 @@
 //! One line for each check, `ok NAME IDS` or `FAIL NAME IDS: why`, after what it has to
 //! show. Exit status 1 if one failed.
 
+mod identity;
 mod leftovers;
 mod lifecycle;
 mod places;
@@ -35,6 +36,9 @@ macro_rules! checks {
 checks! {
     seccomp {
         filters_act_as_on_plain_calls: "R-SEC-1";
+    }
+    identity {
+        each_thread_has_its_own_files_and_directory: "R-SEC-6";
     }
     places {
         reads_complete_where_they_should: "R-RUN-1" "R-RUN-3" "R-PATH-1";
