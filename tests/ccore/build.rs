@@ -43,6 +43,7 @@ fn main() {
     let patches = root.join("kernel-patch");
     println!("cargo::rerun-if-changed={}", patches.display());
     println!("cargo::rerun-if-changed=layout.c");
+    println!("cargo::rerun-if-changed=loads.h");
     let series = series(&patches);
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("aio2");
     fs::create_dir_all(&out).expect("a directory for the files");
@@ -66,6 +67,8 @@ fn main() {
         .include(root.join("abi/include"))
         .std("gnu11")
         .warnings(false) // the kernel's own set of warnings is smaller
+        .flag("-include")
+        .flag("loads.h")
         .flag("-Wall")
         .flag("-Werror")
         .flag("-fno-strict-aliasing");

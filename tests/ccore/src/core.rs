@@ -5,7 +5,8 @@
 
 use aio2_abi::iocb::{self, Header};
 use aio2_abi::ring::{ConsumerPage, Flags, ProducerPage};
-use std::ffi::c_int;
+use std::cell::RefCell;
+use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr;
 
@@ -68,6 +69,54 @@ unsafe extern "C" {
     ) -> c_int;
     fn aio2_ring_claim(ring: *mut RawRing, head: u64, bytes: u32) -> bool;
 }
+
+/// A load by the C code from memory that others write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// From where.
+    pub address: usize,
+    /// How many bytes.
+    pub bytes: usize,
+    /// Whether it has acquire semantics.
+    pub acquires: bool,
+}
+
+/// What the peer stores there afterwards, if it does.
+type Peer = Box<dyn FnMut(Load) -> Option<u64>>;
+
+thread_local! {
+    static PEER: RefCell<Option<Peer>> = const { RefCell::new(None) };
+}
+
+/// Runs `body` beside a `peer` that acts after each load of the C code, as
+/// others might that share the memory.
+pub fn with_peer<R>(
+    peer: impl FnMut(Load) -> Option<u64> + 'static,
+    body: impl FnOnce() -> R,
+) -> R {
+    PEER.set(Some(Box::new(peer)));
+    let result = body();
+    PEER.set(None);
+    result
+}
+
+/// Called as `loads.h` says.
+#[unsafe(no_mangle)]
+extern "C" fn aio2_loaded(at: *mut c_void, bytes: c_int, order: c_int) {
+    let load = Load { address: at.addr(), bytes: bytes as usize, acquires: order == ACQUIRE };
+    let stored = PEER.with_borrow_mut(|peer| peer.as_mut().and_then(|peer| peer(load)));
+    match (stored, bytes) {
+        (None, _) => {}
+        // SAFETY: the C code has just loaded so many bytes from there, of the
+        // ring's own memory.
+        (Some(value), 4) => unsafe { at.cast::<u32>().write(value as u32) },
+        // SAFETY: as above.
+        (Some(value), _) => unsafe { at.cast::<u64>().write(value) },
+    }
+}
+
+/// `__ATOMIC_ACQUIRE`.
+const ACQUIRE: c_int = 2;
 
 /// What the parser says of a well-formed iocb.
 #[derive(Debug, PartialEq, Eq)]

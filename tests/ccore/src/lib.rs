@@ -7,7 +7,7 @@
 //!
 //! | room | duty |
 //! |---|---|
-//! | [`core`] | the C functions, called from Rust |
+//! | [`core`] | the C functions, called from Rust, and their loads |
 //! | [`iocbs`] | both parsers on a stream |
 //! | [`ring`] | both rings, byte for byte after each operation |
 //! | [`trace`] | parser and ring on a trace, as the model has it |
