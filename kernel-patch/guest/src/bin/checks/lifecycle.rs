@@ -84,14 +84,14 @@ fn direct_reads(context: &Aio2) {
 }
 
 /// A child process that says when it is ready and does what it is told then.
-struct Child {
+pub struct Child {
     pid: i32,
     from: File,
     to: File,
 }
 
 /// The child's side.
-struct Parent {
+pub struct Parent {
     from: File,
     to: File,
 }
@@ -99,7 +99,7 @@ struct Parent {
 impl Child {
     /// Forks; this process must have no other thread. The child exits with
     /// what `body` returns.
-    fn start(body: impl FnOnce(&mut Parent) -> i32) -> Result<Self> {
+    pub fn start(body: impl FnOnce(&mut Parent) -> i32) -> Result<Self> {
         let (up, down) = (Pipe::new(), Pipe::new());
         // SAFETY: one thread, so that no lock is held in the child.
         let pid = unsafe { libc::fork() };
@@ -144,7 +144,7 @@ impl Child {
 }
 
 impl Parent {
-    fn ready(&mut self) {
+    pub fn ready(&mut self) {
         self.to.write_all(&[1]).expect("the parent listens");
     }
 
@@ -165,7 +165,8 @@ fn rounds(mut round: impl FnMut(usize) -> Result<()>) -> Result<()> {
     ensure_nothing_since(&before)
 }
 
-fn expect(child: Child, status: i32) -> Result<()> {
+/// Waits for a child, which must end with this status.
+pub fn expect(child: Child, status: i32) -> Result<()> {
     let ended = child.wait()?;
     ensure!(ended == status, "ended with {ended} instead of {status}");
     Ok(())

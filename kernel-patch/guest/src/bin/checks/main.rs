@@ -1,9 +1,11 @@
 //! What the suite cannot ask, since it needs this guest: filters, and io_uring
-//! beside them; where reads complete; what is left of processes that ended.
+//! beside them; where reads complete; what is said of the kernel's calls only;
+//! what is left of processes that ended.
 //!
 //! One line for each check, `ok NAME IDS`, `SKIP NAME IDS: why` or `FAIL NAME IDS: why`,
 //! after what it has to show. Exit status 1 if one failed.
 
+mod calls;
 mod faults;
 mod identity;
 mod leftovers;
@@ -59,6 +61,16 @@ checks! {
     }
     places {
         reads_complete_where_they_should: "R-RUN-1" "R-RUN-3" "R-PATH-1";
+    }
+    calls {
+        sizes_of_structures_are_checked: "R-CONV-1" "R-CONV-2";
+        descriptor_is_close_on_exec: "R-SETUP-11";
+        operations_on_contexts_are_not_supported: "R-FD-3";
+        iocb_whose_id_cannot_be_written_is_refused: "R-ID-3";
+        another_process_reaps_and_does_not_submit: "R-LIFE-7" "R-LIFE-4";
+        credentials_are_those_of_the_submission: "R-SEC-2";
+        sleeping_workers_are_replaced_within_the_concurrency: "R-RUN-9" "R-RUN-1";
+        contexts_of_a_user_are_bounded: "R-LIMIT-3";
     }
     lifecycle {
         what_is_held_is_seen: "R-LIFE-3";
