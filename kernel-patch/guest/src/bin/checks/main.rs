@@ -1,10 +1,11 @@
 //! What the suite cannot ask, since it needs this guest: filters, and io_uring
 //! beside them; where reads complete; what is said of the kernel's calls only;
-//! what is left of processes that ended.
+//! what is left of processes that ended; what audit records.
 //!
 //! One line for each check, `ok NAME IDS`, `SKIP NAME IDS: why` or `FAIL NAME IDS: why`,
 //! after what it has to show. Exit status 1 if one failed.
 
+mod audit;
 mod calls;
 mod faults;
 mod identity;
@@ -79,6 +80,9 @@ checks! {
         other_programs_leave_nothing: "R-LIFE-3" "R-LIFE-5";
         stopped_processes_leave_nothing: "R-LIFE-3" "R-LIFE-8";
         closed_contexts_leave_nothing: "R-LIFE-2" "R-LIFE-3";
+    }
+    audit {
+        operations_are_recorded_as_plain_calls: "R-SEC-3";
     }
 }
 
