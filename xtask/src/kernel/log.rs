@@ -1,8 +1,9 @@
 //! Reads a guest's console for what a healthy kernel never says.
 //!
-//! Every line is looked at. The one thing that is excused is a race of others,
-//! whose two functions a list names, with the reason. A fault is reported with
-//! the lines after it, since the first line of a splat says little.
+//! Every line is looked at. The one thing that is excused is a race of others: one
+//! in whose calls AIO2 has no part, or whose two functions a list names, with the
+//! reason. A fault is reported with the lines after it, since the first line of a
+//! splat says little.
 
 use anyhow::{Result, ensure};
 use std::collections::BTreeSet;
@@ -82,29 +83,58 @@ pub struct Fault<'a> {
 /// Lines of a splat that are shown.
 const SHOWN: usize = 25;
 
-/// The races of others: pairs of functions, the second of which is empty if
-/// the detector saw one only.
+/// The races of others.
 #[derive(Debug, Default)]
-pub struct Races(BTreeSet<(String, String)>);
+pub struct Races {
+    /// Pairs of functions, the second of which is empty if the detector saw one
+    /// only.
+    excused: BTreeSet<(String, String)>,
+    /// The functions of AIO2, if they are known.
+    ours: BTreeSet<String>,
+}
 
 impl Races {
     /// Reads lines of `FUNCTION FUNCTION reason`, `-` for one that is not known.
     pub fn parse(text: &str) -> Result<Self> {
-        let mut races = BTreeSet::new();
+        let mut races = Races::default();
         for line in text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
             let words: Vec<&str> = line.splitn(3, ' ').collect();
             let &[one, other, _reason] = words.as_slice() else {
                 anyhow::bail!("not two functions and a reason: {line}");
             };
             ensure!(!is_ours(one) && !is_ours(other), "a race of AIO2's is to be mended: {line}");
-            races.insert(pair(one, other));
+            races.excused.insert(pair(one, other));
         }
-        Ok(Races(races))
+        Ok(races)
     }
 
-    /// Whether a line tells of one of them.
-    fn has(&self, line: &str) -> bool {
-        race(line).is_some_and(|(one, other)| self.0.contains(&pair(one, other)))
+    /// Takes these for the functions of AIO2: a race is others' without them.
+    pub fn with_ours(self, functions: impl Iterator<Item = String>) -> Self {
+        Races { ours: functions.map(|f| bare(&f).to_owned()).collect(), ..self }
+    }
+
+    /// Whether the report that begins with the first of these lines is one.
+    fn has(&self, report: &[&str]) -> bool {
+        let Some((one, other)) = report.first().and_then(|line| race(line)) else { return false };
+        self.excused.contains(&pair(one, other)) || !(self.ours.is_empty() || self.are_in(report))
+    }
+
+    /// Whether AIO2 has a part in a race, as it must be taken if only one call is
+    /// known. What a worker does in a system call is that call's.
+    fn are_in(&self, report: &[&str]) -> bool {
+        let (mut calls, mut in_syscall) = (0, true);
+        for line in report.iter().take_while(|line| !line.ends_with("=======")) {
+            let text = line.split_once("] ").map_or(*line, |(_, text)| text);
+            if text.contains(" by task ") || text.contains(" by interrupt on ") {
+                (calls, in_syscall) = (calls + 1, true);
+            } else if let Some(function) = text.strip_prefix(' ').map(bare) {
+                in_syscall &= function != "x64_sys_call";
+                if in_syscall && (self.ours.contains(function) || is_ours(function)) {
+                    return true;
+                }
+            }
+        }
+        calls < 2
     }
 }
 
@@ -114,16 +144,26 @@ fn race(line: &str) -> Option<(&str, &str)> {
     Some(functions.trim().split_once(" / ").unwrap_or((functions.trim(), "-")))
 }
 
-/// Two functions in order, without what the compiler appended and without the
-/// place in them.
+/// Two functions in order.
 fn pair(one: &str, other: &str) -> (String, String) {
-    let bare = |name: &str| name.split(['.', '+']).next().unwrap_or_default().to_owned();
-    let (one, other) = (bare(one), bare(other));
+    let (one, other) = (bare(one).to_owned(), bare(other).to_owned());
     if one <= other { (one, other) } else { (other, one) }
+}
+
+/// A function without what the compiler appended and without the place in it.
+fn bare(function: &str) -> &str {
+    function.split(['.', '+']).next().unwrap_or_default()
 }
 
 fn is_ours(function: &str) -> bool {
     ["aio2", "io_wq", "io_worker"].iter().any(|ours| function.contains(ours))
+}
+
+/// The races in a console log that are others', as the kernel names them.
+pub fn races_of_others<'a>(log: &'a str, foreign: &Races) -> Vec<(&'a str, &'a str)> {
+    let lines: Vec<&str> = log.lines().collect();
+    let others = (0..lines.len()).filter(|i| foreign.has(&lines[*i..]));
+    others.filter_map(|i| race(lines[i])).collect()
 }
 
 /// All faults in a console log, without the races of others. What stands within
@@ -134,7 +174,7 @@ pub fn faults<'a>(log: &'a str, foreign: &Races) -> Vec<Fault<'a>> {
     let mut faults: Vec<Fault<'_>> = Vec::new();
     for (i, line) in lines.iter().enumerate() {
         let Some((kind, _)) = SIGNS.iter().find(|(_, sign)| line.contains(sign)) else { continue };
-        if foreign.has(line) {
+        if foreign.has(&lines[i..]) {
             continue;
         }
         let told = *kind != Kind::Kcsan
@@ -257,6 +297,32 @@ mod tests {
         // None hides behind one that is excused, or behind another.
         assert_eq!(count(&["tick / vruntime", "aio2_reap / tick", "aio2_reap / x"]), 2);
         Ok(())
+    }
+
+    /// A race as the kernel tells of it, between these calls.
+    fn report(head: &str, calls: [&[&str]; 2]) -> String {
+        let mut text = format!("[    1.0] BUG: KCSAN: data-race in {head}\n[    1.0] \n");
+        for call in calls.iter().filter(|call| !call.is_empty()) {
+            text += "[    1.0] write to 0xffff888000832500 of 8 bytes by task 18 on cpu 0:\n";
+            for function in *call {
+                text += &format!("[    1.0]  {function}+0x1/0x2\n");
+            }
+            text += "[    1.0] \n";
+        }
+        text + "[    1.0] =======\n[    1.0]  aio2_of_the_next+0x1/0x2\n"
+    }
+
+    #[test]
+    fn a_race_is_of_others_if_aio2_is_in_neither_call() {
+        let races = Races::default().with_ours(["moved.part.0".into()].into_iter());
+        let count = |log: &str| (faults(log, &races).len(), races_of_others(log, &races).len());
+        let theirs: &[&str] = &["walk", "x64_sys_call", "do_work"];
+        assert_eq!(count(&report("walk / walk", [theirs, theirs])), (0, 1));
+        assert_eq!(count(&report("walk / x", [theirs, &["x", "moved"]])), (1, 0));
+        assert_eq!(count(&report("x / walk", [&["x", "aio2_notify"], theirs])), (1, 0));
+        assert_eq!(count(&report("walk+0x1/0x2", [theirs, &[]])), (1, 0), "who was the other?");
+        let unknown = Races::default();
+        assert_eq!(faults(&report("walk / walk", [theirs, theirs]), &unknown).len(), 1);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! and what the log says.
 
 use super::boot::{Machine, Output, tail};
-use super::build::Build;
+use super::build::{Build, IMAGE};
 use super::compare::Comparison;
 use super::config::Config;
 use super::guest::{self, Program};
@@ -11,7 +11,9 @@ use super::{Workshop, log, selftest, tree};
 use crate::packages::{self, Unavailable};
 use aio2_guest::FILES;
 use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use xshell::{Shell, cmd};
 
 /// What to test, and how.
 #[derive(clap::Args)]
@@ -156,6 +158,10 @@ pub fn complaints(
     let path = shop.patches().join(RACES);
     let races = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let races = log::Races::parse(&races).with_context(|| path.display().to_string())?;
+    let races = races.with_ours(functions(machine)?.into_iter());
+    for (one, other) in log::races_of_others(&output.console, &races) {
+        println!("a race of others: {one} / {other}");
+    }
     let faults = log::faults(&output.console, &races);
     let mut wrong: Vec<String> = faults.iter().map(ToString::to_string).collect();
     wrong.extend(report.complaints());
@@ -166,6 +172,25 @@ pub fn complaints(
         wrong.push(format!("the console's end:\n{}", tail(&output.console, 40)));
     }
     Ok(wrong)
+}
+
+/// The functions of AIO2, and of the workers that it uses, in the kernel that ran.
+fn functions(machine: &Machine) -> Result<Vec<String>> {
+    let image = machine.kernel.display().to_string();
+    let dir = image.strip_suffix(IMAGE).with_context(|| format!("{image} is no {IMAGE}"))?;
+    let shell = Shell::new()?;
+    shell.change_dir(dir);
+    // Not there yet after the first patches.
+    let own = shell.read_dir("fs/aio2").unwrap_or_default().into_iter();
+    let own = own.filter(|file| file.extension().is_some_and(|e| e == "o"));
+    let objects: Vec<PathBuf> = own.chain([PathBuf::from("io_uring/io-wq.o")]).collect();
+    let said = cmd!(shell, "nm --defined-only {objects...}").quiet().read()?;
+    let function = |line: &str| {
+        let mut words = line.split(' ').skip(1);
+        words.next().filter(|kind| kind.eq_ignore_ascii_case("t"))?;
+        words.next().map(String::from)
+    };
+    Ok(said.lines().filter_map(function).collect())
 }
 
 /// Prints the suite's two runs side by side; returns what was wrong with them.
