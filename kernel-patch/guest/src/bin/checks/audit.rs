@@ -4,11 +4,12 @@
 //! Those that make the operations are its children: audit knows processes only
 //! that were made while it was on.
 
+use aio2_abi::attr;
 use aio2_conformance::backends::Running;
 use aio2_conformance::child::forked;
-use aio2_conformance::context::{Context as Aio2, patience};
+use aio2_conformance::context::{Context as Aio2, Event, patience};
 use aio2_conformance::env::{Factory, setup};
-use aio2_conformance::request::Request;
+use aio2_conformance::request::{Batch, Request};
 use anyhow::{Context, Result, bail, ensure};
 use libc::c_long;
 use std::collections::BTreeMap;
@@ -64,8 +65,7 @@ impl Rule {
     }
 }
 
-/// The daemon. When it is dropped audit stays on, without a rule: the kernel
-/// takes processes that audit knows for audited when it is off again.
+/// The daemon; audit is off again, without a rule, when it is dropped.
 struct Daemon {
     socket: OwnedFd,
     rule: Rule,
@@ -157,6 +157,7 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         // Best effort: the kernel's log shows what goes on.
         let _ = self.ask(DEL_RULE, self.rule.as_bytes());
+        let _ = self.set(STATUS_ENABLED, 0, 0);
         let _ = self.set(STATUS_PID, 0, 0);
     }
 }
@@ -209,6 +210,27 @@ fn make((nr, args, nr_args): Call) -> i32 {
         }
     }
     0
+}
+
+/// Processes that audit knows run as others once it is off.
+pub fn audit_that_is_off_changes_nothing() -> Result<()> {
+    drop(Daemon::new(&[libc::SYS_pread64])?);
+    let file = File::open("/dev/zero")?;
+    let status = forked(|| {
+        let context = Aio2::new(Running.create(&setup()).expect("io_setup2"));
+        let mut byte = [0];
+        let read = Request::pread(file.as_raw_fd(), &mut byte, 0).returns(attr::PATH);
+        assert_eq!(context.run(read.clone()).place(), attr::PATH_INLINE);
+        let mut event = [0_u64; 16];
+        // SAFETY: the buffer that is read into is alive.
+        let len =
+            unsafe { context.backend().exec(Batch::of([read]).bytes(), event.as_mut_bytes()) };
+        let events = Event::parse_all(&event.as_bytes()[..len.expect("io_exec2")]);
+        assert_eq!(events[0].res, 1, "{events:?}");
+        0
+    });
+    ensure!(status.success(), "{status}");
+    Ok(())
 }
 
 const WAYS: [&str; 3] = ["plain", "AIO2", "AIO2, ASYNC"];

@@ -330,3 +330,23 @@ pub fn closed_contexts_leave_nothing() -> Result<()> {
         expect(child, 0)
     })
 }
+
+/// A worker has a thread's own table of files, with the context in it, and goes
+/// when the thread and the context are gone.
+pub fn threads_with_files_of_their_own_leave_nothing() -> Result<()> {
+    let child = Child::start(|parent| {
+        let context = Aio2::new(Running.create(&setup()).expect("io_setup2"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // SAFETY: takes a flag; the thread uses no file of others.
+                assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
+                assert_eq!(context.run(Request::nop(1).on_worker()).user_data, 1);
+            });
+        });
+        drop(context);
+        until("the workers are gone", || worker_threads(Some(std::process::id())).is_empty());
+        parent.ready();
+        0
+    })?;
+    expect(child, 0)
+}

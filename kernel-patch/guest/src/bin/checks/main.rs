@@ -80,9 +80,11 @@ checks! {
         other_programs_leave_nothing: "R-LIFE-3" "R-LIFE-5";
         stopped_processes_leave_nothing: "R-LIFE-3" "R-LIFE-8";
         closed_contexts_leave_nothing: "R-LIFE-2" "R-LIFE-3";
+        threads_with_files_of_their_own_leave_nothing: "R-LIFE-3";
     }
     audit {
         operations_are_recorded_as_plain_calls: "R-SEC-3";
+        audit_that_is_off_changes_nothing: "R-EXEC-1" "R-PATH-1";
     }
 }
 
