@@ -5,10 +5,11 @@ use crate::env::{Env, Outcome, setup};
 use crate::file::{Busy, file_with};
 use crate::request::{Batch, Request};
 use aio2::backend::Wait;
+use aio2::syscall::{ALLOWED, Syscall};
 use aio2_abi::op;
 use aio2_abi::setup::Setup;
 use aio2_abi::wait::{Cancel, CancelFlags as F};
-use libc::{ECANCELED, EINVAL, ENOENT, ETIME};
+use libc::{ECANCELED, EINVAL, ENOENT, EOPNOTSUPP, ETIME};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 use zerocopy::IntoBytes;
@@ -90,6 +91,38 @@ pub(crate) fn each_named_field_must_match(env: &Env<'_>) -> Outcome {
     let c = CANCELLED;
     let expected = [(0, c), (0, c), (0, c), (1, c), (1, c), (7, c), (999, all)];
     assert_eq!(sorted(context.reap(7)), expected);
+    context.assert_idle();
+    Ok(())
+}
+
+pub(crate) fn descriptor_finds_the_calls_that_have_one(env: &Env<'_>) -> Outcome {
+    const FD: i32 = 1 << 20;
+    let (context, mut busy) = with_busy_worker(env);
+    let request = |call: &Syscall| {
+        let mut args = vec![0; call.nr_args.into()];
+        args.iter_mut().take(1).for_each(|first| *first = FD as u64);
+        Request::new(call.nr, &args).on_worker().user_data(call.nr.into())
+    };
+    context.submit_all(&mut Batch::of(ALLOWED.iter().map(request)));
+    // Arguments that are excluded, zeros among them.
+    let refused = context.reap_ring(ALLOWED.len());
+    assert!(refused.iter().all(|e| e.res == -i64::from(EOPNOTSUPP)), "{refused:?}");
+    assert!(refused.len() < 5, "{refused:?}");
+    let waits = |call: &&Syscall| refused.iter().all(|e| e.user_data != call.nr.into());
+    let waiting: Vec<&Syscall> = ALLOWED.iter().filter(waits).collect();
+    let with_fd = waiting.iter().filter(|call| call.fd);
+    let mut expected: Vec<_> = with_fd.map(|call| (call.nr.into(), CANCELLED)).collect();
+    expected.sort_unstable();
+    let matches = context.cancel(F::FD, Cancel { fd: FD, ..Cancel::default() }).map(|c| c.0);
+    assert_eq!(matches, Ok(expected.len() as u32));
+    assert_eq!(sorted(context.reap(expected.len())), expected);
+    let rest = waiting.len() - expected.len();
+    let (_, done) = context.cancel(F::ALL, Cancel::default()).expect("it matches");
+    assert_eq!(done.cancelled as usize, rest, "none of them has run");
+    if done.too_late == 1 {
+        busy.release();
+    }
+    assert_eq!(context.reap(rest + 1).len(), rest + 1);
     context.assert_idle();
     Ok(())
 }

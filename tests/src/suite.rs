@@ -137,6 +137,7 @@ tests! {
     cancel {
         request_that_has_not_started_is_cancelled_by_id: "R-CANCEL-2" "R-CANCEL-1";
         each_named_field_must_match: "R-CANCEL-1";
+        descriptor_finds_the_calls_that_have_one: "R-CANCEL-1";
         all_matches_what_runs_and_what_waits: "R-CANCEL-1" "R-CANCEL-3";
         cancelled_request_has_no_effect_and_one_event: "R-CANCEL-2" "R-CANCEL-4";
         nothing_in_flight_gives_enoent: "R-CANCEL-6";
