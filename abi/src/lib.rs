@@ -14,6 +14,7 @@ pub mod attr;
 pub mod errno;
 pub mod event;
 pub mod iocb;
+pub mod nr;
 pub mod op;
 #[cfg(feature = "arbitrary")]
 pub mod random;

@@ -8,6 +8,7 @@ use crate::request::{Batch, Request};
 use crate::signal::{Handler, signal_thread};
 use aio2_abi::attr;
 use aio2_abi::iocb::Flags;
+use aio2_abi::nr;
 use aio2_abi::op;
 use aio2_abi::setup::{Features, Setup};
 use libc::{EAGAIN, EBADF, EINVAL, ENODATA, EOPNOTSUPP};
@@ -174,7 +175,7 @@ pub(crate) fn what_is_not_allowed_is_not_supported_and_not_run(env: &Env<'_>) ->
         (libc::SYS_rt_sigprocmask, &[0, 0, 0, 8]),
         (libc::SYS_io_uring_setup, &[1, 0]),
         (libc::SYS_chdir, &[0]),
-        (480, &[0, 160]),
+        (nr::IO_SETUP2.into(), &[0, 160]),
     ] {
         let event = context.run(Request::call(nr, args));
         assert_eq!(event.res, -i64::from(EOPNOTSUPP), "syscall {nr}");

@@ -4,11 +4,10 @@
 //! Those that make the operations are its children: audit knows processes only
 //! that were made while it was on.
 
+use crate::context;
 use aio2_abi::attr;
-use aio2_conformance::backends::Running;
 use aio2_conformance::child::forked;
-use aio2_conformance::context::{Context as Aio2, Event, patience};
-use aio2_conformance::env::{Factory, setup};
+use aio2_conformance::context::{Event, patience};
 use aio2_conformance::request::{Batch, Request};
 use anyhow::{Context, Result, bail, ensure};
 use libc::c_long;
@@ -193,7 +192,7 @@ pub fn operations_are_recorded_as_plain_calls() -> Result<()> {
 
 /// Makes a call in each of the [`WAYS`].
 fn make((nr, args, nr_args): Call) -> i32 {
-    let context = Aio2::new(Running.create(&setup()).expect("io_setup2"));
+    let context = context();
     let request = Request::call(nr, &args[..nr_args]);
     let [a, b, c, d] = args;
     // SAFETY: what the arguments name is alive.
@@ -217,7 +216,7 @@ pub fn audit_that_is_off_changes_nothing() -> Result<()> {
     drop(Daemon::new(&[libc::SYS_pread64])?);
     let file = File::open("/dev/zero")?;
     let status = forked(|| {
-        let context = Aio2::new(Running.create(&setup()).expect("io_setup2"));
+        let context = context();
         let mut byte = [0];
         let read = Request::pread(file.as_raw_fd(), &mut byte, 0).returns(attr::PATH);
         assert_eq!(context.run(read.clone()).place(), attr::PATH_INLINE);

@@ -3,16 +3,17 @@
 
 use crate::leftovers::worker_threads;
 use crate::lifecycle::{Child, expect};
+use crate::{context, context_with};
 use aio2::backend::Wait;
 use aio2::error::Errno;
 use aio2::{kernel::Kernel, shm, syscall};
+use aio2_abi::nr::{IO_CANCEL2, IO_GETEVENTS2, IO_SETUP2, IO_SUBMIT2};
 use aio2_abi::op;
 use aio2_abi::setup::{Flags, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags, GetEvents};
-use aio2_conformance::backends::Running;
 use aio2_conformance::child::forked;
 use aio2_conformance::context::{Context as Aio2, Event, errno, patience, until};
-use aio2_conformance::env::{Factory, setup};
+use aio2_conformance::env::setup;
 use aio2_conformance::file::{Busy, Pipe, Slow};
 use aio2_conformance::request::{Batch, Request};
 use anyhow::{Result, ensure};
@@ -26,22 +27,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use zerocopy::IntoBytes;
 
-/// The calls' numbers; SPEC section 4.
-const IO_SETUP2: c_long = 480;
-const IO_SUBMIT2: c_long = 481;
-const IO_GETEVENTS2: c_long = 482;
-const IO_CANCEL2: c_long = 483;
 const PAGE: usize = 4096;
 /// A user without privileges.
 const NOBODY: u32 = 65534;
-
-fn context() -> Aio2 {
-    context_with(setup())
-}
-
-fn context_with(setup: Setup) -> Aio2 {
-    Aio2::new(Running.create(&setup).expect("io_setup2"))
-}
 
 fn fd_of(context: &Aio2) -> RawFd {
     context.backend().as_fd().as_raw_fd()
@@ -71,9 +59,10 @@ pub fn sizes_of_structures_are_checked() -> Result<()> {
         result(unsafe { libc::syscall(nr, fd, at, size) })
     };
     // SAFETY: as above.
-    let setup2 = |at: *mut u8, size: usize| result(unsafe { libc::syscall(IO_SETUP2, at, size) });
-    let getevents2 = |at, size| with_fd(IO_GETEVENTS2, at, size);
-    let cancel2 = |at, size| with_fd(IO_CANCEL2, at, size);
+    let setup2 =
+        |at: *mut u8, size: usize| result(unsafe { libc::syscall(IO_SETUP2.into(), at, size) });
+    let getevents2 = |at, size| with_fd(IO_GETEVENTS2.into(), at, size);
+    let cancel2 = |at, size| with_fd(IO_CANCEL2.into(), at, size);
     type Call<'a> = &'a dyn Fn(*mut u8, usize) -> i64;
     let calls: [(&str, &[u8], Call<'_>, i64); 3] = [
         ("io_setup2", probe.as_bytes(), &setup2, 0),
@@ -206,7 +195,7 @@ impl Stream {
     fn submit(&self, context: &Aio2, bytes: Range<usize>) -> i64 {
         let at = self.at.wrapping_add(bytes.start);
         // SAFETY: what the iocbs name outlives the context.
-        result(unsafe { libc::syscall(IO_SUBMIT2, fd_of(context), at, bytes.len(), 0) })
+        result(unsafe { libc::syscall(IO_SUBMIT2.into(), fd_of(context), at, bytes.len(), 0) })
     }
 }
 

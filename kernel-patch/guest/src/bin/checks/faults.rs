@@ -2,14 +2,14 @@
 //! each place of a call in turn: the kernel's fault injection makes the n-th
 //! allocation or copy of a thread fail.
 
-use crate::Skip;
 use crate::leftovers::{Inventory, ensure_nothing_since};
+use crate::{Skip, context};
 use aio2::backend::Wait;
 use aio2::error::Errno;
 use aio2_abi::attr;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use aio2_conformance::backends::Running;
-use aio2_conformance::context::{Context as Aio2, Event};
+use aio2_conformance::context::Event;
 use aio2_conformance::env::{Factory, setup};
 use aio2_conformance::file::Pipe;
 use aio2_conformance::request::{Batch, Request};
@@ -73,10 +73,6 @@ fn ensure_errno<T>(result: &Result<T, Errno>, allowed: &[i32]) -> Result<()> {
     let errno = result.as_ref().err().map_or(0, |errno| errno.0);
     ensure!(errno == 0 || allowed.contains(&errno), "errno {errno}");
     Ok(())
-}
-
-fn context() -> Aio2 {
-    Aio2::new(Running.create(&setup()).expect("io_setup2"))
 }
 
 /// As many events as there are requests, one for each.

@@ -1,8 +1,7 @@
 //! Threads of one process that share neither files nor directory, on one context.
 
-use aio2_conformance::backends::Running;
+use crate::context;
 use aio2_conformance::context::Context as Aio2;
-use aio2_conformance::env::{Factory, setup};
 use aio2_conformance::request::Request;
 use aio2_guest::FILES;
 use anyhow::{Result, ensure};
@@ -43,7 +42,7 @@ pub fn each_thread_has_its_own_files_and_directory() -> Result<()> {
     fs::write(one.join("who"), "one")?;
     let before = current_dir()?;
     set_current_dir(all)?;
-    let context = Aio2::new(Running.create(&setup()).expect("io_setup2"));
+    let context = context();
     let first = who(&context);
     let left = std::thread::scope(|scope| {
         let thread = scope.spawn(|| leave(&one).map(|()| who(&context)));

@@ -2,11 +2,11 @@
 //! what is left of them.
 
 use crate::leftovers::{Inventory, ensure_nothing_since, worker_threads};
+use crate::{context, context_with};
 use aio2_abi::op;
 use aio2_abi::setup::Setup;
-use aio2_conformance::backends::Running;
 use aio2_conformance::context::{Context as Aio2, until};
-use aio2_conformance::env::{Factory, setup};
+use aio2_conformance::env::setup;
 use aio2_conformance::file::{Pipe, thread_state};
 use aio2_conformance::request::{Batch, Request};
 use anyhow::{Context, Result, bail, ensure};
@@ -38,10 +38,9 @@ const PIPE_READS: usize = 4;
 impl Flying {
     /// Leaks what the operations write to: it must live as long as they.
     fn new() -> Self {
-        let context = |setup: Setup| Aio2::new(Running.create(&setup).expect("io_setup2"));
-        let large = context(Setup { ring_bytes: RING, ..setup() });
+        let large = context_with(Setup { ring_bytes: RING, ..setup() });
         // Its ring is full at once, so that there is an overflow list.
-        let small = context(Setup { ring_bytes: 4096, ..setup() });
+        let small = context_with(Setup { ring_bytes: 4096, ..setup() });
         let pipe = Pipe::new();
         let word: &'static u32 = Box::leak(Box::new(0));
         let time: &'static [u64; 2] = Box::leak(Box::new([100_000, 0]));
@@ -335,7 +334,7 @@ pub fn closed_contexts_leave_nothing() -> Result<()> {
 /// when the thread and the context are gone.
 pub fn threads_with_files_of_their_own_leave_nothing() -> Result<()> {
     let child = Child::start(|parent| {
-        let context = Aio2::new(Running.create(&setup()).expect("io_setup2"));
+        let context = context();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 // SAFETY: takes a flag; the thread uses no file of others.

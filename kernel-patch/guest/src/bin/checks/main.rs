@@ -15,9 +15,23 @@ mod places;
 mod seccomp;
 mod trace;
 
+use aio2_abi::setup::Setup;
+use aio2_conformance::backends::Running;
+use aio2_conformance::context::Context;
+use aio2_conformance::env::{Factory, setup};
 use anyhow::Result;
 use std::fmt;
 use std::process::ExitCode;
+
+/// A context of the running kernel.
+fn context() -> Context {
+    context_with(setup())
+}
+
+/// One as `setup` says.
+fn context_with(setup: Setup) -> Context {
+    Context::new(Running.create(&setup).expect("io_setup2"))
+}
 
 /// The error of a check that cannot run on this kernel: why.
 #[derive(Debug)]

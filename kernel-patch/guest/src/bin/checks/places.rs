@@ -1,11 +1,10 @@
 //! Where reads complete, as PATH tells and as the tracepoints count.
 
+use crate::context;
 use crate::leftovers::worker_threads;
 use crate::trace::{Hit, Trace};
 use aio2_abi::attr;
-use aio2_conformance::backends::Running;
 use aio2_conformance::context::Context as Aio2;
-use aio2_conformance::env::{Factory, setup};
 use aio2_conformance::request::{Batch, Request};
 use aio2_guest::FILES;
 use anyhow::{Context, Result, bail, ensure};
@@ -41,7 +40,7 @@ struct Kind {
 }
 
 pub fn reads_complete_where_they_should() -> Result<()> {
-    let context = Aio2::new(Running.create(&setup()).context("io_setup2")?);
+    let context = context();
     let path = format!("{FILES}/places");
     let mut file =
         File::options().read(true).write(true).create(true).truncate(true).open(&path)?;

@@ -2,10 +2,9 @@
 //!
 //! Each try is a process of its own, since a filter cannot be taken off again.
 
-use aio2_conformance::backends::Running;
+use crate::context;
 use aio2_conformance::child::forked;
-use aio2_conformance::context::{Context as Aio2, until};
-use aio2_conformance::env::{Factory, setup};
+use aio2_conformance::context::until;
 use aio2_conformance::file::proc_self;
 use aio2_conformance::request::Request;
 use anyhow::{Result, bail};
@@ -203,7 +202,7 @@ fn run(operation: Operation, action: u32, way: By) -> i32 {
     let Ok(file) = std::fs::File::open("/dev/zero") else { return BROKEN };
     let fd = file.as_raw_fd();
     let mut buffer = [0_u8; 64];
-    let context = Aio2::new(Running.create(&setup()).expect("a context"));
+    let context = context();
     let mut ring = IoUring::new(4).expect("a ring");
     if !filter(operation.nr(), action) {
         return BROKEN;
