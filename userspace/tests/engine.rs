@@ -7,6 +7,8 @@ mod cache;
 mod context;
 #[path = "engine/faults.rs"]
 mod faults;
+#[path = "engine/gone.rs"]
+mod gone;
 #[path = "engine/lifetime.rs"]
 mod lifetime;
 #[path = "engine/poll.rs"]

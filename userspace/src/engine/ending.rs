@@ -83,11 +83,12 @@ impl Context {
                 }
                 if started { Stopped::Interrupted } else { Stopped::Cancelled }
             }
+            // First of all: another thread may have its number by now.
+            Some(State::Running) if self.bury_worker_of(id) => Stopped::Interrupted,
             Some(State::Running) if self.workers.interrupt(id, errno) => {
                 self.set_nudge(id);
                 Stopped::Interrupted
             }
-            Some(State::Running) if self.bury_worker_of(id) => Stopped::Interrupted,
             Some(State::Running) => Stopped::TooLate,
         }
     }

@@ -59,15 +59,6 @@ pub(super) fn send(seat: &Seat) -> bool {
     unsafe { libc::syscall(libc::SYS_tgkill, pid, seat.tid, signo) == 0 }
 }
 
-/// Whether the worker has ended, which it does of itself only when it runs
-/// nothing: a seccomp filter may have killed it.
-pub(super) fn is_gone(seat: &Seat) -> bool {
-    // SAFETY: takes no address.
-    let pid = unsafe { libc::getpid() };
-    // SAFETY: takes no address; 0 is no signal.
-    unsafe { libc::syscall(libc::SYS_tgkill, pid, seat.tid, 0) != 0 }
-}
-
 /// Catches a signal that was sent to this thread before, and not caught yet.
 pub(super) fn catch_pending() {
     // On its way back from any syscall the kernel delivers what is pending.

@@ -18,7 +18,7 @@
 //! | `special`, `history` | accepting what is not only to be run |
 //! | `order` | groups, and who waits for whom |
 //! | `ending`, `errands`, `signal` | what the end of a request brings about |
-//! | `cancel`, `interrupt`, `seat` | ending what waits and what runs |
+//! | `cancel`, `interrupt`, `seat`, `life` | ending what waits and what runs; who is gone |
 //! | `timer`, `poll` | threads that wait for times and for files |
 //! | `fork`, `clock` | processes and time |
 //!
@@ -40,6 +40,7 @@ mod fork;
 mod futex;
 mod history;
 mod interrupt;
+mod life;
 mod notify;
 mod order;
 mod outcome;

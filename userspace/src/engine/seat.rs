@@ -7,6 +7,7 @@
 //!
 //! SPEC: R-CANCEL-7, R-DEADLINE-1.
 
+use super::life::Life;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// In no operation.
@@ -19,6 +20,7 @@ const IN: u32 = 1;
 pub struct Seat {
     /// The thread, as the kernel names it.
     pub tid: i32,
+    pub(super) life: Life,
     word: AtomicU32,
     /// The id of the request; changed under the context's lock only.
     request: AtomicU64,
@@ -28,7 +30,8 @@ impl Seat {
     /// The seat of the thread that the kernel calls `tid`, which runs nothing.
     #[must_use]
     pub fn new(tid: i32) -> Self {
-        Seat { tid, word: AtomicU32::new(OUT), request: AtomicU64::new(0) }
+        let (life, word, request) = (Life::new(), AtomicU32::new(OUT), AtomicU64::new(0));
+        Seat { tid, life, word, request }
     }
 
     /// The worker begins an operation. Under the context's lock.

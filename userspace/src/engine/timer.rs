@@ -145,10 +145,9 @@ impl Context {
             What::Deadline => {
                 self.stop(id, ETIMEDOUT);
             }
+            What::Nudge(_) if self.bury_worker_of(id) => {}
             What::Nudge(times) if self.workers.interrupt_again(id) => self.add_nudge(id, times),
-            What::Nudge(_) => {
-                self.bury_worker_of(id);
-            }
+            What::Nudge(_) => {}
         }
     }
 }

@@ -199,7 +199,7 @@ impl Context {
     /// Ends the request of a worker that is no more, and lets another one take
     /// its place.
     ///
-    /// SPEC: R-RUN-10
+    /// SPEC: R-RUN-10, R-RUN-11
     fn bury(&mut self, dead: &Arc<Seat>) {
         self.workers.count -= 1;
         self.workers.seats.retain(|seat| !Arc::ptr_eq(seat, dead));
@@ -215,7 +215,9 @@ impl Context {
     /// Buries the worker of request `id` if it is no more; whether it was so.
     pub(super) fn bury_worker_of(&mut self, id: Id) -> bool {
         let seat = self.workers.seats.iter().find(|seat| seat.runs(id.get()));
-        let dead = seat.filter(|seat| interrupt::is_gone(seat)).cloned();
+        // It ends of itself only when it runs nothing: a seccomp filter may have
+        // killed it.
+        let dead = seat.filter(|seat| seat.life.is_over()).cloned();
         dead.iter().for_each(|dead| self.bury(dead));
         dead.is_some()
     }
@@ -234,8 +236,20 @@ struct Seated<'a> {
     seat: Arc<Seat>,
 }
 
+impl<'a> Seated<'a> {
+    /// This thread takes a new seat.
+    fn take(shared: &'a Arc<Shared>) -> Self {
+        let seat = Arc::new(Seat::new(interrupt::tid()));
+        // SAFETY: the thread has a count of the seat until it has ended it, and
+        // for ever if it is killed.
+        unsafe { seat.life.begin() };
+        Seated { shared, seat }
+    }
+}
+
 impl Drop for Seated<'_> {
     fn drop(&mut self) {
+        self.seat.life.end();
         // It has no reason to panic; if it does, nothing is lost.
         if std::thread::panicking() {
             let mut context = self.shared.lock();
@@ -248,7 +262,7 @@ impl Drop for Seated<'_> {
 /// Runs jobs until there is nothing to do.
 fn work(shared: &Arc<Shared>) {
     let mut room: EventRoom = [0; _];
-    let Seated { seat, .. } = &Seated { shared, seat: Arc::new(Seat::new(interrupt::tid())) };
+    let Seated { seat, .. } = &Seated::take(shared);
     interrupt::accept_here();
     let mut context = shared.lock();
     context.workers.seats.push(seat.clone());

@@ -15,7 +15,6 @@ use aio2_abi::iocb::Flags;
 use aio2_abi::setup::{self, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Write, pipe};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
@@ -347,88 +346,4 @@ fn descriptor_0_is_one_like_others() {
     let eventfd = unsafe { libc::eventfd(0, 0) };
     assert_eq!(eventfd, 0);
     works(&Fixture::with(|s| (s.flags, s.eventfd) = (setup::Flags::EVENTFD.bits(), eventfd)));
-}
-
-/// Has the kernel kill each thread of this process that is yet to come, and
-/// this one, when it calls `nr`.
-fn kill_who_calls(nr: libc::c_long) {
-    let code = |op: u32, jt, jf, k| libc::sock_filter { code: op as u16, jt, jf, k };
-    let mut code = [
-        // The number is the first word of the data.
-        code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, nr as u32),
-        code(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_KILL_THREAD),
-        code(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let filter = libc::sock_fprog { len: code.len() as u16, filter: code.as_mut_ptr() };
-    // SAFETY: takes no address.
-    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
-    let set = libc::SECCOMP_SET_MODE_FILTER;
-    // SAFETY: the program can be read.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, set, 0, &raw const filter) };
-    assert_eq!(result, 0);
-}
-
-/// Has `f` run `flock`, which kills its worker.
-fn lose_a_worker(f: &Fixture, flock: Iocb) {
-    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
-    let before = threads();
-    f.submit([flock]);
-    while threads() > before {
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn flock(file: &File) -> Iocb {
-    syscall(libc::SYS_flock, &[file.as_raw_fd() as u64, 0]).user_data(1)
-}
-
-/// SPEC: R-RUN-10
-#[test]
-fn a_request_whose_worker_was_killed_ends_when_it_is_cancelled() {
-    if !alone("faults::a_request_whose_worker_was_killed_ends_when_it_is_cancelled") {
-        return;
-    }
-    let f = Fixture::with(|s| s.concurrency = 1);
-    let file = file_of(b"");
-    kill_who_calls(libc::SYS_flock);
-    lose_a_worker(&f, flock(&file));
-    f.submit([Iocb::nop(2).flags(Flags::ASYNC)]);
-    let mut one =
-        Cancel { flags: CancelFlags::USER_DATA.bits(), user_data: 1, ..Cancel::default() };
-    assert_eq!(f.engine.cancel(&mut one), Ok(1));
-    assert_eq!(one.interrupted, 1);
-    // The other one was behind it, and has a worker now.
-    assert_eq!(ends(&f, 2), [(1, errno(libc::EOWNERDEAD)), (2, 0)]);
-}
-
-/// SPEC: R-RUN-10
-#[test]
-fn a_request_whose_worker_was_killed_ends_at_its_deadline() {
-    if !alone("faults::a_request_whose_worker_was_killed_ends_at_its_deadline") {
-        return;
-    }
-    let f = Fixture::new();
-    let file = file_of(b"");
-    kill_who_calls(libc::SYS_flock);
-    f.submit([flock(&file).deadline(100_000_000)]);
-    assert_eq!(ends(&f, 1), [(1, errno(libc::EOWNERDEAD))]);
-}
-
-/// SPEC: R-RUN-10
-#[test]
-fn a_request_whose_worker_was_killed_ends_with_its_context() {
-    if !alone("faults::a_request_whose_worker_was_killed_ends_with_its_context") {
-        return;
-    }
-    let f = Fixture::new();
-    let file = file_of(b"");
-    let consumer = f.engine.consumer();
-    kill_who_calls(libc::SYS_flock);
-    lose_a_worker(&f, flock(&file));
-    drop(f);
-    assert!(consumer.is_dead());
-    let mut words = [0; 9];
-    let events: Vec<_> = consumer.reap(&mut words, 9).unwrap().map(|e| (e[1], e[2])).collect();
-    assert_eq!(events, [(1, errno(libc::EOWNERDEAD) as u64)]);
 }
