@@ -88,7 +88,8 @@ pub trait Backend: Send + Sync + Debug {
     /// # Safety
     /// Every address in the arguments of an accepted iocb must be valid for
     /// what the operation does with it, and not be used otherwise, until the
-    /// request's terminal event is published.
+    /// request's terminal event is published, and longer if the operation uses
+    /// it longer ([`crate::Op::syscall`]).
     unsafe fn submit(&self, iocbs: &mut [u8]) -> Result<usize, Errno>;
 
     /// `io_getevents2`: submits `iocbs` first if there are any, waits, and

@@ -306,7 +306,8 @@ impl Context {
     /// # Safety
     /// Every address in the arguments of an iocb must be valid for what the
     /// operation does with it, and not be used otherwise, until its terminal
-    /// event is there. If the context belongs to a [`crate::Queue`] or a
+    /// event is there, and longer if the operation uses it longer
+    /// ([`crate::Op::syscall`]). If the context belongs to a [`crate::Queue`] or a
     /// [`crate::Driver`], user_data must not be below 2^63, which are theirs.
     pub unsafe fn submit_raw(&self, iocbs: &mut [u8]) -> Result<usize, SubmitError> {
         // SAFETY: the caller's promise is the one that is asked for.

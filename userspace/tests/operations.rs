@@ -2,7 +2,10 @@
 
 mod common;
 
-use aio2::{Buffer, Completion, Context, Dir, DirectBuf, Errno, Op, Queue, SharedFd, Timeout};
+use aio2::{
+    Buffer, Completion, Context, Dir, DirectBuf, Dispatcher, Driver, Errno, Op, Queue, SharedFd,
+    Timeout,
+};
 use common::pipe;
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -201,4 +204,64 @@ fn a_raw_syscall_runs_with_its_arguments() {
 #[should_panic(expected = "range 3..7 of a buffer of 6 bytes")]
 fn a_range_beyond_the_buffer_is_a_bug_of_the_caller() {
     let _ = Op::read(file_of(b""), vec![0; 6]).range(3..7);
+}
+
+/// A connected pair of TCP sockets, of which the first would send without a copy.
+fn zerocopy_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (receiver, _) = listener.accept().unwrap();
+    let on = 1_i32;
+    let fd = sender.as_raw_fd();
+    let (at, len) = ((&raw const on).cast(), size_of_val(&on) as u32);
+    // SAFETY: `on` can be read.
+    let set = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ZEROCOPY, at, len) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    (sender, receiver)
+}
+
+#[test]
+fn what_could_use_its_buffer_after_its_completion_is_refused() {
+    const SPLICE_PAGES: i32 = 1 << 27;
+    const SOCK_DEVMEM: i32 = 1 << 25;
+    let (sender, mut receiver) = zerocopy_pair();
+    let sender = SharedFd::new(sender);
+    let refused = Err(Errno(libc::EOPNOTSUPP));
+    let mut queue = queue();
+    for flag in [libc::MSG_ZEROCOPY, SPLICE_PAGES, SOCK_DEVMEM, 1 << 24, i32::MIN] {
+        let flags = flag | libc::MSG_DONTWAIT;
+        let sent = run(&mut queue, Op::send(&sender, b"no".to_vec(), flags));
+        assert_eq!((sent.result, sent.into_buffer()), (refused, Some(b"no".to_vec())));
+        let received = run(&mut queue, Op::recv(&sender, vec![0; 2], flags));
+        assert_eq!(received.result, refused, "{flag:#x}");
+    }
+    assert_eq!(run(&mut queue, Op::send(&sender, b"yes".to_vec(), 0)).result, Ok(3));
+    let mut got = [0; 9];
+    assert_eq!(receiver.read(&mut got).unwrap(), 3, "and nothing else");
+
+    let op = || Op::send(&sender, b"no".to_vec(), libc::MSG_ZEROCOPY);
+    let mut driver = Driver::new(Context::new().unwrap()).unwrap();
+    let run = driver.handle().run(op());
+    assert_eq!(driver.block_on(run).unwrap().result, refused);
+    let seen = std::cell::Cell::new(None);
+    let mut dispatcher = Dispatcher::new(Context::new().unwrap());
+    dispatcher.push(op(), |_, done| seen.set(Some(done.result)));
+    dispatcher.run_to_end().unwrap();
+    drop(dispatcher);
+    assert_eq!(seen.get(), Some(refused));
+}
+
+/// Each flag that is not refused does what it does in the plain call.
+#[test]
+fn flags_of_a_message_that_are_harmless_are_passed_on() {
+    let (sender, receiver) = zerocopy_pair();
+    let [sender, receiver] = [sender, receiver].map(SharedFd::new);
+    let mut queue = queue();
+    for flag in [libc::MSG_NOSIGNAL, libc::MSG_MORE, libc::MSG_DONTWAIT, libc::MSG_EOR] {
+        assert_eq!(run(&mut queue, Op::send(&sender, b"a".to_vec(), flag)).result, Ok(1));
+    }
+    for flag in [libc::MSG_PEEK, libc::MSG_DONTWAIT, libc::MSG_WAITALL, libc::MSG_CMSG_CLOEXEC] {
+        let got = run(&mut queue, Op::recv(&receiver, vec![0; 1], flag));
+        assert_eq!((got.result, got.into_buffer()), (Ok(1), Some(b"a".to_vec())), "{flag:#x}");
+    }
 }

@@ -131,11 +131,17 @@ impl<B: Buffer, T> Queue<B, T> {
 
     /// Queues an operation; [`Queue::submit`] or [`Queue::wait`] submits it.
     ///
-    /// If its attributes are too long for an iocb, its completion says E2BIG.
+    /// If its attributes are too long for an iocb, its completion says E2BIG; if
+    /// it could use its buffer after its completion, EOPNOTSUPP ([`Op::send`]).
     #[inline]
     pub fn push(&mut self, op: Op<B>, token: T) -> Key {
+        let refusal = op.refusal();
         let (key, entry) = self.entries.insert(Entry { op, token });
         let key = Key(key);
+        if let Some(errno) = refusal {
+            self.refused.push_back((key, errno));
+            return key;
+        }
         // Named by address only now that it lies where it stays.
         let call = entry.op.call();
         let args = call.args.get(..call.nr_args).unwrap_or(&call.args);

@@ -5,6 +5,7 @@
 //! itself. SPEC: section 6.3 and appendix A (numbers of arguments).
 
 use super::{Buffer, Dir, SharedFd};
+use crate::error::Errno;
 use crate::syscall;
 use aio2_abi::iocb::Flags;
 use aio2_abi::op::{self, MAX_ARGS};
@@ -23,6 +24,25 @@ pub use attributes::{After, CacheHint, Priority, Signal};
 use address::SocketAddress;
 use attributes::Attributes;
 use shape::{Shape, signed};
+
+/// Flags of send(2) and recv(2) that leave the buffer to the caller once the call
+/// has returned. Not MSG_ZEROCOPY, MSG_SPLICE_PAGES, MSG_SOCK_DEVMEM, and none
+/// that a kernel of tomorrow may have.
+const MESSAGE_FLAGS: i32 = libc::MSG_OOB
+    | libc::MSG_PEEK
+    | libc::MSG_DONTROUTE
+    | libc::MSG_CTRUNC
+    | libc::MSG_TRUNC
+    | libc::MSG_DONTWAIT
+    | libc::MSG_EOR
+    | libc::MSG_WAITALL
+    | libc::MSG_CONFIRM
+    | libc::MSG_ERRQUEUE
+    | libc::MSG_NOSIGNAL
+    | libc::MSG_MORE
+    | libc::MSG_WAITFORONE
+    | libc::MSG_FASTOPEN
+    | libc::MSG_CMSG_CLOEXEC;
 
 /// One operation, with everything that it needs, and the attributes asked for.
 ///
@@ -103,6 +123,13 @@ impl<B> Op<B> {
     /// does with it until its completion is there, also if the queue that it is
     /// pushed to is leaked. A descriptor that it closes must be the caller's to
     /// close.
+    ///
+    /// Some operations use memory after their completion, for as long as their
+    /// manual pages say, and the memory must be valid until then: sendto(2) and
+    /// sendmsg(2) with MSG_ZEROCOPY, pages that were given to a pipe
+    /// (SPLICE_F_GIFT) or lent to a socket, those that getsockopt(2) maps with
+    /// TCP_ZEROCOPY_RECEIVE. madvise(2) and its like change memory that others
+    /// may own.
     #[must_use]
     pub unsafe fn syscall(nr: u32, args: &[u64]) -> Self {
         let mut all = [0; MAX_ARGS];
@@ -348,11 +375,18 @@ impl<B: Buffer> Op<B> {
     }
 
     /// Receives from a socket: recv(2).
+    ///
+    /// Flags that lend memory to the kernel are refused, as in [`Op::send`].
     pub fn recv(fd: impl Into<SharedFd>, buf: B, flags: i32) -> Self {
         Op::on_bytes(libc::SYS_recvfrom, fd, buf, signed(flags), 6)
     }
 
     /// Sends to a socket: send(2).
+    ///
+    /// With MSG_ZEROCOPY the kernel may read the buffer after the completion, at
+    /// a time that only the socket's error queue tells. So it is refused with
+    /// EOPNOTSUPP, as is each flag that is not known here to do without the
+    /// buffer afterwards; [`Op::syscall`] can do it.
     pub fn send(fd: impl Into<SharedFd>, buf: B, flags: i32) -> Self {
         Op::on_bytes(libc::SYS_sendto, fd, buf, signed(flags), 6)
     }
@@ -408,6 +442,19 @@ impl<B> Op<B> {
     pub fn not_inline(mut self) -> Self {
         self.flags |= Flags::ASYNC;
         self
+    }
+
+    /// Why it cannot be run: it could use its buffer after its completion.
+    #[inline]
+    pub(crate) fn refusal(&self) -> Option<Errno> {
+        match (&self.shape, libc::c_long::from(self.nr)) {
+            (Shape::Bytes { arg, .. }, libc::SYS_sendto | libc::SYS_recvfrom)
+                if *arg & !signed(MESSAGE_FLAGS) != 0 =>
+            {
+                Some(Errno(libc::EOPNOTSUPP))
+            }
+            _ => None,
+        }
     }
 
     /// True if a successful result is a new descriptor that nobody owns yet.
