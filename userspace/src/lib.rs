@@ -61,6 +61,7 @@ pub mod future;
 #[cfg(not(loom))]
 #[allow(unsafe_code)]
 pub mod kernel;
+mod os;
 #[cfg(not(loom))]
 #[allow(unsafe_code)]
 mod queue;

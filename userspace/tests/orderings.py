@@ -20,9 +20,9 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RING = "userspace/src/ring/"
-ENGINE = "userspace/src/engine/"
+LIBRARY = "userspace/src/"
 # The models of each, as they are named to the runner.
-MODELS = {RING: ["aba", "claim", "doorbell", "grow", "overflow", "payload"], ENGINE: ["groups", "requests", "waiting"]}
+MODELS = {RING: ["aba", "claim", "doorbell", "grow", "overflow", "payload"], LIBRARY: ["groups", "requests", "waiting"]}
 
 # name, file, text, its replacement, whether a model must catch it
 CHANGES = [
@@ -97,30 +97,30 @@ CHANGES = [
 # What the engine keeps by its one lock, and by the words outside of it: name,
 # file, pairs of a text and its replacement.
 BROKEN = [
-    ("a stop outlives its request", "seat.rs", [
+    ("a stop outlives its request", "engine/seat.rs", [
         ("        self.word.store(IN, Ordering::Relaxed);\n", ""),
         ("self.word.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed)",
          "Ok::<u32, u32>({ let _ = old; self.word.swap(new, Ordering::Relaxed) })")]),
-    ("sleeps without a look under the lock", "wait.rs", [
+    ("sleeps without a look under the lock", "engine/wait.rs", [
         ("    if satisfied {\n", "    if satisfied && false {\n"),
         ("    shared.tell_waiters(context);\n    let ended", "    drop(context);\n    let ended")]),
-    ("wakes a sleeper before it is told", "park.rs", [
+    ("wakes a sleeper before it is told", "os/park.rs", [
         ("        self.word.store(TOLD, Ordering::Relaxed);\n        match", "        match"),
         ("            None => self.word.wake(),\n        }\n",
          "            None => self.word.wake(),\n        }\n        self.word.store(TOLD, Ordering::Relaxed);\n")]),
-    ("an idle worker is not told of a job", "worker.rs", [("    if wake {\n", "    if wake && false {\n")]),
-    ("workers are not told to go", "mod.rs", [("        self.shared.jobs.notify_all();\n", "")]),
-    ("dead before the workers have gone", "mod.rs", [
+    ("an idle worker is not told of a job", "engine/worker.rs", [("    if wake {\n", "    if wake && false {\n")]),
+    ("workers are not told to go", "engine/mod.rs", [("        self.shared.jobs.notify_all();\n", "")]),
+    ("dead before the workers have gone", "engine/mod.rs", [
         ("        let handles = self.shared.lock().workers.stop();\n        self.shared.jobs.notify_all();",
          "        self.shared.lock().sink.set_dead();\n        let handles = self.shared.lock().workers.stop();\n        self.shared.jobs.notify_all();")]),
-    ("the eventfd is not told of what is there", "mod.rs", [
+    ("the eventfd is not told of what is there", "engine/mod.rs", [
         ("if first && context.available(1) > 0 {", "if first && false {")]),
-    ("what is waited for ends before the wait begins", "special.rs", [
+    ("what is waited for ends before the wait begins", "engine/special.rs", [
         ("    let verdict = if timeout", "    drop(context);\n    let mut context = shared.lock();\n    let verdict = if timeout")]),
-    ("a group ends before its last member", "order.rs", [
+    ("a group ends before its last member", "engine/order.rs", [
         ("            group.members -= 1;\n", "            group.members = group.members.saturating_sub(2);\n")]),
-    ("a member's failure is not counted", "order.rs", [("            group.failed += u64::from(failed);\n", "")]),
-    ("a cancel reports what it has not done", "ending.rs", [
+    ("a member's failure is not counted", "engine/order.rs", [("            group.failed += u64::from(failed);\n", "")]),
+    ("a cancel reports what it has not done", "engine/ending.rs", [
         ("Some(State::Running) => Stopped::TooLate", "Some(State::Running) => Stopped::Cancelled")]),
 ]
 
@@ -179,7 +179,7 @@ def changes():
     for name, file, text, replacement, must_fail in CHANGES:
         yield name, RING + file, [(text, replacement)], MODELS[RING], must_fail
     for name, file, pairs in BROKEN:
-        yield name, ENGINE + file, pairs, MODELS[ENGINE], True
+        yield name, LIBRARY + file, pairs, MODELS[LIBRARY], True
 
 
 def main():

@@ -4,12 +4,12 @@
 //!
 //! SPEC: sections 4.4, 9.1.
 
-use super::clock;
 use super::context::{Context, Shared};
 use super::ending::Stopped;
 use super::slots::{Id, InFlight};
 use super::wait::wait_for_end;
 use crate::error::Errno;
+use crate::os::clock;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use libc::{EAGAIN, ECANCELED, EINVAL, ENOENT};
 use std::sync::Arc;

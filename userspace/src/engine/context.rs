@@ -7,7 +7,6 @@
 //! SPEC: sections 5.6 (overflow), 5.7 (notification), 10 (limits).
 
 use super::errands::{self, Errands};
-use super::notify::Notifier;
 use super::order::Order;
 use super::poll::Polls;
 use super::request::Request;
@@ -16,6 +15,7 @@ use super::slots::{Keys, Known, Slots};
 use super::timer::Timers;
 use super::waiters::{Round, Waiters};
 use super::worker::Workers;
+use crate::os::notify::Notifier;
 use crate::ring::{Consumer, Producer, Sink};
 use crate::shm::{ConsumerMap, ProducerMap};
 use crate::sync::{Condvar, Mutex, MutexGuard};

@@ -14,13 +14,13 @@
 //! | `outcome` | what is measured, and the event |
 //! | `worker` | the threads that block |
 //! | `context`, `slots` | what all share, under one lock |
-//! | `wait`, `waiters`, `park`, `futex`, `notify` | who sleeps, and who is told |
+//! | `wait`, `waiters` | who sleeps, and who is told |
 //! | `special`, `history` | accepting what is not only to be run |
 //! | `order` | groups, and who waits for whom |
 //! | `ending`, `errands`, `signal` | what the end of a request brings about |
 //! | `cancel`, `interrupt`, `seat`, `life` | ending what waits and what runs; who is gone |
 //! | `timer`, `poll` | threads that wait for times and for files |
-//! | `fork`, `clock` | processes and time |
+//! | `fork` | processes |
 //!
 //! Not here: reaping from the ring ([`crate::ring::Consumer`]) and anything
 //! that makes the calls pleasant.
@@ -30,21 +30,16 @@
 mod attributes;
 mod call;
 mod cancel;
-pub(crate) mod clock;
 mod context;
 mod ending;
 mod errands;
 mod file;
 mod fork;
-#[cfg_attr(loom, path = "futex_model.rs")]
-mod futex;
 mod history;
 mod interrupt;
 mod life;
-mod notify;
 mod order;
 mod outcome;
-pub(crate) mod park;
 mod poll;
 mod request;
 mod run;
@@ -65,6 +60,7 @@ mod worker;
 
 use crate::backend::{Backend, Got, Wait};
 use crate::error::Errno;
+use crate::os::notify::Notifier;
 use crate::ring::{Consumer, Geometry, Producer, Sink};
 use crate::shm::{self, ConsumerMap, ProducerMap};
 use aio2_abi::iocb::Stream;
@@ -74,7 +70,6 @@ use aio2_abi::{VERSION, attr};
 use context::Shared;
 use fork::Process;
 use libc::{EINVAL, ENOBUFS, ENOMEM, EXDEV};
-use notify::Notifier;
 use request::Request;
 use run::{Progress, Runner};
 use std::fmt;

@@ -6,11 +6,11 @@
 //! SPEC: sections 7, 8 (TIMING, PATH, CACHE, CHECKSUM).
 #![allow(unsafe_code)] // sched_getcpu(3)
 
-use super::clock;
 use super::file;
 use super::request::{Operation, Request};
 use super::run::Progress;
 use super::transfer::Transfer;
+use crate::os::clock;
 use crate::ring;
 use aio2_abi::attr;
 use aio2_abi::event::{self, Encoder};

@@ -12,11 +12,11 @@
 #![allow(unsafe_code)] // the application's descriptors; close(2) in a child
 
 use super::context::{Context, Job, Shared};
-use super::notify::Notifier;
 use super::request::Request;
 use super::slots::{Id, Known};
 use super::worker;
 use crate::error::Errno;
+use crate::os::notify::Notifier;
 use crate::sync::JoinHandle;
 use aio2_abi::event::{self, Encoder};
 use libc::{EAGAIN, EBADF, EPERM};

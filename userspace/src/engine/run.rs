@@ -8,13 +8,13 @@
 //!
 //! SPEC: sections 6.4 (running), 8 (PRIORITY).
 
-use super::clock;
 use super::file;
 use super::outcome::{self, Outcome};
 use super::poll;
 use super::request::{Operation, Request};
 use super::seat::Seat;
 use super::transfer::Transfer;
+use crate::os::clock;
 use crate::syscall::Class;
 use aio2_abi::attr;
 use aio2_abi::iocb::Flags;

@@ -7,7 +7,6 @@
 //!
 //! SPEC: sections 8 (DEADLINE, SIGNAL), 9.2, 9.3.
 
-use super::clock;
 use super::context::{Context, Job, Shared};
 use super::history::Past;
 use super::order::{Fate, Refusal};
@@ -16,6 +15,7 @@ use super::request::{Operation, Request};
 use super::run::{self, CachedFd, Progress};
 use super::slots::{Id, Known};
 use super::timer;
+use crate::os::clock;
 use aio2_abi::attr::{AFTER_GROUP, AFTER_REQUEST, After, PATH_INLINE};
 use aio2_abi::iocb::Flags;
 use libc::{EAGAIN, ECANCELED, EDEADLK, ENOENT, ESTALE, ETIMEDOUT};

@@ -6,10 +6,10 @@
 //!
 //! SPEC: R-DEADLINE-1, R-CANCEL-7, R-LIMIT-5.
 
-use super::clock;
 use super::context::{Context, Shared};
 use super::slots::{Id, Known};
 use super::worker;
+use crate::os::clock;
 use crate::sync::JoinHandle;
 use libc::{EAGAIN, ETIMEDOUT};
 use std::cmp::Reverse;

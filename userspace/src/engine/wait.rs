@@ -5,13 +5,13 @@
 //!
 //! SPEC: section 4.3.
 
-use super::clock;
 use super::context::Shared;
-use super::park::{Ended, Parker};
 use super::slots::Known;
 use super::waiters::Wants;
 use crate::backend::Wait;
 use crate::error::Errno;
+use crate::os::clock;
+use crate::os::park::{Ended, Parker};
 use crate::ring::{Consumer, ReapError};
 use crate::shm::ConsumerMap;
 use aio2_abi::event;

@@ -3,13 +3,13 @@
 //! The thread that began to wait last is told first, since its caches are
 //! warm; one thread for each wait that is satisfied, so that none wakes in
 //! vain. Events that a thread was told of are promised to it until it comes
-//! back, and do not count for others. Sleeping is [`super::park`]'s business;
+//! back, and do not count for others. Sleeping is [`crate::os::park`]'s business;
 //! all of this stands under the context's lock.
 //!
 //! SPEC: section 4.3 (R-GET-13, R-GET-14).
 
-use super::park::Parker;
 use super::slots::Id;
+use crate::os::park::Parker;
 use std::collections::TryReserveError;
 use std::sync::Arc;
 
@@ -132,7 +132,7 @@ impl Round {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::park::Ended;
+    use crate::os::park::Ended;
 
     fn join(waiters: &mut Waiters, n: usize) -> Arc<Parker> {
         let parker = Arc::new(Parker::new(false).unwrap());

@@ -12,8 +12,6 @@
 //! SPEC: sections 4.6 and 5.7 (readiness of the context).
 
 mod run;
-#[allow(unsafe_code)]
-mod sleep;
 #[cfg(feature = "tokio")]
 #[allow(unsafe_code)]
 mod tokio;
@@ -22,11 +20,11 @@ pub use run::Run;
 
 use crate::context::Context;
 use crate::error::{SubmitError, WaitError};
+use crate::os::sleep::Sleeper;
 use crate::queue::{Completion, Queue, Slab};
 use crate::ring::Consumer;
 use crate::shm::ConsumerMap;
 use crate::submit::{Buffer, Op};
-use sleep::Sleeper;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};

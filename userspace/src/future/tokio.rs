@@ -1,8 +1,8 @@
 //! Driving within tokio, by the readiness of the context's descriptor.
 
 use super::Driver;
-use super::sleep::drain;
 use crate::error::{Errno, WaitError};
+use crate::os::sleep::drain;
 use crate::submit::Buffer;
 use std::convert::Infallible;
 use std::io;

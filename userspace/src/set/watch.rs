@@ -4,9 +4,9 @@
 //! ends one sleep, or the next one, and what was seen and not taken does not
 //! end them again. An eventfd of its own ends a sleep for other reasons.
 
-use crate::engine::clock;
-use crate::engine::park::Ended;
 use crate::error::Errno;
+use crate::os::clock;
+use crate::os::park::Ended;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::io::write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -8,10 +8,11 @@ use std::path::Path;
 use std::process::Command;
 
 /// What is changed: the ABI, the ring, the engine.
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "abi/src/*.rs",
     "userspace/src/ring/*.rs",
     "userspace/src/shm.rs",
+    "userspace/src/os/*.rs",
     "userspace/src/engine/*.rs",
 ];
 

@@ -1,8 +1,8 @@
 //! Parking a thread until it is told to go on, its time is over, or a signal
 //! is caught.
 //!
-//! One [`Parker`] is one thread's wait. Who is told, and when, is decided in
-//! [`super::waiters`].
+//! One [`Parker`] is one thread's wait. Who is told, and when, is decided by
+//! those that hold it.
 //!
 //! SPEC: section 4.3 (R-GET-7, R-GET-15).
 #![allow(unsafe_code)] // ppoll(2)

@@ -6,7 +6,7 @@ use crate::sync::{AtomicU32, Condvar, Mutex, Ordering};
 
 /// The word.
 #[derive(Debug)]
-pub(super) struct Futex {
+pub(crate) struct Futex {
     word: AtomicU32,
     /// Held while the word is compared.
     bucket: Mutex<()>,
@@ -14,26 +14,26 @@ pub(super) struct Futex {
 }
 
 impl Futex {
-    pub(super) fn new(value: u32) -> Self {
+    pub(crate) fn new(value: u32) -> Self {
         Futex { word: AtomicU32::new(value), bucket: Mutex::new(()), sleeper: Condvar::new() }
     }
 
-    pub(super) fn load(&self, ordering: Ordering) -> u32 {
+    pub(crate) fn load(&self, ordering: Ordering) -> u32 {
         self.word.load(ordering)
     }
 
-    pub(super) fn store(&self, value: u32, ordering: Ordering) {
+    pub(crate) fn store(&self, value: u32, ordering: Ordering) {
         self.word.store(value, ordering);
     }
 
-    pub(super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         let bucket = self.bucket.lock();
         self.sleeper.notify_one();
         drop(bucket);
     }
 
     /// Time does not pass.
-    pub(super) fn wait(&self, expected: u32, _deadline: Option<u64>) -> Result<(), Errno> {
+    pub(crate) fn wait(&self, expected: u32, _deadline: Option<u64>) -> Result<(), Errno> {
         let bucket = self.bucket.lock().map_err(|_| Errno(libc::EIO))?;
         if self.word.load(Ordering::Relaxed) != expected {
             return Err(Errno(libc::EAGAIN));

@@ -10,25 +10,25 @@ use std::ptr;
 
 /// The word.
 #[derive(Debug)]
-pub(super) struct Futex {
+pub(crate) struct Futex {
     word: AtomicU32,
 }
 
 impl Futex {
-    pub(super) fn new(value: u32) -> Self {
+    pub(crate) fn new(value: u32) -> Self {
         Futex { word: AtomicU32::new(value) }
     }
 
-    pub(super) fn load(&self, ordering: Ordering) -> u32 {
+    pub(crate) fn load(&self, ordering: Ordering) -> u32 {
         self.word.load(ordering)
     }
 
-    pub(super) fn store(&self, value: u32, ordering: Ordering) {
+    pub(crate) fn store(&self, value: u32, ordering: Ordering) {
         self.word.store(value, ordering);
     }
 
     /// Wakes the thread that sleeps.
-    pub(super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         // SAFETY: FUTEX_WAKE reads nothing; the word is alive.
         unsafe {
             libc::syscall(
@@ -45,7 +45,7 @@ impl Futex {
     ///
     /// # Errors
     /// As futex(2): EAGAIN if it is not, ETIMEDOUT, EINTR.
-    pub(super) fn wait(&self, expected: u32, deadline: Option<u64>) -> Result<(), Errno> {
+    pub(crate) fn wait(&self, expected: u32, deadline: Option<u64>) -> Result<(), Errno> {
         // Always with a time: a wait without one would be restarted after a
         // signal handler with SA_RESTART, and its EINTR be lost.
         let deadline = clock::timespec(deadline.unwrap_or(i64::MAX as u64));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 
 /// The waker of a future that a thread drives.
-pub(super) struct Sleeper {
+pub(crate) struct Sleeper {
     state: Mutex<State>,
     /// Written to wake the thread while it sleeps.
     eventfd: OwnedFd,
@@ -23,7 +23,7 @@ struct State {
 impl Sleeper {
     /// # Errors
     /// As eventfd(2).
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Sleeper { state: Mutex::default(), eventfd })
     }
@@ -33,13 +33,13 @@ impl Sleeper {
     }
 
     /// True if it was woken since the last call.
-    pub(super) fn take_wake(&self) -> bool {
+    pub(crate) fn take_wake(&self) -> bool {
         std::mem::take(&mut self.lock().woken)
     }
 
     /// Sleeps until it is woken, which may have happened before, or `fd` is
     /// readable; or a signal is caught.
-    pub(super) fn sleep(&self, fd: BorrowedFd<'_>) {
+    pub(crate) fn sleep(&self, fd: BorrowedFd<'_>) {
         let mut state = self.lock();
         if state.woken {
             return;
@@ -80,7 +80,7 @@ fn readable<const N: usize>(fds: [BorrowedFd<'_>; N], timeout: Option<&Timespec>
 
 /// Resets an eventfd that is readable. What is not an eventfd (the context of
 /// a kernel) refuses to be read, and is reset by reaping.
-pub(super) fn drain(fd: BorrowedFd<'_>) {
+pub(crate) fn drain(fd: BorrowedFd<'_>) {
     if readable([fd], Some(&Timespec::default())) == [true] {
         let _ = read(fd, &mut [0; 8]);
     }

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// What is signalled when events are there.
 #[derive(Debug)]
-pub(super) struct Notifier {
+pub(crate) struct Notifier {
     fd: OwnedFd,
     /// Others have it too. Whether a write may wait is said by its open file,
     /// where they can change it at any time.
@@ -22,7 +22,7 @@ impl Notifier {
     ///
     /// # Errors
     /// As eventfd(2).
-    pub(super) fn private() -> Result<Self, Errno> {
+    pub(crate) fn private() -> Result<Self, Errno> {
         Notifier::new(false)
     }
 
@@ -30,7 +30,7 @@ impl Notifier {
     ///
     /// # Errors
     /// As eventfd(2).
-    pub(super) fn own() -> Result<Self, Errno> {
+    pub(crate) fn own() -> Result<Self, Errno> {
         Notifier::new(true)
     }
 
@@ -43,7 +43,7 @@ impl Notifier {
     ///
     /// # Errors
     /// EBADF if it is not open, EINVAL if it is something else; only then EMFILE.
-    pub(super) fn of_application(fd: i32) -> Result<Self, Errno> {
+    pub(crate) fn of_application(fd: i32) -> Result<Self, Errno> {
         if fd < 0 {
             return Err(Errno(libc::EBADF));
         }
@@ -65,7 +65,7 @@ impl Notifier {
     /// below makes this thread wait until someone reads it.
     ///
     /// SPEC: R-NOTIFY-4
-    pub(super) fn signal(&self) {
+    pub(crate) fn signal(&self) {
         if self.shared {
             let mut polled = [PollFd::new(&self.fd, PollFlags::OUT)];
             if poll(&mut polled, Some(&Timespec::default())) != Ok(1) {
@@ -78,7 +78,7 @@ impl Notifier {
 
     /// Closes the descriptor of a child after fork. Its owner there is leaked,
     /// and closes nothing.
-    pub(super) fn close_in_child(&self) {
+    pub(crate) fn close_in_child(&self) {
         // SAFETY: takes no address; the owner is never dropped in the child.
         unsafe { libc::close(self.fd.as_raw_fd()) };
     }

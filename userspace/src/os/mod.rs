@@ -1,0 +1,20 @@
+//! What engine, sets and futures need of the host, once: the clock, and ways to
+//! sleep and to wake a thread.
+//!
+//! | room | duty |
+//! |---|---|
+//! | `clock` | CLOCK_MONOTONIC in nanoseconds |
+//! | `futex` | a word that one thread sleeps on |
+//! | `notify` | an eventfd that is signalled |
+//! | `park` | one thread's sleep, by a futex or with a signal mask |
+//! | `sleep` | a sleep that a descriptor or a waker ends |
+//!
+//! Who sleeps, and who is told, is not decided here.
+
+pub(crate) mod clock;
+#[cfg_attr(loom, path = "futex_model.rs")]
+mod futex;
+pub(crate) mod notify;
+pub(crate) mod park;
+#[cfg(not(loom))]
+pub(crate) mod sleep;
