@@ -97,30 +97,30 @@ CHANGES = [
 # What the engine keeps by its one lock, and by the words outside of it: name,
 # file, pairs of a text and its replacement.
 BROKEN = [
-    ("a stop outlives its request", "engine/seat.rs", [
+    ("a stop outlives its request", "engine/host/seat.rs", [
         ("        self.word.store(IN, Ordering::Relaxed);\n", ""),
         ("self.word.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed)",
          "Ok::<u32, u32>({ let _ = old; self.word.swap(new, Ordering::Relaxed) })")]),
-    ("sleeps without a look under the lock", "engine/wait.rs", [
+    ("sleeps without a look under the lock", "engine/calls/wait.rs", [
         ("    if satisfied {\n", "    if satisfied && false {\n"),
         ("    shared.tell_waiters(context);\n    let ended", "    drop(context);\n    let ended")]),
     ("wakes a sleeper before it is told", "os/park.rs", [
         ("        self.word.store(TOLD, Ordering::Relaxed);\n        match", "        match"),
         ("            None => self.word.wake(),\n        }\n",
          "            None => self.word.wake(),\n        }\n        self.word.store(TOLD, Ordering::Relaxed);\n")]),
-    ("an idle worker is not told of a job", "engine/worker.rs", [("    if wake {\n", "    if wake && false {\n")]),
+    ("an idle worker is not told of a job", "engine/threads/worker.rs", [("    if wake {\n", "    if wake && false {\n")]),
     ("workers are not told to go", "engine/mod.rs", [("        self.shared.jobs.notify_all();\n", "")]),
     ("dead before the workers have gone", "engine/mod.rs", [
         ("        let handles = self.shared.lock().workers.stop();\n        self.shared.jobs.notify_all();",
          "        self.shared.lock().sink.set_dead();\n        let handles = self.shared.lock().workers.stop();\n        self.shared.jobs.notify_all();")]),
     ("the eventfd is not told of what is there", "engine/mod.rs", [
         ("if first && context.available(1) > 0 {", "if first && false {")]),
-    ("what is waited for ends before the wait begins", "engine/special.rs", [
+    ("what is waited for ends before the wait begins", "engine/calls/accept.rs", [
         ("    let verdict = if timeout", "    drop(context);\n    let mut context = shared.lock();\n    let verdict = if timeout")]),
-    ("a group ends before its last member", "engine/order.rs", [
+    ("a group ends before its last member", "engine/state/order.rs", [
         ("            group.members -= 1;\n", "            group.members = group.members.saturating_sub(2);\n")]),
-    ("a member's failure is not counted", "engine/order.rs", [("            group.failed += u64::from(failed);\n", "")]),
-    ("a cancel reports what it has not done", "engine/ending.rs", [
+    ("a member's failure is not counted", "engine/state/order.rs", [("            group.failed += u64::from(failed);\n", "")]),
+    ("a cancel reports what it has not done", "engine/ends/mod.rs", [
         ("Some(State::Running) => Stopped::TooLate", "Some(State::Running) => Stopped::Cancelled")]),
 ]
 

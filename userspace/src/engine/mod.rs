@@ -5,58 +5,33 @@
 //! it but plain syscalls. It is no security boundary: its workers are threads
 //! of the process.
 //!
+//! The rooms stand along the way of a request:
+//!
 //! | room | duty |
 //! |---|---|
-//! | `setup` | parameters |
-//! | `submit` | from a byte stream to requests that run |
-//! | `request`, `attributes` | one request, checked, and what it asks for |
-//! | `run`, `transfer`, `call`, `file` | running it: inline, then blocking |
-//! | `outcome` | what is measured, and the event |
-//! | `worker` | the threads that block |
-//! | `context`, `slots` | what all share, under one lock |
-//! | `wait`, `waiters` | who sleeps, and who is told |
-//! | `special`, `history` | accepting what is not only to be run |
-//! | `order` | groups, and who waits for whom |
-//! | `ending`, `errands`, `signal` | what the end of a request brings about |
-//! | `cancel`, `interrupt`, `seat`, `life` | ending what waits and what runs; who is gone |
-//! | `timer`, `poll` | threads that wait for times and for files |
-//! | `fork` | processes |
+//! | `calls` | what an application calls, and how a request gets its place |
+//! | `request` | one request, checked, and what it asks for |
+//! | `run` | running it: inline, then blocking; what is measured of it |
+//! | `threads` | those that block, and those that wait for times and files |
+//! | `state` | what all share, under one lock |
+//! | `ends` | what the end of a request brings about |
+//! | `host` | what is asked of the host beside the operations |
 //!
 //! Not here: reaping from the ring ([`crate::ring::Consumer`]) and anything
 //! that makes the calls pleasant.
 //!
 //! SPEC: sections 4, 6, 8 to 11.
 
-mod attributes;
-mod call;
-mod cancel;
-mod context;
-mod ending;
-mod errands;
-mod file;
-mod fork;
-mod history;
-mod interrupt;
-mod life;
-mod order;
-mod outcome;
-mod poll;
+mod calls;
+mod ends;
+#[cfg(not(loom))]
+mod host;
+#[cfg(loom)]
+pub mod host;
 mod request;
 mod run;
-#[cfg(not(loom))]
-mod seat;
-#[cfg(loom)]
-pub mod seat;
-mod setup;
-mod signal;
-mod slots;
-mod special;
-mod submit;
-mod timer;
-mod transfer;
-mod wait;
-mod waiters;
-mod worker;
+mod state;
+mod threads;
 
 use crate::backend::{Backend, Got, Wait};
 use crate::error::Errno;
@@ -67,17 +42,20 @@ use aio2_abi::iocb::Stream;
 use aio2_abi::setup::{Flags, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use aio2_abi::{VERSION, attr};
-use context::Shared;
-use fork::Process;
+use calls::wait::Clock;
+use calls::{cancel, setup, submit, wait};
+use host::fork::Process;
+use host::signal;
 use libc::{EINVAL, ENOBUFS, ENOMEM, EXDEV};
 use request::Request;
-use run::{Progress, Runner};
+use run::{Progress, Runner, outcome};
+use state::context::Shared;
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
-use wait::Clock;
+use threads::worker;
 
 /// A context of the in-process implementation.
 ///

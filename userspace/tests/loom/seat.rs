@@ -3,7 +3,7 @@
 //! SPEC: R-CANCEL-3, R-CANCEL-7, R-CANCEL-8, R-DEADLINE-1.
 
 use super::common::model;
-use aio2::engine::seat::Seat;
+use aio2::engine::host::seat::Seat;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 

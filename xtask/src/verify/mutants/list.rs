@@ -13,7 +13,7 @@ const FILES: [&str; 5] = [
     "userspace/src/ring/*.rs",
     "userspace/src/shm.rs",
     "userspace/src/os/*.rs",
-    "userspace/src/engine/*.rs",
+    "userspace/src/engine/**/*.rs",
 ];
 
 /// What stands in for the system under the model checker.

@@ -1,0 +1,291 @@
+//! Submission: from the bytes of a stream to requests that run.
+//!
+//! What completes inline is collected in a [`Batch`] on the stack and published
+//! as one: two short critical sections for a stream, however long, and no
+//! allocation. The lock is never held while an operation runs.
+//!
+//! SPEC: sections 4.2, 6.4 (running), 6.5 (R-ID-1).
+#![allow(unsafe_code)] // passes on what the submitter vouches for
+
+use super::accept;
+use super::earlier::{History, Past};
+use crate::engine::request::Request;
+use crate::engine::run::outcome;
+use crate::engine::run::{self, CachedFd, Progress};
+use crate::engine::state::context::{Job, Shared};
+use crate::engine::state::slots::Id;
+use crate::engine::threads::worker;
+use crate::error::Errno;
+use aio2_abi::attr::PATH_INLINE;
+use aio2_abi::event;
+use aio2_abi::iocb::{self, Flags, ID_OFFSET, Iocb, Malformed, Stream};
+use libc::EAGAIN;
+use std::sync::Arc;
+use zerocopy::IntoBytes;
+
+/// Words of events that are published at once.
+const BATCH_WORDS: usize = 256;
+/// Requests that are admitted at once.
+const BATCH_REQUESTS: usize = 64;
+
+const _: () = assert!(BATCH_WORDS * 8 >= event::LEN_MAX);
+const _: () = assert!(BATCH_REQUESTS <= u64::BITS as usize);
+
+/// Accepts the iocbs of a stream in order; the bytes accepted.
+///
+/// # Errors
+/// If the first one is malformed or cannot be accepted now.
+///
+/// # Safety
+/// As [`crate::backend::Backend::submit`].
+pub(crate) unsafe fn submit(shared: &Arc<Shared>, iocbs: &mut [u8]) -> Result<usize, Errno> {
+    let mut batch = Batch::new(shared);
+    let mut at = 0;
+    let mut stopped = Ok(());
+    while at < iocbs.len() {
+        let rest = &mut iocbs[at..];
+        let (request, len) = match next(rest) {
+            // SAFETY: the caller vouches for the addresses in the stream.
+            Ok(iocb) => (unsafe { Request::new(&iocb) }, iocb.header.len as usize),
+            Err(malformed) => {
+                stopped = Err(Errno(malformed.errno()));
+                break;
+            }
+        };
+        if !batch.admit(&request, rest) {
+            stopped = Err(Errno(EAGAIN));
+            break;
+        }
+        batch.history.accept();
+        if request.is_plain() {
+            let id = batch.id(&request, rest);
+            batch.run(&request, id, rest);
+        } else {
+            batch.run_special(&request, rest);
+        }
+        at += len;
+    }
+    batch.finish();
+    if at == 0 { stopped.map(|()| 0) } else { Ok(at) }
+}
+
+/// The first iocb of `rest`.
+#[inline(always)] // it is large, and would be copied
+fn next(rest: &[u8]) -> Result<Iocb<'_>, Malformed> {
+    match Stream::new(rest)?.peek() {
+        Some(iocb) => iocb,
+        None => Err(Malformed::Truncated { left: 0 }),
+    }
+}
+
+/// What one submission holds between two critical sections.
+struct Batch<'a> {
+    shared: &'a Arc<Shared>,
+    /// Events of requests that completed inline.
+    words: [u64; BATCH_WORDS],
+    len: usize,
+    events: usize,
+    /// Bytes that are reserved for them.
+    reserved: usize,
+    /// Requests that are admitted, and bytes reserved, for what follows.
+    admitted: usize,
+    room: usize,
+    /// Ids of those that completed inline and have one, and a bit for each of
+    /// them that failed.
+    ids: [Option<Id>; BATCH_REQUESTS],
+    failed: u64,
+    nr_ids: usize,
+    fds: CachedFd,
+    /// When the request before was completed, if it was told so: then this one
+    /// is accepted, and the clock need not be read again.
+    just_now: Option<u64>,
+    history: History,
+}
+
+impl<'a> Batch<'a> {
+    fn new(shared: &'a Arc<Shared>) -> Self {
+        Batch {
+            shared,
+            words: [0; BATCH_WORDS],
+            len: 0,
+            events: 0,
+            reserved: 0,
+            admitted: 0,
+            room: 0,
+            ids: [None; BATCH_REQUESTS],
+            failed: 0,
+            nr_ids: 0,
+            fds: CachedFd::default(),
+            just_now: None,
+            history: History::default(),
+        }
+    }
+
+    /// Admits `request`, the first of `rest`; false at a limit.
+    #[inline]
+    fn admit(&mut self, request: &Request, rest: &[u8]) -> bool {
+        let bytes = request.event_bytes as usize;
+        if self.admitted == 0 || self.room < bytes {
+            self.exchange(count_iocbs(rest));
+        }
+        if self.admitted == 0 {
+            return false;
+        }
+        self.admitted -= 1;
+        self.room -= bytes;
+        true
+    }
+
+    /// Publishes what has completed, and has `wanted` requests admitted.
+    fn exchange(&mut self, wanted: usize) {
+        self.just_now = None;
+        let mut context = self.shared.lock();
+        let published = self.events > 0;
+        if published {
+            context.publish(&self.words[..self.len], self.events, self.reserved);
+        }
+        for (n, id) in self.ids[..self.nr_ids].iter_mut().enumerate() {
+            if let Some(id) = id.take() {
+                context.retire_plain(id, self.failed >> n & 1 == 1);
+            }
+        }
+        context.dismiss(self.admitted, self.room);
+        (self.len, self.events, self.reserved, self.nr_ids) = (0, 0, 0, 0);
+        self.failed = 0;
+        let room = BATCH_WORDS * 8;
+        self.admitted = context.admit(wanted, room);
+        self.room = if self.admitted > 0 { room } else { 0 };
+        if published {
+            self.shared.tell(context);
+        }
+    }
+
+    /// Publishes what is left, and gives back what was not used.
+    fn finish(&mut self) {
+        self.exchange(0);
+        if self.history.ids().next().is_some() {
+            let mut context = self.shared.lock();
+            self.history.ids().for_each(|id| context.slots.unpin(id));
+        }
+    }
+
+    /// Gives the request an id if it asks for one, and writes it to its iocb,
+    /// the first of `rest`.
+    ///
+    /// SPEC: R-ID-1
+    #[inline]
+    fn id(&mut self, request: &Request, rest: &mut [u8]) -> Option<Id> {
+        if !request.flags.contains(Flags::WRITE_ID) {
+            return None;
+        }
+        let id = self.shared.lock().slots.start(request.keys());
+        write_id(rest, id);
+        Some(id)
+    }
+
+    /// Runs an admitted request inline, or gives it to a worker.
+    #[inline(always)]
+    fn run(&mut self, request: &Request, id: Option<Id>, rest: &[u8]) {
+        let mut progress = Progress::new(request, self.just_now.take());
+        let result = if run::needs_worker(request) {
+            None
+        } else {
+            run::try_inline(request, &mut progress, &mut self.fds)
+        };
+        match result {
+            Some(result) => {
+                if result < 0 && self.history.is_needed(rest) {
+                    self.history.note(Past::Failed);
+                }
+                self.complete(request, &progress, result, id);
+            }
+            None => {
+                progress.leave_submission(request);
+                let pinned = self.history.is_needed(rest);
+                let job = Job { request: request.clone(), progress };
+                let id = worker::give(self.shared, job, id, pinned);
+                if pinned {
+                    self.history.note(Past::Slot(id));
+                }
+            }
+        }
+    }
+
+    /// Runs an admitted request that is not plain, after publishing what has
+    /// completed before it.
+    #[cold]
+    fn run_special(&mut self, request: &Request, rest: &mut [u8]) {
+        self.exchange(0);
+        let pinned = self.history.is_needed(rest);
+        let before = |n| self.history.before(n);
+        let id = accept::accept(self.shared, request, before, pinned, &mut self.fds);
+        if request.flags.contains(Flags::WRITE_ID) {
+            write_id(rest, id);
+        }
+        if pinned {
+            self.history.note(Past::Slot(id));
+        }
+    }
+
+    /// Collects the event of a request that completed inline.
+    #[inline(always)]
+    fn complete(&mut self, request: &Request, progress: &Progress, result: i64, id: Option<Id>) {
+        let room = &mut self.words[self.len..];
+        self.len += match &request.plan {
+            None => outcome::write_plain_event(request, result, room),
+            Some(_) => {
+                let told = outcome::finish(request, progress, result, PATH_INLINE);
+                self.just_now = told.completed();
+                outcome::write_event(request, &told, room.as_mut_bytes()).len() / 8
+            }
+        };
+        self.events += 1;
+        self.reserved += request.event_bytes as usize;
+        if let Some(id) = id {
+            self.ids[self.nr_ids] = Some(id);
+            self.failed |= u64::from(result < 0) << self.nr_ids;
+            self.nr_ids += 1;
+        }
+    }
+}
+
+/// Writes the id of the first iocb of `rest`.
+fn write_id(rest: &mut [u8], id: Id) {
+    rest[ID_OFFSET..ID_OFFSET + 8].copy_from_slice(id.get().as_bytes());
+}
+
+/// Number of iocbs in `stream` as their lengths tell, at most as many as are
+/// admitted at once. That they are well-formed is not looked at.
+fn count_iocbs(stream: &[u8]) -> usize {
+    let mut rest = stream;
+    let mut count = 0;
+    while count < BATCH_REQUESTS
+        && let Some((len, _)) = rest.split_first_chunk()
+    {
+        let len = u32::from_ne_bytes(*len) as usize;
+        if len < iocb::HEADER_BYTES || len > rest.len() {
+            break;
+        }
+        rest = &rest[len..];
+        count += 1;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn iocbs_are_counted_up_to_the_first_impossible_length() {
+        let mut bytes = [0; 32 * 4];
+        assert_eq!(count_iocbs(&bytes), 0);
+        for at in [0, 32, 64] {
+            bytes[at..at + 4].copy_from_slice(&32_u32.to_ne_bytes());
+        }
+        assert_eq!(count_iocbs(&bytes), 3);
+        bytes[96..100].copy_from_slice(&40_u32.to_ne_bytes());
+        assert_eq!(count_iocbs(&bytes), 3, "it goes beyond the stream");
+        assert_eq!(count_iocbs(&[]), 0);
+    }
+}

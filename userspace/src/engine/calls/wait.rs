@@ -1,0 +1,286 @@
+//! Waiting for events, and copying them out.
+//!
+//! Copying is one more consumer of the ring: it copies, then claims. A thread
+//! sleeps only after it has looked under the lock and is among the waiters.
+//!
+//! SPEC: section 4.3.
+
+use crate::backend::Wait;
+use crate::engine::state::context::Shared;
+use crate::engine::state::slots::Known;
+use crate::engine::state::waiters::Wants;
+use crate::error::Errno;
+use crate::os::clock;
+use crate::os::park::{Ended, Parker};
+use crate::ring::{Consumer, ReapError};
+use crate::shm::ConsumerMap;
+use aio2_abi::event;
+use libc::{EAGAIN, EINTR, EINVAL, EIO, ENOBUFS, ENOENT, ETIME};
+use std::sync::Arc;
+use zerocopy::{FromBytes, IntoBytes};
+
+/// Events that were copied out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Copied {
+    pub(crate) bytes: usize,
+    pub(crate) events: u32,
+}
+
+/// When a wait is over, counted from the call.
+///
+/// SPEC: R-GET-11, R-GET-12
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    deadline: Option<u64>,
+    /// From when on one event is enough.
+    gather: Option<u64>,
+}
+
+/// Why a thread did not sleep, or no longer does.
+enum Slept {
+    /// What it waits for is there, or may be.
+    Satisfied,
+    TimedOut,
+    Interrupted,
+}
+
+/// Waits for what `wait` says; what was copied to `buffer`.
+///
+/// # Errors
+/// As [`crate::backend::Backend::wait`].
+pub(crate) fn wait(
+    shared: &Shared,
+    wait: &Wait<'_>,
+    clock: Clock,
+    buffer: Option<&mut [u8]>,
+) -> Result<Copied, Errno> {
+    // SPEC: R-GET-5
+    let mut context = shared.lock();
+    context.sink.flush();
+    let consumer = buffer.is_some().then(|| context.consumer());
+    drop(context);
+    match (wait.id, buffer.zip(consumer)) {
+        (Some(_), Some(_)) => Err(Errno(EINVAL)),
+        (Some(id), None) => {
+            wait_for_end(shared, id, clock.deadline, wait.sigmask).map(|()| Copied::default())
+        }
+        (None, Some((buffer, consumer))) => copy_events(shared, consumer, wait, clock, buffer),
+        (None, None) => wait_for_events(shared, wait, clock).map(|()| Copied::default()),
+    }
+}
+
+/// Waits until request `id` has its terminal event.
+///
+/// SPEC: R-GET-9, R-GET-10
+pub(crate) fn wait_for_end(
+    shared: &Shared,
+    id: u64,
+    deadline: Option<u64>,
+    sigmask: Option<&libc::sigset_t>,
+) -> Result<(), Errno> {
+    loop {
+        let known = shared.lock().slots.known(id);
+        let id = match known {
+            Known::Never => return Err(Errno(ENOENT)),
+            Known::Ended => return Ok(()),
+            Known::InFlight(id) => id,
+        };
+        match sleep(shared, Wants::End(id), deadline, sigmask)? {
+            Slept::Satisfied => {}
+            Slept::TimedOut => return Err(Errno(ETIME)),
+            Slept::Interrupted => return Err(Errno(EINTR)),
+        }
+    }
+}
+
+/// Waits until events are available, and takes none.
+fn wait_for_events(shared: &Shared, wait: &Wait<'_>, clock: Clock) -> Result<(), Errno> {
+    loop {
+        let needed = clock.needed(wait.min_events) as usize;
+        let mut context = shared.lock();
+        context.sink.flush();
+        if context.available(needed) >= needed {
+            return Ok(());
+        }
+        // SPEC: R-HOST-5
+        if context.sink.has_bad_head() {
+            return Err(Errno(EIO));
+        }
+        drop(context);
+        match sleep(shared, Wants::Events(needed), clock.next(), wait.sigmask)? {
+            Slept::Satisfied => {}
+            Slept::TimedOut if clock.is_over() => return Err(Errno(ETIME)),
+            Slept::TimedOut => {}
+            Slept::Interrupted => return Err(Errno(EINTR)),
+        }
+    }
+}
+
+/// Waits for events and copies them out, all that are there and fit.
+///
+/// SPEC: R-GET-3, R-GET-6, R-GET-7, R-GET-8
+fn copy_events(
+    shared: &Shared,
+    mut consumer: Consumer<ConsumerMap>,
+    wait: &Wait<'_>,
+    clock: Clock,
+    buffer: &mut [u8],
+) -> Result<Copied, Errno> {
+    let mut copied = Copied::default();
+    loop {
+        let full = copy_available(shared, &mut consumer, buffer, &mut copied);
+        let needed = clock.needed(wait.min_events);
+        if copied.events >= needed {
+            return Ok(copied);
+        }
+        if let Err(errno) = full {
+            // SPEC: R-GET-14
+            shared.tell_waiters(shared.lock());
+            return copied.or(errno);
+        }
+        let missing = Wants::Events((needed - copied.events) as usize);
+        match sleep(shared, missing, clock.next(), wait.sigmask)? {
+            Slept::Satisfied => {}
+            Slept::TimedOut if clock.is_over() => return copied.or(Errno(ETIME)),
+            Slept::TimedOut => {}
+            Slept::Interrupted => return copied.or(Errno(EINTR)),
+        }
+    }
+}
+
+/// Copies what is available; an error if the next event cannot be copied.
+fn copy_available(
+    shared: &Shared,
+    consumer: &mut Consumer<ConsumerMap>,
+    buffer: &mut [u8],
+    copied: &mut Copied,
+) -> Result<(), Errno> {
+    loop {
+        reap(consumer, buffer, copied)?;
+        if consumer.advance() {
+            continue;
+        }
+        let mut context = shared.lock();
+        let waiting = context.sink.overflow_events();
+        context.sink.flush();
+        let unmoved = context.sink.overflow_events() == waiting;
+        drop(context);
+        // A growing ring takes what was on the list.
+        if unmoved && !consumer.advance() {
+            return Ok(());
+        }
+    }
+}
+
+/// Copies what the ring holds behind what was copied.
+fn reap(
+    consumer: &Consumer<ConsumerMap>,
+    buffer: &mut [u8],
+    copied: &mut Copied,
+) -> Result<(), Errno> {
+    loop {
+        let rest = &mut buffer[copied.bytes..];
+        let whole = rest.len() & !7;
+        let rest = &mut rest[..whole];
+        let reaped = match <[u64]>::mut_from_bytes(rest) {
+            Ok(words) => consumer.reap(words, usize::MAX).map(|e| (e.words().len(), e.len())),
+            Err(_) => reap_misaligned(consumer, rest),
+        };
+        match reaped {
+            Ok((_, 0)) => return Ok(()),
+            Ok((words, events)) => {
+                copied.bytes += words * 8;
+                copied.events += events as u32;
+            }
+            Err(ReapError::BufferTooSmall { .. }) => return Err(Errno(ENOBUFS)),
+            Err(_) => return Err(Errno(EIO)),
+        }
+    }
+}
+
+/// Copies one event to a buffer that is not aligned.
+fn reap_misaligned(
+    consumer: &Consumer<ConsumerMap>,
+    buffer: &mut [u8],
+) -> Result<(usize, usize), ReapError> {
+    let mut words = [0; event::LEN_MAX / 8];
+    let room = words.len().min(buffer.len() / 8);
+    let events = consumer.reap(&mut words[..room], 1)?;
+    let bytes = events.words().as_bytes();
+    buffer[..bytes.len()].copy_from_slice(bytes);
+    Ok((bytes.len() / 8, events.len()))
+}
+
+/// Sleeps until what is wanted is there, unless it is already.
+///
+/// # Errors
+/// EAGAIN without memory; with a signal mask EMFILE, ENFILE.
+fn sleep(
+    shared: &Shared,
+    wants: Wants,
+    deadline: Option<u64>,
+    sigmask: Option<&libc::sigset_t>,
+) -> Result<Slept, Errno> {
+    let parker = Arc::new(Parker::new(sigmask.is_some())?);
+    let mut context = shared.lock();
+    let satisfied = match wants {
+        // Of a bad head the caller learns when it looks.
+        Wants::Events(n) => context.available(n) >= n || context.sink.has_bad_head(),
+        Wants::End(id) => context.slots.known(id.get()) == Known::Ended,
+    };
+    if satisfied {
+        return Ok(Slept::Satisfied);
+    }
+    context.waiters.add(parker.clone(), wants).map_err(|_| Errno(EAGAIN))?;
+    // What this thread was told of, and does not suffice, may suffice another
+    // (R-GET-14).
+    shared.tell_waiters(context);
+    let ended = parker.park(deadline, sigmask);
+    let was_told = shared.lock().waiters.leave(&parker, wants);
+    Ok(match ended {
+        _ if was_told => Slept::Satisfied,
+        Ended::Told => Slept::Satisfied,
+        Ended::TimedOut => Slept::TimedOut,
+        Ended::Interrupted => Slept::Interrupted,
+    })
+}
+
+impl Copied {
+    /// What was copied, or the errno if that is nothing.
+    fn or(self, errno: Errno) -> Result<Self, Errno> {
+        if self.events > 0 { Ok(self) } else { Err(errno) }
+    }
+}
+
+impl Clock {
+    /// Begins to count for `wait`.
+    pub(crate) fn new(wait: &Wait<'_>) -> Self {
+        let gather = (!wait.gather.is_zero()).then(|| clock::after(wait.gather));
+        Clock { deadline: clock::deadline(wait.timeout), gather }
+    }
+
+    /// How many events are needed now.
+    ///
+    /// SPEC: R-GET-12
+    fn needed(&self, min_events: u32) -> u32 {
+        if self.gathers() { min_events } else { min_events.min(1) }
+    }
+
+    /// Whether a single event is not enough yet.
+    fn gathers(&self) -> bool {
+        self.gather.is_none_or(|gather| clock::now() < gather)
+    }
+
+    /// When to look again, at the latest.
+    fn next(&self) -> Option<u64> {
+        match (self.deadline, self.gather) {
+            (Some(deadline), Some(gather)) if self.gathers() => Some(deadline.min(gather)),
+            (None, Some(gather)) if self.gathers() => Some(gather),
+            (deadline, _) => deadline,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| clock::now() >= deadline)
+    }
+}

@@ -1,0 +1,141 @@
+//! The end of a request, and what it brings about: others begin or fail, a
+//! group ends, a signal is to be sent.
+//!
+//! The event is with the sink before anything else begins. What ends by the end
+//! of another ends in a loop, not by recursion: chains may be long.
+//!
+//! SPEC: sections 9.1 (outcomes), 9.2 (R-GROUP-3), 9.3 (R-AFTER-1, R-AFTER-2).
+
+use crate::engine::request::{Operation, Request};
+use crate::engine::run;
+use crate::engine::run::outcome::{self, Outcome};
+use crate::engine::state::context::{Context, EventRoom, Job};
+use crate::engine::state::order::Fate;
+use crate::engine::state::slots::{Id, State};
+use aio2_abi::attr::PATH_WORKER;
+use libc::ECANCELED;
+use zerocopy::IntoBytes;
+
+/// What became of a request that was to be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// It had not started, and has ended.
+    Cancelled,
+    /// It ran, and was told to stop.
+    Interrupted,
+    /// It runs on.
+    TooLate,
+}
+
+impl Context {
+    /// Ends request `id`, whose event is with the sink.
+    #[inline]
+    pub(crate) fn retire(&mut self, id: Id, request: &Request, result: i64) {
+        self.end_one(id, request, result);
+        self.settle();
+    }
+
+    /// Ends request `id`, which has no attribute that matters here, and whose
+    /// event is with the sink.
+    pub(crate) fn retire_plain(&mut self, id: Id, failed: bool) {
+        self.slots.end(id, failed);
+        self.order.end(id.slot() as u32, failed);
+        self.settle();
+    }
+
+    /// Ends a request that never ran, with `errno` (positive).
+    pub(crate) fn abandon(&mut self, id: Id, request: &Request, errno: i32) {
+        self.abandon_one(id, request, errno);
+        self.settle();
+    }
+
+    /// Ends a request whose result came about by itself.
+    pub(crate) fn complete(&mut self, id: Id, job: &Job, result: i64) {
+        self.complete_one(id, job, result);
+        self.settle();
+    }
+
+    /// Stops request `id`, in flight a moment ago, with `errno` (positive) in
+    /// place of its result if that is possible.
+    ///
+    /// SPEC: R-CANCEL-2, R-CANCEL-4, R-CANCEL-7, R-DEADLINE-1, R-GROUP-5
+    pub(crate) fn stop(&mut self, id: Id, errno: i32) -> Stopped {
+        match self.slots.state(id) {
+            // What it waited for was stopped just before.
+            None => Stopped::Cancelled,
+            Some(State::Queued) => {
+                let Some(job) = self.slots.unqueue(id) else { return Stopped::TooLate };
+                match run::result_if_stopped(&job.request, &job.progress, errno) {
+                    None => {
+                        self.abandon(id, &job.request, errno);
+                        Stopped::Cancelled
+                    }
+                    Some(result) => {
+                        self.complete(id, &job, result);
+                        Stopped::Interrupted
+                    }
+                }
+            }
+            Some(State::Held) => {
+                let started = !self.order.waits_to_start(id.slot() as u32);
+                if let Some(job) = self.slots.unhold(id) {
+                    self.abandon(id, &job.request, errno);
+                }
+                if started { Stopped::Interrupted } else { Stopped::Cancelled }
+            }
+            // First of all: another thread may have its number by now.
+            Some(State::Running) if self.bury_worker_of(id) => Stopped::Interrupted,
+            Some(State::Running) if self.workers.interrupt(id, errno) => {
+                self.set_nudge(id);
+                Stopped::Interrupted
+            }
+            Some(State::Running) => Stopped::TooLate,
+        }
+    }
+
+    /// Starts or ends what was set free.
+    pub(crate) fn settle(&mut self) {
+        while let Some((slot, fate)) = self.order.next_freed() {
+            let Some(id) = self.slots.user(slot) else { continue };
+            let Some(job) = self.slots.unhold(id) else { continue };
+            match fate {
+                Fate::Start => {
+                    self.slots.enqueue(id, job);
+                    self.errands.jobs += 1;
+                }
+                Fate::Fail => self.abandon_one(id, &job.request, ECANCELED),
+                Fate::Closed(failed) => self.complete_one(id, &job, failed as i64),
+            }
+        }
+    }
+
+    fn end_one(&mut self, id: Id, request: &Request, result: i64) {
+        self.slots.end(id, result < 0);
+        if let Some(signal) = request.plan.as_ref().and_then(|plan| plan.signal()) {
+            self.errands.send(signal);
+        }
+        if let Operation::Poll = request.operation {
+            self.unwatch(id);
+        }
+        self.order.end(id.slot() as u32, result < 0);
+    }
+
+    fn abandon_one(&mut self, id: Id, request: &Request, errno: i32) {
+        let told = Outcome { result: -i64::from(errno), ..Outcome::default() };
+        self.publish_one(request, &told);
+        self.end_one(id, request, told.result);
+    }
+
+    fn complete_one(&mut self, id: Id, job: &Job, result: i64) {
+        let told = outcome::finish(&job.request, &job.progress, result, PATH_WORKER);
+        self.publish_one(&job.request, &told);
+        self.end_one(id, &job.request, result);
+    }
+
+    /// Publishes the terminal event of a request.
+    pub(crate) fn publish_one(&mut self, request: &Request, told: &Outcome) {
+        let mut room: EventRoom = [0; _];
+        let bytes = outcome::write_event(request, told, room.as_mut_bytes()).len();
+        self.publish(&room[..bytes / 8], 1, request.event_bytes as usize);
+    }
+}

@@ -1,0 +1,20 @@
+//! What the engine asks of the host, beside the operations themselves.
+//!
+//! | room | duty |
+//! |---|---|
+//! | `file` | questions about a descriptor |
+//! | `fork` | knowing a child after fork |
+//! | `interrupt` | the signal that wakes a worker from its syscall |
+//! | `life` | whether a thread has ended |
+//! | `seat` | what a worker runs, and whether it is to stop |
+//! | `signal` | the signal of a completion |
+
+pub(crate) mod file;
+pub(crate) mod fork;
+pub(crate) mod interrupt;
+pub(crate) mod life;
+#[cfg(not(loom))]
+pub(crate) mod seat;
+#[cfg(loom)]
+pub mod seat;
+pub(crate) mod signal;

@@ -1,0 +1,379 @@
+//! Running a request: the ladder's rungs, and what is measured on them.
+//!
+//! [`try_inline`] never sleeps and says when it would have to; [`run_blocking`]
+//! goes on from there, in a worker or in the caller of exec. Both work on a
+//! [`Progress`], so that nothing is moved twice. What is told of it afterwards
+//! is [`outcome`]'s business; where a request runs and when its event is
+//! published is decided by those that call this.
+//!
+//! SPEC: sections 6.4 (running), 8 (PRIORITY).
+
+pub(crate) mod outcome;
+
+use crate::engine::host::file;
+use crate::engine::host::seat::Seat;
+use crate::engine::request::transfer::Transfer;
+use crate::engine::request::{Operation, Request};
+use crate::engine::threads::poller;
+use crate::os::clock;
+use crate::syscall::Class;
+use aio2_abi::attr;
+use aio2_abi::iocb::Flags;
+use libc::{EAGAIN, EINTR, ENODATA, EOPNOTSUPP, c_long};
+use outcome::Outcome;
+
+/// A request with this user data panics in its worker.
+#[cfg(test)]
+pub(crate) const PANICS: u64 = 0xdead;
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// Bytes moved.
+    pub(crate) done: u64,
+    /// Bytes of them that were moved without waiting.
+    pub(crate) hit: u64,
+    /// A try without blocking was made.
+    tried: bool,
+    /// That try tells which bytes were in the page cache.
+    pub(crate) tells_hits: bool,
+    /// Times in ns, 0 where nobody asks.
+    pub(crate) submitted: u64,
+    pub(crate) started: u64,
+    pub(crate) blocked: u64,
+}
+
+/// Remembers for one batch whether a descriptor reads through the page cache.
+#[derive(Debug, Default)]
+pub(crate) struct CachedFd(Option<(i32, bool)>);
+
+impl CachedFd {
+    #[inline(never)]
+    fn is_cached(&mut self, fd: i32) -> bool {
+        match self.0 {
+            Some((known, cached)) if known == fd => cached,
+            _ => {
+                let cached = file::is_cached(fd);
+                self.0 = Some((fd, cached));
+                cached
+            }
+        }
+    }
+}
+
+/// Who runs a request, which tells what a signal does to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Runner<'a> {
+    /// A worker, which lets no signal through but the one that tells it to
+    /// stop: what else interrupts it is a stop of the process, which must not
+    /// change a result (R-LIFE-8).
+    Worker(&'a Seat),
+    /// The caller of exec.
+    Caller,
+}
+
+impl Progress {
+    /// The progress of a request that is being accepted now, as far as is known
+    /// since the clock was read at `just_now`.
+    #[inline]
+    pub(crate) fn new(request: &Request, just_now: Option<u64>) -> Self {
+        let timed = request.measures(attr::TIMING) || request.measures(attr::PATH);
+        let submitted = if timed { just_now.unwrap_or_else(clock::now) } else { 0 };
+        Progress { submitted, ..Progress::default() }
+    }
+
+    /// Notes that the submission gives the request to a worker.
+    pub(crate) fn leave_submission(&mut self, request: &Request) {
+        if request.measures(attr::PATH) {
+            self.blocked = clock::now() - self.submitted;
+        }
+    }
+}
+
+/// Whether the request has to be run by a worker from the start.
+#[inline]
+pub(crate) fn needs_worker(request: &Request) -> bool {
+    match request.operation {
+        Operation::Refused(_) => false,
+        _ if request.flags.contains(Flags::ASYNC) => true,
+        _ => request.plan.as_ref().is_some_and(|plan| {
+            // Dropping what was written begins to write it back.
+            plan.ioprio().is_some()
+                || plan.drops_behind() && request.operation.class() == Some(Class::Write)
+        }),
+    }
+}
+
+/// Runs the request as far as that goes without sleeping; the result, or none
+/// if it has to wait.
+#[inline(always)] // see `try_transfer`
+pub(crate) fn try_inline(
+    request: &Request,
+    progress: &mut Progress,
+    fds: &mut CachedFd,
+) -> Option<i64> {
+    progress.started = progress.submitted;
+    match request.operation {
+        Operation::Nop => Some(0),
+        Operation::Refused(errno) => Some(-i64::from(errno)),
+        Operation::Poll if request.is_multishot() => None,
+        Operation::Poll => poller::look(request),
+        Operation::Group => None,
+        Operation::Syscall(Class::Inline) => Some(request.call.run()),
+        Operation::Syscall(Class::Worker) => None,
+        Operation::Syscall(class) => {
+            let transfer = Transfer::new(&request.call, class)?;
+            try_transfer(request, &transfer, progress, fds)
+        }
+    }
+}
+
+/// Tries a transfer without sleeping. What is most frequent, all bytes at once
+/// from the page cache, returns through no other frame: each return after a
+/// syscall is mispredicted.
+#[inline(always)]
+fn try_transfer(
+    request: &Request,
+    transfer: &Transfer<'_>,
+    progress: &mut Progress,
+    fds: &mut CachedFd,
+) -> Option<i64> {
+    progress.tried = true;
+    progress.tells_hits = request.measures(attr::CACHE)
+        && transfer.is_read
+        && request.fd.is_some_and(|fd| fds.is_cached(fd));
+    let moved = transfer.try_first();
+    if transfer.is_whole(moved) {
+        progress.done = moved as u64;
+        progress.hit = moved as u64;
+        return Some(moved);
+    }
+    try_further(request, transfer, progress, moved)
+}
+
+/// Goes on after a first try that has `moved` so many bytes, or an errno.
+#[inline(never)]
+fn try_further(
+    request: &Request,
+    transfer: &Transfer<'_>,
+    progress: &mut Progress,
+    mut moved: i64,
+) -> Option<i64> {
+    let full = request.is_full();
+    loop {
+        if moved < 0 {
+            let refused = moved == -i64::from(EOPNOTSUPP) && transfer.is_file();
+            if refused && progress.done == 0 {
+                progress.tells_hits = false;
+            }
+            let would_wait = moved == -i64::from(EAGAIN) || refused;
+            // SPEC: R-RUN-8
+            if would_wait && !transfer.is_nonblocking() {
+                return None;
+            }
+            return Some(end(progress, full, moved));
+        }
+        progress.done += moved as u64;
+        progress.hit = progress.done;
+        let wanted = transfer.wanted(full);
+        if progress.done >= wanted {
+            return Some(progress.done as i64);
+        }
+        if moved == 0 || !(full && transfer.can_be_full() || transfer.continues()) {
+            return Some(end(progress, full, 0));
+        }
+        moved = transfer.try_rest(progress.done, wanted, true);
+    }
+}
+
+/// Runs the request to its end, from where the inline try left it.
+pub(crate) fn run_blocking(request: &Request, progress: &mut Progress, runner: Runner<'_>) -> i64 {
+    #[cfg(test)]
+    assert_ne!(request.user_data, PANICS);
+    let class = match request.operation {
+        Operation::Nop | Operation::Group => return 0,
+        Operation::Poll => return poller::wait(request),
+        Operation::Refused(errno) => return -i64::from(errno),
+        Operation::Syscall(class) => class,
+    };
+    let Some(transfer) = Transfer::new(&request.call, class) else {
+        return uninterrupted(request.call.nr(), runner, || request.call.run());
+    };
+    if !progress.tried && request.measures(attr::CACHE) {
+        let tried = try_transfer(request, &transfer, progress, &mut CachedFd::default());
+        if let Some(result) = tried {
+            return result;
+        }
+    }
+    let full = request.is_full();
+    loop {
+        let moved = uninterrupted(request.call.nr(), runner, || match progress.done {
+            0 => request.call.run(),
+            done => transfer.try_rest(done, transfer.wanted(full), false),
+        });
+        if moved < 0 {
+            return end(progress, full, moved);
+        }
+        progress.done += moved as u64;
+        if !full || moved == 0 || !transfer.can_be_full() {
+            return if full && progress.done < transfer.wanted(full) {
+                end(progress, full, 0)
+            } else {
+                progress.done as i64
+            };
+        }
+        if progress.done >= transfer.wanted(full) {
+            return progress.done as i64;
+        }
+    }
+}
+
+/// The result of a transfer that stops short, with the errno of its last step
+/// or, if that is 0, at the end of the data.
+///
+/// SPEC: R-RUN-4, R-RUN-5
+fn end(progress: &Progress, full: bool, last: i64) -> i64 {
+    match (full, last) {
+        (true, 0) => -i64::from(ENODATA),
+        (false, 0) => progress.done as i64,
+        (false, _) if progress.done > 0 => progress.done as i64,
+        (_, errno) => errno,
+    }
+}
+
+/// The result of a request that is stopped with `errno` (positive) while it
+/// waits for a worker; none if it has moved nothing so far.
+///
+/// SPEC: R-RUN-4, section 9.1
+pub(crate) fn result_if_stopped(request: &Request, progress: &Progress, errno: i32) -> Option<i64> {
+    (progress.done > 0).then(|| end(progress, request.is_full(), -i64::from(errno)))
+}
+
+/// Repeats what a signal has interrupted, as SA_RESTART would, unless the worker
+/// has been told to stop.
+///
+/// SPEC: R-RUN-7, R-LIFE-8, R-CANCEL-7
+fn uninterrupted(nr: c_long, runner: Runner<'_>, mut run: impl FnMut() -> i64) -> i64 {
+    loop {
+        if let Runner::Worker(seat) = runner
+            && let Some(errno) = seat.stopped()
+        {
+            return -i64::from(errno);
+        }
+        let result = run();
+        let again = match runner {
+            // The descriptor is gone all the same.
+            _ if nr == libc::SYS_close => false,
+            Runner::Worker(_) => true,
+            Runner::Caller => restarts(nr),
+        };
+        if result != -i64::from(EINTR) || !again {
+            return result;
+        }
+    }
+}
+
+/// Whether SA_RESTART would restart the syscall: see signal(7).
+fn restarts(nr: c_long) -> bool {
+    !matches!(
+        nr,
+        libc::SYS_nanosleep
+            | libc::SYS_clock_nanosleep
+            | libc::SYS_poll
+            | libc::SYS_ppoll
+            | libc::SYS_epoll_wait
+            | libc::SYS_epoll_pwait
+            | libc::SYS_futex
+            | libc::SYS_semop
+            | libc::SYS_semtimedop
+            | libc::SYS_msgsnd
+            | libc::SYS_msgrcv
+    )
+}
+
+/// Runs the request in this thread, with its attributes; `place` is where that is.
+pub(crate) fn run_here(
+    request: &Request,
+    progress: &mut Progress,
+    runner: Runner<'_>,
+    place: u32,
+) -> Outcome {
+    let timed = request.measures(attr::TIMING);
+    if timed && progress.done == 0 {
+        progress.started =
+            if place == attr::PATH_WORKER { clock::now() } else { progress.submitted };
+    }
+    let priority = request.plan.as_ref().and_then(|plan| plan.ioprio()).map(Priority::set);
+    let priority_errno = match priority {
+        Some(Err(errno)) => errno,
+        _ => 0,
+    };
+    if priority_errno != 0 && request.plan.as_ref().is_some_and(|plan| plan.requires_priority()) {
+        let result = -i64::from(priority_errno);
+        return Outcome { result, priority_errno, ..Outcome::default() };
+    }
+    let result = run_blocking(request, progress, runner);
+    Outcome { priority_errno, ..outcome::finish(request, progress, result, place) }
+}
+
+/// The I/O priority of this thread, changed until this is dropped.
+struct Priority {
+    before: u32,
+}
+
+impl Priority {
+    /// # Errors
+    /// The errno (positive) of ioprio_set(2).
+    fn set(ioprio: u32) -> Result<Self, i32> {
+        let before = file::priority().map_err(|errno| errno.0)?;
+        file::set_priority(ioprio).map_err(|errno| errno.0)?;
+        Ok(Priority { before })
+    }
+}
+
+impl Drop for Priority {
+    fn drop(&mut self) {
+        // It was this thread's a moment ago, so it can be had again.
+        let _ = file::set_priority(self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The result of a syscall that is interrupted once, and that of its second
+    /// run.
+    fn interrupted_once(nr: c_long, runner: Runner<'_>) -> i64 {
+        let mut results = [-i64::from(EINTR), 7].into_iter();
+        uninterrupted(nr, runner, || results.next().unwrap())
+    }
+
+    #[test]
+    fn what_is_interrupted_is_run_again_as_signal_7_says() {
+        let seat = Seat::new(1);
+        for (nr, by_worker, by_caller) in [
+            (libc::SYS_read, true, true),
+            (libc::SYS_nanosleep, true, false),
+            // The descriptor is gone all the same.
+            (libc::SYS_close, false, false),
+        ] {
+            for (runner, again) in [(Runner::Worker(&seat), by_worker), (Runner::Caller, by_caller)]
+            {
+                let result = if again { 7 } else { -i64::from(EINTR) };
+                assert_eq!(interrupted_once(nr, runner), result, "{nr} {runner:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_worker_that_was_told_to_stop_runs_nothing_again() {
+        let seat = Seat::new(1);
+        seat.enter(1);
+        let result = uninterrupted(libc::SYS_read, Runner::Worker(&seat), || {
+            assert!(seat.stopped().is_none() && seat.stop(libc::ECANCELED));
+            -i64::from(EINTR)
+        });
+        assert_eq!(result, -i64::from(libc::ECANCELED));
+    }
+}

@@ -1,0 +1,261 @@
+//! The state of a context, under its one lock.
+//!
+//! Everything that several threads need stands in [`Context`]; whatever sleeps
+//! or wakes is done after the lock is released, by what a method returns or by
+//! [`super::deferred`]. Lock order: there is only this lock.
+//!
+//! SPEC: sections 5.6 (overflow), 5.7 (notification), 10 (limits).
+
+use super::deferred::{self, Errands};
+use super::order::Order;
+use super::slots::{Keys, Known, Slots};
+use super::waiters::{Round, Waiters};
+use crate::engine::request::Request;
+use crate::engine::run::Progress;
+use crate::engine::threads::poller::Polls;
+use crate::engine::threads::timer::Timers;
+use crate::engine::threads::worker::Workers;
+use crate::os::notify::Notifier;
+use crate::ring::{Consumer, Producer, Sink};
+use crate::shm::{ConsumerMap, ProducerMap};
+use crate::sync::{Condvar, Mutex, MutexGuard};
+use aio2_abi::event;
+use std::collections::TryReserveError;
+use std::sync::{Arc, PoisonError, TryLockError};
+
+/// A request on its way to a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) request: Request,
+    pub(crate) progress: Progress,
+}
+
+/// What all threads of a context share.
+pub(crate) struct Shared {
+    context: Mutex<Context>,
+    /// Workers wait here for jobs.
+    pub(crate) jobs: Condvar,
+    /// The timer waits here for something to do.
+    pub(crate) alarm: Condvar,
+    pub(crate) notifier: Notifier,
+}
+
+/// What changes.
+pub(crate) struct Context {
+    pub(crate) sink: Sink<ProducerMap>,
+    /// Of the oldest ring in which there are events; others are its clones.
+    consumer: Consumer<ConsumerMap>,
+    pub(crate) slots: Slots<Job>,
+    pub(crate) waiters: Waiters,
+    pub(crate) workers: Workers,
+    pub(crate) order: Order,
+    pub(crate) timers: Timers,
+    pub(crate) polls: Polls,
+    /// What whoever has the lock does after it.
+    pub(crate) errands: Errands,
+    /// Requests that are accepted, or may be by a submission that goes on, and
+    /// whose event is not with the sink yet.
+    in_flight: usize,
+    max_requests: usize,
+    /// Someone may look at the eventfd.
+    pub(crate) watched: bool,
+}
+
+/// Room for the event of one request.
+pub(crate) type EventRoom = [u64; event::LEN_MAX / 8];
+
+impl Shared {
+    pub(crate) fn new(
+        sink: Sink<ProducerMap>,
+        consumer: Consumer<ConsumerMap>,
+        notifier: Notifier,
+        watched: bool,
+        max_requests: u32,
+        concurrency: u32,
+    ) -> Self {
+        let context = Context {
+            sink,
+            consumer,
+            slots: Slots::new(),
+            waiters: Waiters::default(),
+            workers: Workers::new(concurrency),
+            order: Order::new(max_requests as usize),
+            timers: Timers::default(),
+            polls: Polls::default(),
+            errands: Errands::default(),
+            in_flight: 0,
+            max_requests: max_requests as usize,
+            watched,
+        };
+        let (jobs, alarm) = (Condvar::new(), Condvar::new());
+        Shared { context: Mutex::new(context), jobs, alarm, notifier }
+    }
+
+    /// The state. No call panics with it half changed, so that a lock which a
+    /// panic left behind is as good as any.
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Context> {
+        self.context.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state in a child after fork; none if a thread of the parent was at
+    /// it just then, which will never release it here.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, Context>> {
+        match self.context.try_lock() {
+            Ok(context) => Some(context),
+            Err(TryLockError::Poisoned(context)) => Some(context.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Releases the lock and tells those whom the events in the ring concern.
+    ///
+    /// Without a waiter and a watched eventfd it enters no kernel.
+    #[inline]
+    pub(crate) fn tell(self: &Arc<Self>, context: MutexGuard<'_, Context>) {
+        let notify = context.watched && context.sink.should_notify();
+        let has_errands = !context.errands.is_empty();
+        if context.waiters.is_empty() {
+            drop(context);
+        } else {
+            self.tell_waiters(context);
+        }
+        if notify {
+            self.notifier.signal();
+        }
+        if has_errands {
+            deferred::run(self);
+        }
+    }
+
+    /// As [`Shared::tell`], for a thread that needs the lock again: it keeps it
+    /// if there is nobody to tell.
+    pub(crate) fn tell_between<'a>(
+        self: &'a Arc<Self>,
+        context: MutexGuard<'a, Context>,
+    ) -> MutexGuard<'a, Context> {
+        if context.waiters.is_empty() && !context.watched && context.errands.is_empty() {
+            return context;
+        }
+        self.tell(context);
+        self.lock()
+    }
+
+    /// Tells the waiters whose wait is satisfied, after releasing the lock.
+    #[cold]
+    pub(crate) fn tell_waiters<'a>(&'a self, mut context: MutexGuard<'a, Context>) {
+        loop {
+            let round = context.satisfied();
+            let more = round.is_full();
+            drop(context);
+            round.tell();
+            if !more {
+                return;
+            }
+            context = self.lock();
+        }
+    }
+}
+
+impl Context {
+    /// Admits up to `wanted` requests whose events need up to `bytes`; how
+    /// many, 0 if the limit is reached or there is no memory.
+    ///
+    /// SPEC: R-LIMIT-1, R-LIMIT-4, R-OVF-1
+    pub(crate) fn admit(&mut self, wanted: usize, bytes: usize) -> usize {
+        if self.room() < wanted {
+            // Events that were reaped meanwhile do not count any more.
+            self.sink.flush();
+        }
+        let admitted = wanted.min(self.room());
+        if admitted == 0
+            || self.slots.reserve(self.in_flight + admitted).is_err()
+            || self.sink.reserve(bytes).is_err()
+        {
+            return 0;
+        }
+        self.in_flight += admitted;
+        admitted
+    }
+
+    /// Takes back the admission of `requests`, and `bytes` of event room.
+    pub(crate) fn dismiss(&mut self, requests: usize, bytes: usize) {
+        self.in_flight -= requests;
+        self.sink.release(bytes);
+    }
+
+    /// Publishes the events of `requests`, back to back in `words`, for which
+    /// `reserved` bytes are reserved.
+    pub(crate) fn publish(&mut self, words: &[u64], requests: usize, reserved: usize) {
+        self.in_flight -= requests;
+        self.sink.push_all(words, reserved);
+    }
+
+    /// A consumer, which begins with the oldest event there is.
+    #[inline]
+    pub(crate) fn consumer(&mut self) -> Consumer<ConsumerMap> {
+        self.consumer.advance();
+        self.consumer.clone()
+    }
+
+    /// Size of the ring that events go to, in bytes.
+    pub(crate) fn ring_bytes(&self) -> u32 {
+        self.sink.producer().ring_bytes()
+    }
+
+    /// Goes on in a larger ring, given by its two ends.
+    ///
+    /// # Errors
+    /// If the memory cannot be had; nothing changes then.
+    ///
+    /// SPEC: R-GROW-1, R-GROW-3, R-GROW-4
+    pub(crate) fn grow(
+        &mut self,
+        producer: Producer<ProducerMap>,
+        consumer: Consumer<ConsumerMap>,
+    ) -> Result<(), TryReserveError> {
+        let first = &self.consumer;
+        self.sink.grow(producer, || first.append(consumer))?;
+        // Lets go of what is empty.
+        self.consumer.advance();
+        Ok(())
+    }
+
+    /// Number of available events, counted up to `limit`.
+    pub(crate) fn available(&mut self, limit: usize) -> usize {
+        let waiting = self.sink.overflow_events();
+        waiting + self.sink.available_events(limit.saturating_sub(waiting))
+    }
+
+    /// Takes out the waiters that are satisfied now.
+    fn satisfied(&mut self) -> Round {
+        // Counting walks the ring: not before there can be enough.
+        let most =
+            self.sink.overflow_events() + self.sink.used_bytes() as usize / event::HEADER_BYTES;
+        let available = match self.waiters.least_events() {
+            // They wait in vain, and shall learn it. SPEC: R-HOST-5.
+            Some(_) if self.sink.has_bad_head() => usize::MAX,
+            Some(least) if least <= most => self.available(self.waiters.wanted_events()),
+            _ => 0,
+        };
+        let slots = &self.slots;
+        self.waiters.satisfied(available, |id| slots.known(id.get()) == Known::Ended)
+    }
+
+    /// Requests that are in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Requests that may still be admitted.
+    pub(crate) fn room(&self) -> usize {
+        self.max_requests.saturating_sub(self.in_flight + self.sink.overflow_events())
+    }
+}
+
+impl Request {
+    /// What a cancel can match it by.
+    pub(crate) fn keys(&self) -> Keys {
+        Keys { user_data: self.user_data, nr: self.call.nr() as u32, fd: self.fd }
+    }
+}

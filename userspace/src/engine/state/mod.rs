@@ -1,0 +1,15 @@
+//! What all threads of a context share, under its one lock.
+//!
+//! | room | duty |
+//! |---|---|
+//! | `context` | all of it, and the lock |
+//! | `slots` | which requests are in flight, and the queue for workers |
+//! | `order` | groups, and who waits for whom |
+//! | `waiters` | who sleeps for what, and who is told |
+//! | `deferred` | what is to be done once the lock is released |
+
+pub(crate) mod context;
+pub(crate) mod deferred;
+pub(crate) mod order;
+pub(crate) mod slots;
+pub(crate) mod waiters;

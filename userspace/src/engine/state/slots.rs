@@ -1,0 +1,492 @@
+//! Request slots: which requests are in flight, their ids, and the queue of
+//! those that wait for a worker.
+//!
+//! An id is a slot and how often it was used, so that it names one request
+//! only. A slot remembers of its last request whether it has failed. No lock
+//! and no event here: see [`super::context`]; who waits for whom is in
+//! [`super::order`].
+//!
+//! SPEC: sections 6.5 (ids), 9.1 (R-CANCEL-1, R-CANCEL-8), 9.3 (R-AFTER-5).
+
+use std::collections::TryReserveError;
+use std::num::{NonZeroU32, NonZeroU64};
+
+/// Low bits of an id that hold the slot's number plus one.
+const SLOT_BITS: u32 = 21;
+/// A slot that was used so often is not used again.
+const LAST_USE: u64 = u64::MAX >> SLOT_BITS;
+/// Slots that are there before one is used again: so many requests are known at
+/// least after they have ended.
+const KEPT: usize = 16;
+/// No slot, in the links between slots.
+const NONE: u32 = u32::MAX;
+
+const _: () = assert!(aio2_abi::setup::MAX_REQUESTS < 1 << SLOT_BITS);
+
+/// The id of a request: never 0, never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Id(NonZeroU64);
+
+impl Id {
+    fn new(slot: u32, generation: u64) -> Self {
+        let number = NonZeroU32::MIN.saturating_add(slot);
+        Id(NonZeroU64::from(number) | generation << SLOT_BITS)
+    }
+
+    /// As it stands in an iocb.
+    pub(crate) fn get(self) -> u64 {
+        self.0.get()
+    }
+
+    /// Number of its slot.
+    pub(crate) fn slot(self) -> usize {
+        (self.get() & ((1 << SLOT_BITS) - 1)) as usize - 1
+    }
+
+    fn generation(self) -> u64 {
+        self.get() >> SLOT_BITS
+    }
+}
+
+/// What is known of an id that an application gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Its request is in flight.
+    InFlight(Id),
+    /// Its request has ended.
+    Ended,
+    /// It was never given out.
+    Never,
+}
+
+/// Where a request in flight is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Waits for something else than a worker.
+    Held,
+    /// Waits for a worker.
+    Queued,
+    /// Runs.
+    Running,
+}
+
+/// What a cancel can match a request by, beside its id.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Keys {
+    pub(crate) user_data: u64,
+    pub(crate) nr: u32,
+    /// The descriptor that its first argument names.
+    pub(crate) fd: Option<i32>,
+}
+
+/// A request in flight, and where it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InFlight {
+    pub(crate) id: Id,
+    pub(crate) state: State,
+    pub(crate) keys: Keys,
+}
+
+#[derive(Debug)]
+struct Slot<J> {
+    /// How often it was used, this time included.
+    generation: u64,
+    used_by: Option<InFlight>,
+    /// What a worker needs, while the request is held or queued; a copy of it
+    /// while a worker runs it.
+    job: Option<J>,
+    /// Neighbours in the queue, or the next free slot.
+    next: u32,
+    previous: u32,
+    /// The last request that has ended here had a negative result.
+    failed: bool,
+    /// It is not used again before it is unpinned.
+    pinned: bool,
+}
+
+/// The slots of a context, and its queue of `J`s.
+#[derive(Debug)]
+pub(crate) struct Slots<J> {
+    slots: Vec<Slot<J>>,
+    /// Those that have been free longest are used first.
+    first_free: u32,
+    last_free: u32,
+    first_queued: u32,
+    last_queued: u32,
+    queued: usize,
+    /// Slots that have no request and cannot be used.
+    unusable: usize,
+}
+
+impl<J: Clone> Slots<J> {
+    pub(crate) fn new() -> Self {
+        Slots {
+            slots: Vec::new(),
+            first_free: NONE,
+            last_free: NONE,
+            first_queued: NONE,
+            last_queued: NONE,
+            queued: 0,
+            unusable: 0,
+        }
+    }
+
+    /// Sees to it that `requests` can be in flight at once without allocating.
+    ///
+    /// # Errors
+    /// If the memory cannot be had.
+    pub(crate) fn reserve(&mut self, requests: usize) -> Result<(), TryReserveError> {
+        let needed = KEPT.max(requests + self.unusable);
+        if needed <= self.slots.capacity() {
+            return Ok(());
+        }
+        self.slots.try_reserve(needed - self.slots.len())
+    }
+
+    /// Number of requests that wait for a worker.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Takes a slot for a request that is about to run. Its room was reserved.
+    pub(crate) fn start(&mut self, keys: Keys) -> Id {
+        let index = self.take_free();
+        let slot = &mut self.slots[index as usize];
+        slot.generation += 1;
+        let id = Id::new(index, slot.generation);
+        slot.used_by = Some(InFlight { id, state: State::Running, keys });
+        id
+    }
+
+    /// Keeps the started request `id` until it is queued or ends.
+    pub(crate) fn hold(&mut self, id: Id, job: J) {
+        self.set_state(id, State::Held);
+        self.slots[id.slot()].job = Some(job);
+    }
+
+    /// Takes the job of request `id`, if it is held; it runs from now on.
+    pub(crate) fn unhold(&mut self, id: Id) -> Option<J> {
+        if self.state(id) != Some(State::Held) {
+            return None;
+        }
+        self.set_state(id, State::Running);
+        self.slots[id.slot()].job.take()
+    }
+
+    /// The job of request `id`, if it is held.
+    pub(crate) fn held(&self, id: Id) -> Option<&J> {
+        if self.state(id) != Some(State::Held) {
+            return None;
+        }
+        self.slots[id.slot()].job.as_ref()
+    }
+
+    /// Where request `id` is; none if it has ended.
+    pub(crate) fn state(&self, id: Id) -> Option<State> {
+        let used_by = self.slots.get(id.slot())?.used_by?;
+        (used_by.id == id).then_some(used_by.state)
+    }
+
+    /// The request in flight in `slot`.
+    pub(crate) fn user(&self, slot: u32) -> Option<Id> {
+        Some(self.slots.get(slot as usize)?.used_by?.id)
+    }
+
+    fn set_state(&mut self, id: Id, state: State) {
+        if let Some(used_by) = &mut self.slots[id.slot()].used_by {
+            used_by.state = state;
+        }
+    }
+
+    /// Puts the started request `id` at the end of the queue.
+    pub(crate) fn enqueue(&mut self, id: Id, job: J) {
+        let (index, last) = (id.slot() as u32, self.last_queued);
+        self.set_state(id, State::Queued);
+        let slot = &mut self.slots[id.slot()];
+        slot.job = Some(job);
+        slot.next = NONE;
+        slot.previous = last;
+        match self.slots.get_mut(last as usize) {
+            Some(last) => last.next = index,
+            None => self.first_queued = index,
+        }
+        self.last_queued = index;
+        self.queued += 1;
+    }
+
+    /// Takes the request that has waited longest; it runs from now on.
+    pub(crate) fn dequeue(&mut self) -> Option<(Id, J)> {
+        let id = self.user(self.first_queued)?;
+        let job = self.unqueue(id)?;
+        self.slots[id.slot()].job = Some(job.clone());
+        Some((id, job))
+    }
+
+    /// The copy of the job of request `id`, if a worker runs it.
+    pub(crate) fn running(&mut self, id: Id) -> Option<J> {
+        (self.state(id) == Some(State::Running)).then(|| self.slots[id.slot()].job.take())?
+    }
+
+    /// Takes request `id` out of the queue, if it is there; it runs from now on.
+    pub(crate) fn unqueue(&mut self, id: Id) -> Option<J> {
+        if self.state(id) != Some(State::Queued) {
+            return None;
+        }
+        self.set_state(id, State::Running);
+        let slot = &mut self.slots[id.slot()];
+        let job = slot.job.take()?;
+        let (previous, next) = (slot.previous, slot.next);
+        match self.slots.get_mut(previous as usize) {
+            Some(slot) => slot.next = next,
+            None => self.first_queued = next,
+        }
+        match self.slots.get_mut(next as usize) {
+            Some(slot) => slot.previous = previous,
+            None => self.last_queued = previous,
+        }
+        self.queued -= 1;
+        Some(job)
+    }
+
+    /// Gives back the slot of a request that has ended and is neither held nor
+    /// queued.
+    pub(crate) fn end(&mut self, id: Id, failed: bool) {
+        let slot = &mut self.slots[id.slot()];
+        slot.used_by = None;
+        slot.failed = failed;
+        if slot.pinned || slot.generation == LAST_USE {
+            self.unusable += 1;
+        } else {
+            self.free(id.slot() as u32);
+        }
+    }
+
+    /// Keeps what becomes of request `id`, in flight, until it is unpinned.
+    pub(crate) fn pin(&mut self, id: Id) {
+        self.slots[id.slot()].pinned = true;
+    }
+
+    /// Lets the slot of the pinned request `id` be used again.
+    pub(crate) fn unpin(&mut self, id: Id) {
+        let slot = &mut self.slots[id.slot()];
+        slot.pinned = false;
+        if slot.used_by.is_none() && slot.generation < LAST_USE {
+            self.unusable -= 1;
+            self.free(id.slot() as u32);
+        }
+    }
+
+    /// Whether the request `id`, which has ended, has failed; none if that is
+    /// no longer known.
+    ///
+    /// SPEC: R-AFTER-5
+    pub(crate) fn failed(&self, id: u64) -> Option<bool> {
+        let id = Id(NonZeroU64::new(id)?);
+        let slot = self.slots.get(id.slot())?;
+        (slot.generation == id.generation()).then_some(slot.failed)
+    }
+
+    /// What is known of `id`, which may be any number.
+    ///
+    /// SPEC: R-GET-10, R-ID-2
+    pub(crate) fn known(&self, id: u64) -> Known {
+        let id = match NonZeroU64::new(id) {
+            Some(number) if id & ((1 << SLOT_BITS) - 1) != 0 => Id(number),
+            _ => return Known::Never,
+        };
+        match self.slots.get(id.slot()) {
+            None => Known::Never,
+            Some(slot) if id.generation() > slot.generation || id.generation() == 0 => Known::Never,
+            Some(slot) if slot.used_by.is_some_and(|used_by| used_by.id == id) => {
+                Known::InFlight(id)
+            }
+            Some(_) => Known::Ended,
+        }
+    }
+
+    /// The requests in flight that have a slot.
+    pub(crate) fn in_flight(&self) -> impl Iterator<Item = InFlight> {
+        self.slots.iter().filter_map(|slot| slot.used_by)
+    }
+
+    fn free(&mut self, index: u32) {
+        self.slots[index as usize].next = NONE;
+        match self.slots.get_mut(self.last_free as usize) {
+            Some(last) if self.first_free != NONE => last.next = index,
+            _ => self.first_free = index,
+        }
+        self.last_free = index;
+    }
+
+    fn take_free(&mut self) -> u32 {
+        let index = self.slots.len();
+        if index >= KEPT
+            && let Some(slot) = self.slots.get(self.first_free as usize)
+        {
+            return std::mem::replace(&mut self.first_free, slot.next);
+        }
+        self.slots.push(Slot {
+            generation: 0,
+            used_by: None,
+            job: None,
+            next: NONE,
+            previous: NONE,
+            failed: false,
+            pinned: false,
+        });
+        index as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slots() -> Slots<u64> {
+        Slots::new()
+    }
+
+    /// Slots of which those that are kept anyway are in use.
+    fn worn() -> Slots<u64> {
+        let mut slots = slots();
+        for _ in 0..KEPT {
+            slots.start(Keys::default());
+        }
+        slots
+    }
+
+    fn queue(slots: &mut Slots<u64>, job: u64) -> Id {
+        let id = slots.start(Keys::default());
+        slots.enqueue(id, job);
+        id
+    }
+
+    #[test]
+    fn an_id_is_never_zero_and_never_given_twice() {
+        let mut slots = slots();
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..100 {
+            let id = slots.start(Keys::default());
+            assert_ne!(id.get(), 0);
+            assert!(seen.insert(id.get()));
+            slots.end(id, false);
+        }
+        assert_eq!(slots.slots.len(), KEPT);
+    }
+
+    #[test]
+    fn an_id_is_in_flight_then_ended_and_others_were_never_there() {
+        let mut slots = slots();
+        assert_eq!(slots.known(0), Known::Never);
+        assert_eq!(slots.known(1), Known::Never);
+        assert_eq!(slots.known(1 << SLOT_BITS), Known::Never, "no slot has this number");
+        let id = slots.start(Keys::default());
+        assert_eq!(slots.known(id.get()), Known::InFlight(id));
+        assert_eq!(slots.known(id.get() + (1 << SLOT_BITS)), Known::Never);
+        slots.end(id, false);
+        assert_eq!(slots.known(id.get()), Known::Ended);
+        let other = slots.start(Keys::default());
+        assert_eq!(slots.known(id.get()), Known::Ended);
+        assert_eq!(slots.known(other.get()), Known::InFlight(other));
+        assert_eq!(slots.known(u64::MAX), Known::Never);
+    }
+
+    #[test]
+    fn the_queue_is_first_in_first_out_and_any_request_can_leave_it() {
+        let mut slots = slots();
+        let ids: Vec<Id> = (0..5).map(|i| queue(&mut slots, i)).collect();
+        for gone in [ids[2], ids[0], ids[4]] {
+            assert!(slots.unqueue(gone).is_some());
+            assert!(slots.unqueue(gone).is_none(), "it is not queued any more");
+            slots.end(gone, false);
+        }
+        assert_eq!(slots.queued(), 2);
+        let order: Vec<u64> = std::iter::from_fn(|| slots.dequeue()).map(|(_, job)| job).collect();
+        assert_eq!(order, [1, 3]);
+        assert_eq!(slots.queued(), 0);
+        queue(&mut slots, 9);
+        assert_eq!(slots.dequeue().unwrap().1, 9);
+    }
+
+    #[test]
+    fn a_slot_that_is_worn_out_is_left_alone() {
+        for is_pinned in [false, true] {
+            let mut slots = worn();
+            let id = slots.start(Keys::default());
+            slots.end(id, false);
+            slots.slots[KEPT].generation = LAST_USE - 1;
+            let last = slots.start(Keys::default());
+            if is_pinned {
+                slots.pin(last);
+            }
+            slots.end(last, false);
+            if is_pinned {
+                slots.unpin(last);
+            }
+            let next = slots.start(Keys::default());
+            assert_ne!(next.slot(), last.slot());
+            assert_eq!(slots.known(last.get()), Known::Ended);
+        }
+    }
+
+    #[test]
+    fn what_became_of_a_request_is_known_until_its_slot_is_used_again() {
+        let mut slots = slots();
+        let id = slots.start(Keys::default());
+        slots.end(id, true);
+        assert_eq!(slots.failed(id.get()), Some(true));
+        for _ in 1..KEPT {
+            let other = slots.start(Keys::default());
+            slots.end(other, false);
+            assert_eq!(slots.failed(other.get()), Some(false));
+        }
+        assert_eq!(slots.failed(id.get()), Some(true));
+        slots.start(Keys::default());
+        assert_eq!(slots.failed(id.get()), None);
+    }
+
+    #[test]
+    fn a_pinned_slot_is_used_again_only_when_it_is_unpinned() {
+        let mut slots = worn();
+        let ended = slots.start(Keys::default());
+        let running = slots.start(Keys::default());
+        for id in [ended, running] {
+            slots.pin(id);
+        }
+        slots.end(ended, true);
+        let next = slots.start(Keys::default());
+        assert_eq!((next.slot(), slots.failed(ended.get())), (KEPT + 2, Some(true)));
+        for id in [ended, running] {
+            slots.unpin(id);
+        }
+        assert_eq!(slots.start(Keys::default()).slot(), KEPT);
+        slots.end(running, false);
+        assert_eq!(slots.start(Keys::default()).slot(), KEPT + 1);
+        assert_eq!(slots.unusable, 0);
+    }
+
+    #[test]
+    fn requests_for_which_room_was_made_take_no_memory() {
+        let mut slots = slots();
+        slots.reserve(100).unwrap();
+        let room = slots.slots.capacity();
+        for _ in 0..100 {
+            slots.start(Keys::default());
+        }
+        assert_eq!(slots.slots.capacity(), room);
+        slots.reserve(room + 1).unwrap();
+        assert!(slots.slots.capacity() <= 2 * room);
+    }
+
+    #[test]
+    fn a_held_request_is_not_in_the_queue() {
+        let mut slots = slots();
+        let id = slots.start(Keys::default());
+        slots.hold(id, 7);
+        assert!(slots.dequeue().is_none() && slots.unqueue(id).is_none());
+        assert_eq!(slots.held(id), Some(&7));
+        assert_eq!((slots.unhold(id), slots.unhold(id)), (Some(7), None));
+        slots.enqueue(id, 7);
+        assert_eq!((slots.unhold(id), slots.dequeue()), (None, Some((id, 7))));
+    }
+}
