@@ -5,7 +5,7 @@
 
 use crate::error::Errno;
 use crate::ring::Consumer;
-use crate::shm::ConsumerMap;
+use crate::ring::shm::ConsumerMap;
 use aio2_abi::setup::Setup;
 use aio2_abi::wait::Cancel;
 use std::fmt::Debug;

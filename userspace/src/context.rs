@@ -12,7 +12,7 @@ use crate::error::{CancelError, Errno, ExecError, GrowError, SubmitError, WaitEr
 use crate::kernel::{Kernel, Probe};
 use crate::reap::Reaper;
 use crate::ring::Consumer;
-use crate::shm::ConsumerMap;
+use crate::ring::shm::ConsumerMap;
 use aio2_abi::VERSION;
 use aio2_abi::setup::{Flags, Setup};
 use aio2_abi::wait::Cancel;

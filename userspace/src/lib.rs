@@ -70,9 +70,6 @@ mod queue;
 pub mod reap;
 pub mod ring;
 pub mod set;
-#[cfg_attr(loom, path = "shm_model.rs")]
-#[allow(unsafe_code)]
-pub mod shm;
 #[cfg(not(loom))]
 pub mod submit;
 mod sync;
@@ -89,6 +86,7 @@ pub use future::{Driver, Handle, Run};
 pub use queue::{Cancelled, Completion, Completions, Dispatcher, Key, Popped, Queue};
 #[cfg(not(loom))]
 pub use reap::{Attribute, Event, OwnedEvent, Reaper};
+pub use ring::shm;
 #[cfg(not(loom))]
 pub use set::Set;
 #[cfg(not(loom))]

@@ -23,7 +23,7 @@ use crate::error::{SubmitError, WaitError};
 use crate::os::sleep::Sleeper;
 use crate::queue::{Completion, Queue, Slab};
 use crate::ring::Consumer;
-use crate::shm::ConsumerMap;
+use crate::ring::shm::ConsumerMap;
 use crate::submit::{Buffer, Op};
 use std::io;
 use std::mem;

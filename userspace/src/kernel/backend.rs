@@ -9,7 +9,7 @@ use super::sys;
 use crate::backend::{Backend, Got, Timeout, Wait};
 use crate::error::Errno;
 use crate::ring::Consumer;
-use crate::shm::{self, ConsumerMap};
+use crate::ring::shm::{self, ConsumerMap};
 use aio2_abi::setup::{Flags, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags, GetEvents, GetFlags};
 use std::fmt;

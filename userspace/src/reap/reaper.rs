@@ -3,8 +3,8 @@
 use super::Event;
 use crate::backend::{Backend, Timeout, Wait};
 use crate::error::{Errno, ReapError, WaitError};
+use crate::ring::shm::ConsumerMap;
 use crate::ring::{self, Consumer, Pending};
-use crate::shm::ConsumerMap;
 use aio2_abi::event::{self, LEN_MAX};
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -2,7 +2,7 @@
 //!
 //! The algorithms see a ring as a [`View`] of references to atomics and never
 //! learn whether those are mapped, on the heap, or in the model checker. This
-//! module builds the heap kind; [`crate::shm`] maps the other one. It knows
+//! module builds the heap kind; [`super::shm`] maps the other one. It knows
 //! nothing of events.
 //!
 //! SPEC: sections 5.2 and 5.3 (pages).

@@ -44,6 +44,9 @@ mod memory;
 mod overflow;
 mod pieces;
 mod producer;
+#[cfg_attr(loom, path = "shm_model.rs")]
+#[allow(unsafe_code)]
+pub mod shm;
 mod sink;
 
 use std::sync::Arc;
