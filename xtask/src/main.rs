@@ -1,10 +1,11 @@
-//! The front door of the project: `cargo xtask test | verify | bench | fuzz | kernel`.
+//! The front door of the project: `cargo xtask test | verify | bench | fuzz | install | kernel`.
 //!
 //! Each subcommand is a file of its own. What a subcommand needs from the
 //! system it installs (as root, from Debian), or says what is missing.
 
 mod bench;
 mod fuzz;
+mod install;
 mod jobs;
 mod kernel;
 mod packages;
@@ -31,6 +32,8 @@ enum Task {
     Bench(bench::Args),
     /// Run the fuzz targets for a while
     Fuzz(fuzz::Args),
+    /// Build and install the library for C, its headers, and the command
+    Install(install::Args),
     /// Fetch, patch, build and boot the kernel, and test it
     Kernel(kernel::Args),
 }
@@ -47,6 +50,7 @@ fn main() -> anyhow::Result<()> {
         Task::Verify(args) => verify::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Fuzz(args) => fuzz::run(args),
+        Task::Install(args) => install::run(&args),
         Task::Kernel(args) => kernel::run(args),
     }
 }

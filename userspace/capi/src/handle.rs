@@ -1,0 +1,99 @@
+//! A context as C holds it, and its rings as C maps them.
+
+use crate::exports::Ring;
+use aio2::ring::{Consumer, Memory};
+use aio2::shm::ConsumerMap;
+use aio2::{Context, Errno, Prefer};
+use aio2_abi::setup::{Flags, Setup};
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
+
+/// What `struct aio2_context *` points to.
+pub struct Handle {
+    pub context: Context,
+    /// The rings that C was shown; they stay mapped as long as the context.
+    rings: Mutex<Vec<Consumer<ConsumerMap>>>,
+}
+
+impl Handle {
+    /// A context as `setup` wants it, which then says what it became.
+    ///
+    /// # Errors
+    /// SPEC section 4.1.
+    pub fn new(setup: &mut Setup, eventfd: Option<OwnedFd>, prefer: Prefer) -> Result<Self, Errno> {
+        let mut builder = Context::builder()
+            .ring_bytes(setup.ring_bytes)
+            .max_requests(setup.max_requests)
+            .concurrency(setup.concurrency)
+            .prefer(prefer);
+        if let Some(eventfd) = eventfd {
+            builder = builder.eventfd(eventfd);
+        }
+        let context = builder.build().map_err(|error| error.errno())?;
+        let (flags, eventfd) = (setup.flags, setup.eventfd);
+        // Its own copy of the eventfd has another number.
+        *setup = Setup { flags, eventfd, ..*context.setup() };
+        Ok(Handle { context, rings: Mutex::new(Vec::new()) })
+    }
+
+    /// The oldest ring that may hold events.
+    pub fn ring(&self) -> Ring {
+        self.show(self.context.consumer())
+    }
+
+    /// The ring that took the place of `ring`, if nothing is left in it.
+    ///
+    /// # Errors
+    /// EINVAL if it is none of this context's; EAGAIN if it is not replaced, or
+    /// not empty.
+    pub fn ring_after(&self, ring: &Ring) -> Result<Ring, Errno> {
+        let known = {
+            let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+            rings.iter().find(|shown| Ring::of(shown).head == ring.head).cloned()
+        };
+        let mut consumer = known.ok_or(Errno(libc::EINVAL))?;
+        if consumer.advance() { Ok(self.show(consumer)) } else { Err(Errno(libc::EAGAIN)) }
+    }
+
+    fn show(&self, consumer: Consumer<ConsumerMap>) -> Ring {
+        let ring = Ring::of(&consumer);
+        let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        if !rings.iter().any(|shown| Ring::of(shown).head == ring.head) {
+            rings.push(consumer);
+        }
+        ring
+    }
+}
+
+impl Ring {
+    fn of(consumer: &Consumer<ConsumerMap>) -> Self {
+        let view = consumer.memory().view();
+        Ring {
+            head: view.head.as_ptr(),
+            notify: view.notify.as_ptr(),
+            tail: std::ptr::from_ref(view.tail).cast(),
+            flags: std::ptr::from_ref(view.flags).cast(),
+            data: view.words.as_ptr().cast(),
+            ring_bytes: view.ring_bytes,
+            event_max: view.event_max,
+        }
+    }
+}
+
+/// What a context would be, without making one.
+///
+/// # Errors
+/// SPEC section 4.1.
+pub fn probe(setup: &Setup, prefer: Prefer) -> Result<Setup, Errno> {
+    let setup = Setup { flags: setup.flags | Flags::PROBE.bits(), ..*setup };
+    let kernel = || aio2::kernel::Kernel::resolve(&setup);
+    let engine = || aio2::engine::Engine::resolve(&setup);
+    match prefer {
+        Prefer::Kernel => kernel(),
+        Prefer::Engine => engine(),
+        Prefer::Auto => match aio2::kernel::Probe::run() {
+            aio2::kernel::Probe::Available(_) => kernel(),
+            _ => engine(),
+        },
+    }
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * A context, and the calls on it. Every function may be called by any number
+ * of threads at a time, but for aio2_context_free().
+ */
+#ifndef AIO2_CONTEXT_H
+#define AIO2_CONTEXT_H
+
+#include <aio2/abi.h>
+
+AIO2_BEGIN_DECLS
+
+struct aio2_context;
+
+/* Which implementation to use. */
+#define AIO2_PREFER_AUTO	0	/* the kernel if it has AIO2, else the engine */
+#define AIO2_PREFER_KERNEL	1
+#define AIO2_PREFER_ENGINE	2
+
+/**
+ * struct aio2_ring - where a ring is mapped
+ * @head: byte position of the oldest event; consumers write it
+ * @notify: AIO2_NOTIFY_*; consumers write it
+ * @tail: byte position behind the newest event
+ * @flags: AIO2_RING_*
+ * @data: the events, twice, back to back
+ * @ring_bytes: size of the data, a power of two
+ * @event_max: longest event, in bytes
+ */
+struct aio2_ring {
+	__u64		*head;
+	__u32		*notify;
+	const __u32	*tail;
+	const __u32	*flags;
+	const __u64	*data;
+	__u32		ring_bytes;
+	__u32		event_max;
+};
+
+/* Version of the library, as text. */
+const char *aio2_version(void);
+
+/*
+ * Makes a context as *setup wants it, which then says what it became; 0. Its
+ * version must be set. EINVAL, EBADF, EAGAIN, EMFILE, ENFILE, ENOMEM; ENOSYS or
+ * EPERM if the kernel was asked for and has none, or refuses.
+ */
+int aio2_context_new(struct aio2_setup *setup, unsigned int prefer,
+		     struct aio2_context **made);
+
+/*
+ * Cancels all requests, waits until none runs any more, and frees the context
+ * and its rings; 0. Null is allowed.
+ */
+int aio2_context_free(struct aio2_context *ctx);
+
+/* What aio2_context_new() would make; makes nothing; 0. */
+int aio2_probe(struct aio2_setup *setup, unsigned int prefer);
+
+/* AIO2_PREFER_KERNEL or AIO2_PREFER_ENGINE: who implements it. */
+int aio2_context_implementation(const struct aio2_context *ctx);
+
+/*
+ * A descriptor that polls readable when events came. It is the context's: not
+ * to be closed. The engine's is an eventfd that is to be read.
+ */
+int aio2_context_fd(const struct aio2_context *ctx);
+
+/*
+ * Submits a stream of iocbs; the bytes accepted. What an iocb points to must
+ * stay valid until its terminal event is there. EAGAIN, EINVAL, E2BIG; EXDEV in
+ * a child of the process that made the context.
+ */
+long aio2_submit(const struct aio2_context *ctx, void *iocbs, size_t bytes);
+
+/*
+ * Submits if asked, waits, and copies events out if given a buffer; the bytes
+ * copied. ETIME, EINTR, ENOBUFS, ENOENT, EIO, and those of aio2_submit().
+ */
+long aio2_getevents(const struct aio2_context *ctx, struct aio2_getevents *args);
+
+/* Cancels what matches; how many did. ENOENT, EINVAL, ETIME, EINTR. */
+int aio2_cancel(const struct aio2_context *ctx, struct aio2_cancel *request);
+
+/* Runs one iocb now, in this thread; the bytes of its event. EINVAL, ENOBUFS. */
+long aio2_exec(const struct aio2_context *ctx, void *iocb, size_t bytes,
+	       void *event, size_t event_bytes);
+
+/* Goes on in a larger ring; its size in bytes. EINVAL, ENOMEM, EOPNOTSUPP. */
+long aio2_grow(const struct aio2_context *ctx, __u32 ring_bytes);
+
+/*
+ * Says where the oldest ring is mapped that may hold events; 0. It stays mapped
+ * until the context is freed.
+ */
+int aio2_ring(const struct aio2_context *ctx, struct aio2_ring *ring);
+
+/*
+ * Replaces *ring, of which aio2_ring_pending() says FROZEN, by the one that took its
+ * place; 0. EAGAIN if there is none, or events are left in it.
+ */
+int aio2_ring_next(const struct aio2_context *ctx, struct aio2_ring *ring);
+
+AIO2_END_DECLS
+
+#endif
