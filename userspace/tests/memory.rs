@@ -232,8 +232,11 @@ fn each_allocation_may_fail() {
         let out = child(n);
         if out.status.signal() == Some(libc::SIGABRT) {
             let place = text(&out.stderr);
-            let in_thread = place.contains("worker::spawn") || !place.contains("aio2::engine");
-            let is_of_std = in_thread || place.contains("alloc::sync::Arc<T>::new");
+            let in_thread =
+                place.contains("host::thread::spawn") || !place.contains("aio2::engine");
+            let is_of_std = in_thread
+                || place.contains("alloc::sync::Arc<T>::new")
+                || place.contains("Life::new");
             assert!(is_of_std, "allocation {n} ends the process:\n{place}");
             (threads, arcs) = (threads + i64::from(in_thread), arcs + i64::from(!in_thread));
             continue;

@@ -38,24 +38,20 @@ use crate::error::Errno;
 use crate::os::notify::Notifier;
 use crate::ring::shm::{self, ConsumerMap, ProducerMap};
 use crate::ring::{Consumer, Geometry, Producer, Sink};
-use aio2_abi::iocb::Stream;
+use aio2_abi::VERSION;
 use aio2_abi::setup::{Flags, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
-use aio2_abi::{VERSION, attr};
 use calls::wait::Clock;
-use calls::{cancel, setup, submit, wait};
+use calls::{cancel, exec, setup, submit, wait};
 use host::fork::Process;
-use host::signal;
-use libc::{EINVAL, ENOBUFS, ENOMEM, EXDEV};
-use request::Request;
-use run::{Progress, Runner, outcome};
+use host::thread;
+use libc::{EINVAL, ENOMEM, EXDEV};
 use state::context::Shared;
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
-use threads::worker;
 
 /// A context of the in-process implementation.
 ///
@@ -95,6 +91,7 @@ impl Engine {
             watched,
             setup.max_requests,
             setup.concurrency,
+            threads::do_deferred,
         );
         let shared = ManuallyDrop::new(Arc::new(shared));
         Ok(Engine { setup, process, growing: Mutex::new(()), shared })
@@ -165,27 +162,8 @@ impl Backend for Engine {
 
     unsafe fn exec(&self, iocb: &mut [u8], event: &mut [u8]) -> Result<usize, Errno> {
         self.in_its_process()?;
-        let mut stream = Stream::new(iocb).map_err(|m| Errno(m.errno()))?;
-        let parsed = stream.next().ok_or(Errno(EINVAL))?.map_err(|m| Errno(m.errno()))?;
-        // SPEC: R-EXEC-3
-        if stream.consumed() != iocb.len() {
-            return Err(Errno(EINVAL));
-        }
-        // SPEC: R-EXEC-2
-        if event.len() < parsed.event_bytes as usize {
-            return Err(Errno(ENOBUFS));
-        }
         // SAFETY: the caller vouches for the addresses.
-        let mut request = unsafe { Request::new(&parsed) };
-        request.restrict_to_exec();
-        let mut progress = Progress::new(&request, None);
-        let place = attr::PATH_INLINE;
-        let told = run::run_here(&request, &mut progress, Runner::Caller, place);
-        let bytes = outcome::write_event(&request, &told, event).len();
-        if let Some(signal) = request.plan.as_ref().and_then(|plan| plan.signal()) {
-            signal::send(&signal);
-        }
-        Ok(bytes)
+        unsafe { exec::exec(iocb, event) }
     }
 
     fn grow(&self, ring_bytes: u32) -> Result<u32, Errno> {
@@ -242,17 +220,17 @@ impl Drop for Engine {
         let _ = cancel::cancel(&self.shared, &mut all);
         let handles = self.shared.lock().workers.stop();
         self.shared.jobs.notify_all();
-        handles.into_iter().for_each(worker::join);
+        handles.into_iter().for_each(thread::join);
         // Those that interrupt the workers go after them.
         let handles = {
             let mut context = self.shared.lock();
             [context.polls.stop(), context.timers.stop()]
         };
         self.shared.alarm.notify_all();
-        handles.into_iter().flatten().for_each(worker::join);
+        handles.into_iter().flatten().for_each(thread::join);
         // They may have had a worker created just before.
         let handles = self.shared.lock().workers.stop();
-        handles.into_iter().for_each(worker::join);
+        handles.into_iter().for_each(thread::join);
         let mut context = self.shared.lock();
         context.bury_the_rest();
         context.sink.set_dead();

@@ -8,16 +8,17 @@
 //! SPEC: sections 8 (DEADLINE, SIGNAL), 9.2, 9.3.
 
 use super::earlier::Past;
-use crate::engine::request::{Operation, Request};
+use crate::engine::request::Request;
+use crate::engine::request::operation::Operation;
+use crate::engine::request::progress::Progress;
 use crate::engine::run::outcome;
-use crate::engine::run::{self, CachedFd, Progress};
+use crate::engine::run::{self, CachedFd};
 use crate::engine::state::context::{Context, Job, Shared};
 use crate::engine::state::order::{Fate, Refusal};
 use crate::engine::state::slots::{Id, Known};
 use crate::engine::threads::timer;
 use crate::os::clock;
 use aio2_abi::attr::{AFTER_GROUP, AFTER_REQUEST, After, PATH_INLINE};
-use aio2_abi::iocb::Flags;
 use libc::{EAGAIN, ECANCELED, EDEADLK, ENOENT, ESTALE, ETIMEDOUT};
 use std::sync::Arc;
 
@@ -121,7 +122,7 @@ impl Context {
         self.order.reserve(id.slot() + 1).map_err(errno)?;
         if let Some(plan) = &request.plan {
             if plan.signal().is_some() {
-                self.errands.expect_signal()?;
+                self.deferred.expect_signal()?;
             }
             if let Some(key) = plan.group() {
                 self.order.join(slot, key).map_err(errno)?;
@@ -182,7 +183,7 @@ impl Context {
             Operation::Poll => self.watch(id, job),
             _ => {
                 self.slots.enqueue(id, job);
-                self.errands.jobs += 1;
+                self.deferred.jobs += 1;
             }
         }
         self.time_limit(id, deadline);
@@ -195,20 +196,6 @@ impl Context {
         {
             self.stop(id, errno);
         }
-    }
-}
-
-impl Request {
-    /// Whether it asks for nothing but to be run.
-    #[inline(always)]
-    pub(crate) fn is_plain(&self) -> bool {
-        !matches!(self.operation, Operation::Group | Operation::Poll)
-            && self.plan.as_ref().is_none_or(|plan| !plan.is_special())
-    }
-
-    /// Whether it sends events until it is cancelled.
-    pub(crate) fn is_multishot(&self) -> bool {
-        self.flags.contains(Flags::MULTISHOT)
     }
 }
 

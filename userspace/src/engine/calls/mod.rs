@@ -7,11 +7,13 @@
 //! | `accept` | accepting what is not only to be run |
 //! | `earlier` | what became of the iocbs before, in the same call |
 //! | `cancel` | which requests match, and what became of them |
+//! | `exec` | running one iocb in the calling thread |
 //! | `wait` | waiting for events, and copying them out |
 
 mod accept;
 pub(crate) mod cancel;
 mod earlier;
+pub(crate) mod exec;
 pub(crate) mod setup;
 pub(crate) mod submit;
 pub(crate) mod wait;

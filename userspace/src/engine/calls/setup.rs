@@ -2,8 +2,8 @@
 //!
 //! SPEC: section 4.1.
 
-use crate::engine::request;
 use crate::engine::request::attributes;
+use crate::engine::request::operation::OPERATIONS;
 use crate::error::Errno;
 use crate::syscall;
 use aio2_abi::setup::{
@@ -53,7 +53,7 @@ pub(crate) fn resolve(wanted: &Setup) -> Result<Setup, Errno> {
         features: features().bits(),
         attrs: attributes::TAKEN,
         returns: attributes::RETURNED,
-        ops: request::OPERATIONS,
+        ops: OPERATIONS,
         syscalls: syscall::bitmap(),
         iocb_max: iocb::LEN_MAX as u32,
         event_max: event::LEN_MAX as u32,

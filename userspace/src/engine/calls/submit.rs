@@ -10,8 +10,10 @@
 use super::accept;
 use super::earlier::{History, Past};
 use crate::engine::request::Request;
+use crate::engine::request::progress::Progress;
+use crate::engine::run::event::{write_event, write_plain_event};
 use crate::engine::run::outcome;
-use crate::engine::run::{self, CachedFd, Progress};
+use crate::engine::run::{self, CachedFd};
 use crate::engine::state::context::{Job, Shared};
 use crate::engine::state::slots::Id;
 use crate::engine::threads::worker;
@@ -232,11 +234,11 @@ impl<'a> Batch<'a> {
     fn complete(&mut self, request: &Request, progress: &Progress, result: i64, id: Option<Id>) {
         let room = &mut self.words[self.len..];
         self.len += match &request.plan {
-            None => outcome::write_plain_event(request, result, room),
+            None => write_plain_event(request, result, room),
             Some(_) => {
                 let told = outcome::finish(request, progress, result, PATH_INLINE);
                 self.just_now = told.completed();
-                outcome::write_event(request, &told, room.as_mut_bytes()).len() / 8
+                write_event(request, &told, room.as_mut_bytes()).len() / 8
             }
         };
         self.events += 1;

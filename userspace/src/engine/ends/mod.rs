@@ -6,14 +6,21 @@
 //!
 //! SPEC: sections 9.1 (outcomes), 9.2 (R-GROUP-3), 9.3 (R-AFTER-1, R-AFTER-2).
 
-use crate::engine::request::{Operation, Request};
+mod ready;
+mod times;
+
+use crate::engine::host::seat::Seat;
+use crate::engine::request::Request;
+use crate::engine::request::operation::Operation;
 use crate::engine::run;
+use crate::engine::run::event::write_event;
 use crate::engine::run::outcome::{self, Outcome};
 use crate::engine::state::context::{Context, EventRoom, Job};
 use crate::engine::state::order::Fate;
 use crate::engine::state::slots::{Id, State};
 use aio2_abi::attr::PATH_WORKER;
-use libc::ECANCELED;
+use libc::{ECANCELED, EOWNERDEAD};
+use std::sync::Arc;
 use zerocopy::IntoBytes;
 
 /// What became of a request that was to be stopped.
@@ -101,7 +108,7 @@ impl Context {
             match fate {
                 Fate::Start => {
                     self.slots.enqueue(id, job);
-                    self.errands.jobs += 1;
+                    self.deferred.jobs += 1;
                 }
                 Fate::Fail => self.abandon_one(id, &job.request, ECANCELED),
                 Fate::Closed(failed) => self.complete_one(id, &job, failed as i64),
@@ -112,10 +119,11 @@ impl Context {
     fn end_one(&mut self, id: Id, request: &Request, result: i64) {
         self.slots.end(id, result < 0);
         if let Some(signal) = request.plan.as_ref().and_then(|plan| plan.signal()) {
-            self.errands.send(signal);
+            self.deferred.send(signal);
         }
         if let Operation::Poll = request.operation {
-            self.unwatch(id);
+            let fd = self.polls.unwatch(id);
+            fd.into_iter().for_each(|fd| self.deferred.close(fd));
         }
         self.order.end(id.slot() as u32, result < 0);
     }
@@ -135,7 +143,40 @@ impl Context {
     /// Publishes the terminal event of a request.
     pub(crate) fn publish_one(&mut self, request: &Request, told: &Outcome) {
         let mut room: EventRoom = [0; _];
-        let bytes = outcome::write_event(request, told, room.as_mut_bytes()).len();
+        let bytes = write_event(request, told, room.as_mut_bytes()).len();
         self.publish(&room[..bytes / 8], 1, request.event_bytes as usize);
+    }
+
+    /// Ends the request of a worker that is no more, and lets another one take
+    /// its place.
+    ///
+    /// SPEC: R-RUN-10, R-RUN-11
+    pub(crate) fn bury(&mut self, dead: &Arc<Seat>) {
+        self.workers.count -= 1;
+        self.workers.seats.retain(|seat| !Arc::ptr_eq(seat, dead));
+        self.deferred.jobs += self.slots.queued().min(1);
+        let id = self.slots.in_flight().map(|r| r.id).find(|id| dead.runs(id.get()));
+        if let Some(id) = id
+            && let Some(job) = self.slots.running(id)
+        {
+            self.abandon(id, &job.request, EOWNERDEAD);
+        }
+    }
+
+    /// Buries the worker of request `id` if it is no more; whether it was so.
+    pub(crate) fn bury_worker_of(&mut self, id: Id) -> bool {
+        let seat = self.workers.seats.iter().find(|seat| seat.runs(id.get()));
+        // It ends of itself only when it runs nothing: a seccomp filter may have
+        // killed it.
+        let dead = seat.filter(|seat| seat.life.is_over()).cloned();
+        dead.iter().for_each(|dead| self.bury(dead));
+        dead.is_some()
+    }
+
+    /// Buries those that have not left, of workers that have all been joined.
+    pub(crate) fn bury_the_rest(&mut self) {
+        while let Some(dead) = self.workers.seats.last().cloned() {
+            self.bury(&dead);
+        }
     }
 }

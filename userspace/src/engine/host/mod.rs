@@ -8,6 +8,7 @@
 //! | `life` | whether a thread has ended |
 //! | `seat` | what a worker runs, and whether it is to stop |
 //! | `signal` | the signal of a completion |
+//! | `thread` | creating threads, and their end |
 
 pub(crate) mod file;
 pub(crate) mod fork;
@@ -18,3 +19,4 @@ pub(crate) mod seat;
 #[cfg(loom)]
 pub mod seat;
 pub(crate) mod signal;
+pub(crate) mod thread;

@@ -4,19 +4,16 @@
 //! measures nothing itself: `run::outcome` does, and only what is asked for.
 //! What GROUP, AFTER, DEADLINE and SIGNAL bring about is in `calls::accept`.
 //! A new attribute is a bit of [`TAKEN`] and an arm in [`Plan::take`] and
-//! [`Plan::answer`].
+//! `run::returns`.
 //!
 //! SPEC: section 8.
 
-use super::Operation;
+use super::operation::Operation;
 use crate::engine::host::signal;
-use crate::engine::run::outcome::Outcome;
 use crate::syscall::Class;
 use aio2_abi::attr::{self, BadPayload, Flags};
-use aio2_abi::event::Encoder;
 use aio2_abi::iocb::{Attr, Attrs};
-use libc::{EINVAL, ENODATA, EOPNOTSUPP};
-use zerocopy::IntoBytes;
+use libc::{EINVAL, EOPNOTSUPP};
 
 /// Attributes that the engine takes in a request.
 pub(crate) const TAKEN: u64 = bit(attr::PRIORITY) | bit(attr::TAG) | SPECIAL | RETURNED;
@@ -192,7 +189,8 @@ impl Plan {
         self.has(attr::PRIORITY).then_some(self.ioprio)
     }
 
-    fn has(&self, id: u16) -> bool {
+    /// Whether attribute `id` is handled.
+    pub(crate) fn has(&self, id: u16) -> bool {
         self.handled & bit(id) != 0
     }
 
@@ -235,63 +233,24 @@ impl Plan {
         self.required & bit(attr::PRIORITY) != 0
     }
 
+    /// The ids of the attributes that want a return, in order.
+    pub(crate) fn returns(&self) -> impl Iterator<Item = u16> {
+        self.returns[..usize::from(self.nr_returns)].iter().map(|&id| u16::from(id))
+    }
+
+    /// Whether the payload of attribute `id` is bad.
+    pub(crate) fn is_bad(&self, id: u16) -> bool {
+        self.bad & bit(id) != 0
+    }
+
+    /// The hint of CACHE.
+    pub(crate) fn hint(&self) -> u32 {
+        self.hint
+    }
+
     /// Whether the pages have to be dropped behind the transfer.
     pub(crate) fn drops_behind(&self) -> bool {
         self.has(attr::CACHE) && self.hint == attr::CACHE_DROP
-    }
-
-    /// Appends the returns of the request to its event, whose room was
-    /// reserved for all of them.
-    ///
-    /// SPEC: R-ATTR-1, R-ATTR-2, R-ATTR-5
-    pub(crate) fn write_returns(&self, event: &mut Encoder<'_>, outcome: &Outcome) {
-        for &id in &self.returns[..usize::from(self.nr_returns)] {
-            let id = u16::from(id);
-            let mut payload = [0_u64; 3];
-            let (status, len) = if self.bad & bit(id) != 0 {
-                (-EINVAL, 0)
-            } else if self.handled & bit(id) == 0 {
-                (-EOPNOTSUPP, 0)
-            } else {
-                self.answer(id, outcome, &mut payload)
-            };
-            let fits = event.ret(id, status, &payload.as_bytes()[..len]);
-            debug_assert!(fits.is_some(), "an event longer than its reserved room");
-        }
-    }
-
-    /// Status and payload, with its length in bytes, of a handled attribute.
-    fn answer(&self, id: u16, outcome: &Outcome, payload: &mut [u64; 3]) -> (i32, usize) {
-        let mut say = |bytes: &[u8]| {
-            payload.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
-            (0, bytes.len())
-        };
-        match id {
-            attr::TAG | attr::DEADLINE | attr::SIGNAL | attr::GROUP | attr::AFTER => (0, 0),
-            attr::PRIORITY if outcome.priority_errno != 0 => (-outcome.priority_errno, 0),
-            // SPEC: R-ATTR-8
-            _ if !outcome.ran => (-ENODATA, 0),
-            attr::PRIORITY => (0, 0),
-            attr::TIMING => say(outcome.timing.as_bytes()),
-            attr::PATH => say(outcome.path.as_bytes()),
-            _ if outcome.result < 0 => (-ENODATA, 0),
-            attr::CHECKSUM => {
-                let kind = attr::CHECKSUM_CRC32C;
-                let (value, bytes) = (outcome.checksum, outcome.result as u64);
-                say(attr::ChecksumReturn { kind, value, bytes }.as_bytes())
-            }
-            _ => match outcome.hit {
-                Some(hit) => {
-                    let miss = (outcome.result as u64).saturating_sub(hit);
-                    say(attr::CacheReturn { hit, miss }.as_bytes())
-                }
-                // SPEC: R-CACHE-2
-                None if self.hint != attr::CACHE_NORMAL => {
-                    say(attr::CacheReturn::default().as_bytes())
-                }
-                None => (-EOPNOTSUPP, 0),
-            },
-        }
     }
 }
 

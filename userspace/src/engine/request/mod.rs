@@ -4,53 +4,30 @@
 //! is wrong with it becomes the result of its event, never an error of the
 //! submission.
 //!
-//! SPEC: sections 6.3 (operations), 12.1 (R-SEC-4, R-SEC-5).
+//! | room | duty |
+//! |---|---|
+//! | `operation` | what it does, if that is allowed |
+//! | `attributes` | what it asks for beside |
+//! | `call` | the syscall and its arguments, ready to be run |
+//! | `transfer` | a call that moves bytes, and can be continued |
+//! | `progress` | how far it has come |
+//!
+//! SPEC: sections 6.1, 6.2 (iocbs).
 
 pub(crate) mod attributes;
 pub(crate) mod call;
+pub(crate) mod operation;
+pub(crate) mod progress;
 pub(crate) mod transfer;
 
-use crate::syscall::{self, Class};
+use crate::syscall;
 use aio2_abi::iocb::{Flags, Iocb};
 use aio2_abi::op;
 use attributes::Plan;
 use call::Call;
-use libc::{EINVAL, EOPNOTSUPP};
-
-/// Operations of AIO2 itself that the engine has: bit n for `OP | n`.
-pub(crate) const OPERATIONS: u64 =
-    1 << (op::NOP & !op::OP) | 1 << (op::POLL & !op::OP) | 1 << (op::GROUP & !op::OP);
-
-/// What a request does.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Operation {
-    /// Nothing.
-    Nop,
-    /// Waits until a file is ready.
-    Poll,
-    /// Closes a group, and is its event.
-    Group,
-    /// A syscall of the allow list.
-    Syscall(Class),
-    /// It ends with this errno (positive), before it starts.
-    Refused(i32),
-}
-
-impl Operation {
-    /// How the syscall may be run.
-    #[inline]
-    pub(crate) fn class(self) -> Option<Class> {
-        match self {
-            Operation::Syscall(class) => Some(class),
-            _ => None,
-        }
-    }
-
-    /// Whether it moves bytes, so that there is a rest that can be continued.
-    fn transfers(self) -> bool {
-        matches!(self.class(), Some(Class::Read | Class::Write | Class::Socket))
-    }
-}
+use libc::EOPNOTSUPP;
+use operation::Operation;
+use std::os::fd::BorrowedFd;
 
 /// A request that was accepted and has not ended.
 #[derive(Clone, Debug)]
@@ -77,7 +54,7 @@ impl Request {
     pub(crate) unsafe fn new(iocb: &Iocb<'_>) -> Self {
         let nr = iocb.header.nr;
         let row = syscall::lookup(nr);
-        let mut operation = check(iocb, row);
+        let mut operation = operation::check(iocb, row);
         let plan = (iocb.attr_mask != 0).then(|| {
             let (plan, verdict) = Plan::new(iocb.attrs(), operation);
             if let Err(errno) = verdict
@@ -123,43 +100,30 @@ impl Request {
     pub(crate) fn is_full(&self) -> bool {
         self.flags.contains(Flags::FULL)
     }
-}
 
-/// What a request does, or why it cannot be done.
-///
-/// SPEC: R-OP-1, R-OP-2, R-OP-7, R-RUN-6, in this order.
-#[inline]
-fn check(iocb: &Iocb<'_>, row: Option<&syscall::Syscall>) -> Operation {
-    let (operation, nr_args) = match row {
-        Some(row) => (Operation::Syscall(row.class), u16::from(row.nr_args)),
-        None => match iocb.header.nr {
-            op::NOP => (Operation::Nop, 0),
-            op::POLL => (Operation::Poll, 2),
-            op::GROUP => (Operation::Group, 1),
-            _ => return Operation::Refused(EOPNOTSUPP),
-        },
-    };
-    let is_poll = matches!(operation, Operation::Poll);
-    let flags = iocb.flags();
-    if iocb.header.nr_args != nr_args || is_poll && iocb.args[1] > u64::from(u16::MAX) {
-        Operation::Refused(EINVAL)
-    } else if flags.contains(Flags::MULTISHOT) && !is_poll
-        || flags.contains(Flags::FULL) && !operation.transfers()
-        || row.is_some() && !syscall::args_allowed(iocb.header.nr, &iocb.args)
-    {
-        Operation::Refused(EOPNOTSUPP)
-    } else {
-        operation
+    /// Whether it asks for nothing but to be run.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        !matches!(self.operation, Operation::Group | Operation::Poll)
+            && self.plan.as_ref().is_none_or(|plan| !plan.is_special())
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// Whether it sends events until it is cancelled.
+    pub(crate) fn is_multishot(&self) -> bool {
+        self.flags.contains(Flags::MULTISHOT)
+    }
 
-    #[test]
-    fn each_operation_has_its_bit() {
-        let described = (0..64).filter(|&n| op::describe(op::OP | n).is_some());
-        assert_eq!(OPERATIONS, described.fold(0, |bits, n| bits | 1 << n));
+    /// The file that is waited for.
+    #[allow(unsafe_code)] // the application's descriptor
+    pub(crate) fn file(&self) -> Option<BorrowedFd<'_>> {
+        let fd = self.fd.filter(|fd| *fd >= 0)?;
+        // SAFETY: one that is not open is found out by the calls here; that it
+        // is the one that was meant, the submitter vouches for.
+        Some(unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+
+    /// What it is waited for, as in poll(2).
+    pub(crate) fn poll_events(&self) -> u16 {
+        self.call.args()[1] as u16
     }
 }

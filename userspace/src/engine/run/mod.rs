@@ -6,15 +6,24 @@
 //! is [`outcome`]'s business; where a request runs and when its event is
 //! published is decided by those that call this.
 //!
+//! | room | duty |
+//! |---|---|
+//! | `ready` | whether a file is ready, for POLL |
+//! | `outcome` | what is measured |
+//! | `event` | what is told |
+//!
 //! SPEC: sections 6.4 (running), 8 (PRIORITY).
 
+pub(crate) mod event;
 pub(crate) mod outcome;
+pub(crate) mod ready;
 
 use crate::engine::host::file;
 use crate::engine::host::seat::Seat;
+use crate::engine::request::Request;
+use crate::engine::request::operation::Operation;
+use crate::engine::request::progress::Progress;
 use crate::engine::request::transfer::Transfer;
-use crate::engine::request::{Operation, Request};
-use crate::engine::threads::poller;
 use crate::os::clock;
 use crate::syscall::Class;
 use aio2_abi::attr;
@@ -25,23 +34,6 @@ use outcome::Outcome;
 /// A request with this user data panics in its worker.
 #[cfg(test)]
 pub(crate) const PANICS: u64 = 0xdead;
-
-/// How far a request has come.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
-    /// Bytes moved.
-    pub(crate) done: u64,
-    /// Bytes of them that were moved without waiting.
-    pub(crate) hit: u64,
-    /// A try without blocking was made.
-    tried: bool,
-    /// That try tells which bytes were in the page cache.
-    pub(crate) tells_hits: bool,
-    /// Times in ns, 0 where nobody asks.
-    pub(crate) submitted: u64,
-    pub(crate) started: u64,
-    pub(crate) blocked: u64,
-}
 
 /// Remembers for one batch whether a descriptor reads through the page cache.
 #[derive(Debug, Default)]
@@ -72,24 +64,6 @@ pub(crate) enum Runner<'a> {
     Caller,
 }
 
-impl Progress {
-    /// The progress of a request that is being accepted now, as far as is known
-    /// since the clock was read at `just_now`.
-    #[inline]
-    pub(crate) fn new(request: &Request, just_now: Option<u64>) -> Self {
-        let timed = request.measures(attr::TIMING) || request.measures(attr::PATH);
-        let submitted = if timed { just_now.unwrap_or_else(clock::now) } else { 0 };
-        Progress { submitted, ..Progress::default() }
-    }
-
-    /// Notes that the submission gives the request to a worker.
-    pub(crate) fn leave_submission(&mut self, request: &Request) {
-        if request.measures(attr::PATH) {
-            self.blocked = clock::now() - self.submitted;
-        }
-    }
-}
-
 /// Whether the request has to be run by a worker from the start.
 #[inline]
 pub(crate) fn needs_worker(request: &Request) -> bool {
@@ -117,7 +91,7 @@ pub(crate) fn try_inline(
         Operation::Nop => Some(0),
         Operation::Refused(errno) => Some(-i64::from(errno)),
         Operation::Poll if request.is_multishot() => None,
-        Operation::Poll => poller::look(request),
+        Operation::Poll => ready::look(request),
         Operation::Group => None,
         Operation::Syscall(Class::Inline) => Some(request.call.run()),
         Operation::Syscall(Class::Worker) => None,
@@ -192,7 +166,7 @@ pub(crate) fn run_blocking(request: &Request, progress: &mut Progress, runner: R
     assert_ne!(request.user_data, PANICS);
     let class = match request.operation {
         Operation::Nop | Operation::Group => return 0,
-        Operation::Poll => return poller::wait(request),
+        Operation::Poll => return ready::wait(request),
         Operation::Refused(errno) => return -i64::from(errno),
         Operation::Syscall(class) => class,
     };

@@ -1,19 +1,18 @@
-//! The outcome of a request: what its attributes ask to be told, and its event.
+//! The outcome of a request: what its attributes ask to be told.
 //!
 //! Nothing is measured that no attribute asks for, and a request without
-//! attributes has no [`Outcome`] at all: see [`write_plain_event`].
+//! attributes has no [`Outcome`] at all.
 //!
 //! SPEC: sections 7, 8 (TIMING, PATH, CACHE, CHECKSUM).
 #![allow(unsafe_code)] // sched_getcpu(3)
 
-use super::Progress;
 use crate::engine::host::file;
+use crate::engine::request::Request;
+use crate::engine::request::operation::Operation;
+use crate::engine::request::progress::Progress;
 use crate::engine::request::transfer::Transfer;
-use crate::engine::request::{Operation, Request};
 use crate::os::clock;
-use crate::ring;
 use aio2_abi::attr;
-use aio2_abi::event::{self, Encoder};
 
 /// How a request ended, as far as its attributes ask.
 #[derive(Clone, Debug, Default)]
@@ -90,32 +89,6 @@ fn finish_transfer(request: &Request, len: u64, outcome: &mut Outcome) {
             let _ = file::drop_pages(fd, offset, len);
         }
     }
-}
-
-/// Writes the event of a request without attributes to the front of `room`; the
-/// words that it takes.
-#[inline(always)]
-pub(crate) fn write_plain_event(request: &Request, result: i64, room: &mut [u64]) -> usize {
-    const WORDS: usize = event::HEADER_BYTES / 8;
-    let header = ring::header(event::HEADER_BYTES as u32, event::Flags::empty().bits());
-    room[..WORDS].copy_from_slice(&[header, request.user_data, result as u64]);
-    WORDS
-}
-
-/// Writes the event of a request that ended with `outcome` to `buffer`.
-pub(crate) fn write_event<'b>(
-    request: &Request,
-    outcome: &Outcome,
-    buffer: &'b mut [u8],
-) -> &'b [u8] {
-    let flags = event::Flags::empty();
-    let Some(mut event) = Encoder::new(buffer, flags, request.user_data, outcome.result) else {
-        return &[];
-    };
-    if let Some(plan) = &request.plan {
-        plan.write_returns(&mut event, outcome);
-    }
-    event.finish()
 }
 
 /// The processor that runs this thread.

@@ -6,15 +6,15 @@
 //!
 //! SPEC: sections 5.6 (overflow), 5.7 (notification), 10 (limits).
 
-use super::deferred::{self, Errands};
+use super::deferred::Deferred;
 use super::order::Order;
+use super::polls::Polls;
 use super::slots::{Keys, Known, Slots};
+use super::timers::Timers;
 use super::waiters::{Round, Waiters};
+use super::workers::Workers;
 use crate::engine::request::Request;
-use crate::engine::run::Progress;
-use crate::engine::threads::poller::Polls;
-use crate::engine::threads::timer::Timers;
-use crate::engine::threads::worker::Workers;
+use crate::engine::request::progress::Progress;
 use crate::os::notify::Notifier;
 use crate::ring::shm::{ConsumerMap, ProducerMap};
 use crate::ring::{Consumer, Producer, Sink};
@@ -38,7 +38,12 @@ pub(crate) struct Shared {
     /// The timer waits here for something to do.
     pub(crate) alarm: Condvar,
     pub(crate) notifier: Notifier,
+    /// Does what was deferred, without the lock.
+    relief: Relief,
 }
+
+/// What does what was deferred: nothing in a test of the state alone.
+pub(crate) type Relief = fn(&Arc<Shared>);
 
 /// What changes.
 pub(crate) struct Context {
@@ -52,7 +57,7 @@ pub(crate) struct Context {
     pub(crate) timers: Timers,
     pub(crate) polls: Polls,
     /// What whoever has the lock does after it.
-    pub(crate) errands: Errands,
+    pub(crate) deferred: Deferred,
     /// Requests that are accepted, or may be by a submission that goes on, and
     /// whose event is not with the sink yet.
     in_flight: usize,
@@ -72,6 +77,7 @@ impl Shared {
         watched: bool,
         max_requests: u32,
         concurrency: u32,
+        relief: Relief,
     ) -> Self {
         let context = Context {
             sink,
@@ -82,13 +88,13 @@ impl Shared {
             order: Order::new(max_requests as usize),
             timers: Timers::default(),
             polls: Polls::default(),
-            errands: Errands::default(),
+            deferred: Deferred::default(),
             in_flight: 0,
             max_requests: max_requests as usize,
             watched,
         };
         let (jobs, alarm) = (Condvar::new(), Condvar::new());
-        Shared { context: Mutex::new(context), jobs, alarm, notifier }
+        Shared { context: Mutex::new(context), jobs, alarm, notifier, relief }
     }
 
     /// The state. No call panics with it half changed, so that a lock which a
@@ -114,7 +120,7 @@ impl Shared {
     #[inline]
     pub(crate) fn tell(self: &Arc<Self>, context: MutexGuard<'_, Context>) {
         let notify = context.watched && context.sink.should_notify();
-        let has_errands = !context.errands.is_empty();
+        let has_deferred = !context.deferred.is_empty();
         if context.waiters.is_empty() {
             drop(context);
         } else {
@@ -123,8 +129,8 @@ impl Shared {
         if notify {
             self.notifier.signal();
         }
-        if has_errands {
-            deferred::run(self);
+        if has_deferred {
+            (self.relief)(self);
         }
     }
 
@@ -134,7 +140,7 @@ impl Shared {
         self: &'a Arc<Self>,
         context: MutexGuard<'a, Context>,
     ) -> MutexGuard<'a, Context> {
-        if context.waiters.is_empty() && !context.watched && context.errands.is_empty() {
+        if context.waiters.is_empty() && !context.watched && context.deferred.is_empty() {
             return context;
         }
         self.tell(context);

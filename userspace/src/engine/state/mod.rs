@@ -6,10 +6,16 @@
 //! | `slots` | which requests are in flight, and the queue for workers |
 //! | `order` | groups, and who waits for whom |
 //! | `waiters` | who sleeps for what, and who is told |
+//! | `workers` | which there are, and what each runs |
+//! | `timers` | what has its time |
+//! | `polls` | who waits for which file |
 //! | `deferred` | what is to be done once the lock is released |
 
 pub(crate) mod context;
 pub(crate) mod deferred;
 pub(crate) mod order;
+pub(crate) mod polls;
 pub(crate) mod slots;
+pub(crate) mod timers;
 pub(crate) mod waiters;
+pub(crate) mod workers;

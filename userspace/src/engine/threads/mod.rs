@@ -1,6 +1,49 @@
 //! The threads of a context: those that run what may sleep, and one each that
-//! waits for times and for files.
+//! waits for times and for files. Here, too, is what whoever has released the lock
+//! does for them.
+//!
+//! SPEC: R-SIGNAL-1.
 
 pub(crate) mod poller;
 pub(crate) mod timer;
 pub(crate) mod worker;
+
+use crate::engine::host::signal;
+use crate::engine::state::context::Shared;
+use std::sync::Arc;
+
+/// Signals that are sent between two looks under the lock.
+const ROUND: usize = 8;
+
+/// Does what there is to do. Not to be called under the lock.
+#[cold]
+pub(crate) fn do_deferred(shared: &Arc<Shared>) {
+    loop {
+        let mut signals = [None; ROUND];
+        let mut context = shared.lock();
+        let deferred = &mut context.deferred;
+        if deferred.is_empty() {
+            return;
+        }
+        let jobs = std::mem::take(&mut deferred.jobs);
+        let alarm = std::mem::take(&mut deferred.alarm);
+        let poller = std::mem::take(&mut deferred.poller);
+        let fd = deferred.closing.pop();
+        let round = deferred.signals.len().min(ROUND);
+        for (place, signal) in signals.iter_mut().zip(deferred.signals.drain(..round)) {
+            *place = Some(signal);
+        }
+        drop(context);
+        drop(fd);
+        if alarm {
+            // A request with a deadline was refused without the thread; for the
+            // others it is a help.
+            let _ = timer::ensure(shared);
+        }
+        if poller {
+            poller::ensure(shared);
+        }
+        worker::staff(shared, jobs);
+        signals.iter().flatten().for_each(signal::send);
+    }
+}

@@ -6,117 +6,25 @@
 //! of the last one.
 //!
 //! SPEC: sections 6.4 (R-RUN-1, R-RUN-9, R-RUN-10), 11 (R-LIFE-3, R-LIFE-6).
-#![allow(unsafe_code)] // pthread_sigmask(3), pthread_join(3)
+#![allow(unsafe_code)] // the life of the thread, which its seat is told of
 
 use crate::engine::host::interrupt;
 use crate::engine::host::seat::Seat;
-use crate::engine::request::Operation;
-use crate::engine::run::outcome;
+use crate::engine::host::thread;
+use crate::engine::request::operation::Operation;
+use crate::engine::run::event::write_event;
 use crate::engine::run::{self, Runner};
 use crate::engine::state::context::{Context, EventRoom, Job, Shared};
 use crate::engine::state::slots::Id;
-use crate::sync::{Builder, JoinHandle, MutexGuard, is_finished};
+use crate::sync::MutexGuard;
 use aio2_abi::attr::PATH_WORKER;
-use libc::{EAGAIN, EOWNERDEAD};
-use std::collections::TryReserveError;
-use std::mem::MaybeUninit;
-#[cfg(not(loom))]
-use std::os::unix::thread::JoinHandleExt;
+use libc::EAGAIN;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use zerocopy::IntoBytes;
 
-/// Stack of a worker, in bytes: it runs a syscall and little else.
-const STACK_BYTES: usize = 256 << 10;
 /// How long a worker waits for a job before it goes.
 const IDLE: Duration = Duration::from_secs(1);
-
-/// The workers of a context.
-#[derive(Debug)]
-pub(crate) struct Workers {
-    concurrency: usize,
-    /// Those that exist or are being created.
-    count: usize,
-    /// Those that wait for a job.
-    idle: usize,
-    /// Those of them that were told of one and are not awake yet.
-    told: usize,
-    stopping: bool,
-    handles: Vec<JoinHandle<()>>,
-    /// Where those that exist sit.
-    seats: Vec<Arc<Seat>>,
-}
-
-impl Workers {
-    pub(crate) fn new(concurrency: u32) -> Self {
-        let concurrency = concurrency as usize;
-        Workers {
-            concurrency,
-            count: 0,
-            idle: 0,
-            told: 0,
-            stopping: false,
-            handles: Vec::new(),
-            seats: Vec::new(),
-        }
-    }
-
-    /// Makes every worker go once the queue is empty; those to be joined.
-    pub(crate) fn stop(&mut self) -> Vec<JoinHandle<()>> {
-        self.stopping = true;
-        std::mem::take(&mut self.handles)
-    }
-
-    /// Notes that an idle one is to be told of a job; false if all are already.
-    fn tell_one(&mut self) -> bool {
-        let tells = self.told < self.idle;
-        self.told += usize::from(tells);
-        tells
-    }
-
-    /// Notes that an idle one is awake. Which of them was told cannot be known,
-    /// and need not: it looks at the queue, and too few that count as told are
-    /// told again.
-    fn wake(&mut self) {
-        self.idle -= 1;
-        self.told = self.told.saturating_sub(1);
-    }
-
-    /// Tells the worker that runs request `id` to end it with `errno`
-    /// (positive); false if it cannot.
-    ///
-    /// SPEC: R-CANCEL-7
-    pub(crate) fn interrupt(&self, id: Id, errno: i32) -> bool {
-        let seat = self.seats.iter().find(|seat| seat.runs(id.get()));
-        seat.is_some_and(|seat| {
-            interrupt::is_possible() && seat.stop(errno) && interrupt::send(seat)
-        })
-    }
-
-    /// Sends the signal again to the worker that was told to end request `id`;
-    /// false if there is none any more.
-    pub(crate) fn interrupt_again(&self, id: Id) -> bool {
-        let seat = self.seats.iter().find(|seat| seat.runs(id.get()));
-        seat.is_some_and(|seat| seat.stopped().is_some() && interrupt::send(seat))
-    }
-
-    /// Sees to it that those that are counted can be noted.
-    ///
-    /// # Errors
-    /// If the memory cannot be had.
-    fn reserve(&mut self) -> Result<(), TryReserveError> {
-        self.handles.retain(|handle| !is_finished(handle));
-        self.handles.try_reserve(self.count)?;
-        self.seats.try_reserve(self.count)
-    }
-
-    /// Notes that one more is needed for `queued` jobs, if that is so.
-    fn grow(&mut self, queued: usize) -> bool {
-        let grows = queued > self.idle && self.count < self.concurrency;
-        self.count += usize::from(grows);
-        grows
-    }
-}
 
 /// Gives an admitted request to a worker; `id` if it has one already. If it is
 /// `pinned`, its slot keeps what becomes of it.
@@ -152,21 +60,12 @@ fn call_one(shared: &Arc<Shared>, mut context: MutexGuard<'_, Context>) {
     }
 }
 
-/// Creates a thread of the engine: a small stack, and every signal blocked.
-pub(crate) fn spawn(
-    name: &str,
-    body: impl FnOnce() + Send + 'static,
-) -> std::io::Result<JoinHandle<()>> {
-    let builder = Builder::new().name(name.into()).stack_size(STACK_BYTES);
-    with_signals_blocked(|| builder.spawn(body))
-}
-
 /// Creates the worker that [`Workers::grow`] has counted.
 #[cold]
 fn hire(shared: &Arc<Shared>) {
     let of_worker = shared.clone();
     let has_room = shared.lock().workers.reserve().is_ok();
-    let thread = has_room.then(|| spawn("aio2-wrk", move || work(&of_worker)));
+    let thread = has_room.then(|| thread::spawn("aio2-wrk", move || work(&of_worker)));
     let mut context = shared.lock();
     match thread {
         Some(Ok(handle)) => context.workers.handles.push(handle),
@@ -179,53 +78,6 @@ fn hire(shared: &Arc<Shared>) {
                 }
             }
             shared.tell(context);
-        }
-    }
-}
-
-/// Waits for the end of a thread of the engine, however it ends: std's own
-/// `join` panics if it was killed.
-pub(crate) fn join(thread: JoinHandle<()>) {
-    #[cfg(loom)]
-    drop(thread.join());
-    #[cfg(not(loom))]
-    // SAFETY: the thread was not joined or detached, and cannot be any more.
-    unsafe {
-        libc::pthread_join(thread.into_pthread_t(), std::ptr::null_mut())
-    };
-}
-
-impl Context {
-    /// Ends the request of a worker that is no more, and lets another one take
-    /// its place.
-    ///
-    /// SPEC: R-RUN-10, R-RUN-11
-    fn bury(&mut self, dead: &Arc<Seat>) {
-        self.workers.count -= 1;
-        self.workers.seats.retain(|seat| !Arc::ptr_eq(seat, dead));
-        self.errands.jobs += self.slots.queued().min(1);
-        let id = self.slots.in_flight().map(|r| r.id).find(|id| dead.runs(id.get()));
-        if let Some(id) = id
-            && let Some(job) = self.slots.running(id)
-        {
-            self.abandon(id, &job.request, EOWNERDEAD);
-        }
-    }
-
-    /// Buries the worker of request `id` if it is no more; whether it was so.
-    pub(crate) fn bury_worker_of(&mut self, id: Id) -> bool {
-        let seat = self.workers.seats.iter().find(|seat| seat.runs(id.get()));
-        // It ends of itself only when it runs nothing: a seccomp filter may have
-        // killed it.
-        let dead = seat.filter(|seat| seat.life.is_over()).cloned();
-        dead.iter().for_each(|dead| self.bury(dead));
-        dead.is_some()
-    }
-
-    /// Buries those that have not left, of workers that have all been joined.
-    pub(crate) fn bury_the_rest(&mut self) {
-        while let Some(dead) = self.workers.seats.last().cloned() {
-            self.bury(&dead);
         }
     }
 }
@@ -279,7 +131,7 @@ fn work(shared: &Arc<Shared>) {
             let runner = Runner::Worker(seat);
             let told = run::run_here(&request, &mut progress, runner, PATH_WORKER);
             let stopped = seat.leave();
-            let words = outcome::write_event(&request, &told, room.as_mut_bytes()).len() / 8;
+            let words = write_event(&request, &told, room.as_mut_bytes()).len() / 8;
             context = shared.lock();
             seat.clear();
             context.publish(&room[..words], 1, request.event_bytes as usize);
@@ -305,22 +157,6 @@ fn work(shared: &Arc<Shared>) {
     context.workers.seats.retain(|other| !Arc::ptr_eq(other, seat));
 }
 
-/// Runs `f` with every signal blocked, so that a thread which it creates has
-/// them blocked from its first instruction.
-fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
-    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: fills in the set.
-    unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    // SAFETY: the first set was filled in, the other can be written.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
-    let result = f();
-    // SAFETY: `before` was filled in by the call above, which cannot fail with
-    // valid arguments.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
-    result
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,29 +165,6 @@ mod tests {
     use aio2_abi::iocb::{Encoder, Flags};
     use aio2_abi::op;
     use aio2_abi::setup::Setup;
-
-    #[test]
-    fn workers_are_hired_for_jobs_that_idle_ones_cannot_take() {
-        let mut workers = Workers::new(2);
-        workers.idle = 1;
-        assert!(!workers.grow(1) && workers.grow(2));
-        workers.idle = 0;
-        assert_eq!([(); 2].map(|()| workers.grow(9)), [true, false]);
-        assert_eq!(workers.count, 2);
-    }
-
-    #[test]
-    fn each_idle_worker_is_told_of_one_job() {
-        let mut workers = Workers::new(4);
-        assert!(!workers.tell_one());
-        workers.idle = 2;
-        assert_eq!([(); 3].map(|()| workers.tell_one()), [true, true, false]);
-        workers.wake();
-        assert_eq!((workers.idle, workers.tell_one()), (1, false));
-        workers.wake();
-        workers.idle = 1;
-        assert!(workers.tell_one());
-    }
 
     /// SPEC: R-RUN-10
     #[test]

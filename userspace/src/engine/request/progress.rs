@@ -1,0 +1,43 @@
+//! How far a request has come, which goes with it from where it is tried to where
+//! it is run to its end.
+//!
+//! SPEC: section 8 (TIMING, PATH, CACHE).
+
+use super::Request;
+use crate::os::clock;
+use aio2_abi::attr;
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// Bytes moved.
+    pub(crate) done: u64,
+    /// Bytes of them that were moved without waiting.
+    pub(crate) hit: u64,
+    /// A try without blocking was made.
+    pub(crate) tried: bool,
+    /// That try tells which bytes were in the page cache.
+    pub(crate) tells_hits: bool,
+    /// Times in ns, 0 where nobody asks.
+    pub(crate) submitted: u64,
+    pub(crate) started: u64,
+    pub(crate) blocked: u64,
+}
+
+impl Progress {
+    /// The progress of a request that is being accepted now, as far as is known
+    /// since the clock was read at `just_now`.
+    #[inline]
+    pub(crate) fn new(request: &Request, just_now: Option<u64>) -> Self {
+        let timed = request.measures(attr::TIMING) || request.measures(attr::PATH);
+        let submitted = if timed { just_now.unwrap_or_else(clock::now) } else { 0 };
+        Progress { submitted, ..Progress::default() }
+    }
+
+    /// Notes that the submission gives the request to a worker.
+    pub(crate) fn leave_submission(&mut self, request: &Request) {
+        if request.measures(attr::PATH) {
+            self.blocked = clock::now() - self.submitted;
+        }
+    }
+}

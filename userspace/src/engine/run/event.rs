@@ -1,0 +1,91 @@
+//! The event of a request, with what is said of each attribute that asks.
+//!
+//! SPEC: sections 5.5 (events), 7 (R-ATTR-1, R-ATTR-2, R-ATTR-5, R-ATTR-8).
+
+use super::outcome::Outcome;
+use crate::engine::request::Request;
+use crate::engine::request::attributes::Plan;
+use crate::ring;
+use aio2_abi::attr;
+use aio2_abi::event::{self, Encoder};
+use libc::{EINVAL, ENODATA, EOPNOTSUPP};
+use zerocopy::IntoBytes;
+
+/// Writes the event of a request without attributes to the front of `room`; the
+/// words that it takes.
+#[inline(always)]
+pub(crate) fn write_plain_event(request: &Request, result: i64, room: &mut [u64]) -> usize {
+    const WORDS: usize = event::HEADER_BYTES / 8;
+    let header = ring::header(event::HEADER_BYTES as u32, event::Flags::empty().bits());
+    room[..WORDS].copy_from_slice(&[header, request.user_data, result as u64]);
+    WORDS
+}
+
+/// Writes the event of a request that ended with `outcome` to `buffer`.
+pub(crate) fn write_event<'b>(
+    request: &Request,
+    outcome: &Outcome,
+    buffer: &'b mut [u8],
+) -> &'b [u8] {
+    let flags = event::Flags::empty();
+    let Some(mut event) = Encoder::new(buffer, flags, request.user_data, outcome.result) else {
+        return &[];
+    };
+    if let Some(plan) = &request.plan {
+        write_returns(plan, outcome, &mut event);
+    }
+    event.finish()
+}
+
+/// Appends the returns of the request to its event, whose room was
+/// reserved for all of them.
+///
+/// SPEC: R-ATTR-1, R-ATTR-2, R-ATTR-5
+fn write_returns(plan: &Plan, outcome: &Outcome, event: &mut Encoder<'_>) {
+    for id in plan.returns() {
+        let mut payload = [0_u64; 3];
+        let (status, len) = if plan.is_bad(id) {
+            (-EINVAL, 0)
+        } else if !plan.has(id) {
+            (-EOPNOTSUPP, 0)
+        } else {
+            answer(plan, id, outcome, &mut payload)
+        };
+        let fits = event.ret(id, status, &payload.as_bytes()[..len]);
+        debug_assert!(fits.is_some(), "an event longer than its reserved room");
+    }
+}
+
+/// Status and payload, with its length in bytes, of a handled attribute.
+fn answer(plan: &Plan, id: u16, outcome: &Outcome, payload: &mut [u64; 3]) -> (i32, usize) {
+    let mut say = |bytes: &[u8]| {
+        payload.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
+        (0, bytes.len())
+    };
+    match id {
+        attr::TAG | attr::DEADLINE | attr::SIGNAL | attr::GROUP | attr::AFTER => (0, 0),
+        attr::PRIORITY if outcome.priority_errno != 0 => (-outcome.priority_errno, 0),
+        // SPEC: R-ATTR-8
+        _ if !outcome.ran => (-ENODATA, 0),
+        attr::PRIORITY => (0, 0),
+        attr::TIMING => say(outcome.timing.as_bytes()),
+        attr::PATH => say(outcome.path.as_bytes()),
+        _ if outcome.result < 0 => (-ENODATA, 0),
+        attr::CHECKSUM => {
+            let kind = attr::CHECKSUM_CRC32C;
+            let (value, bytes) = (outcome.checksum, outcome.result as u64);
+            say(attr::ChecksumReturn { kind, value, bytes }.as_bytes())
+        }
+        _ => match outcome.hit {
+            Some(hit) => {
+                let miss = (outcome.result as u64).saturating_sub(hit);
+                say(attr::CacheReturn { hit, miss }.as_bytes())
+            }
+            // SPEC: R-CACHE-2
+            None if plan.hint() != attr::CACHE_NORMAL => {
+                say(attr::CacheReturn::default().as_bytes())
+            }
+            None => (-EOPNOTSUPP, 0),
+        },
+    }
+}
