@@ -538,7 +538,7 @@ fn hostile(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
                         match drain.next() {
                             Ok(Some(event)) => assert!((1..=8).contains(&event.len())),
                             Ok(None) => break,
-                            Err(corruption) => return Some(corruption),
+                            Err(corruption) => return Some(corruption.into()),
                         }
                     }
                     None

@@ -232,6 +232,8 @@ pub enum ReapError {
     Overflow(Errno),
     /// Another ring has taken the place of this one, and is not known here.
     Frozen,
+    /// The context belongs to another process, from which this one was forked.
+    Forked,
 }
 
 impl ReapError {
@@ -242,6 +244,7 @@ impl ReapError {
             ReapError::Corrupt(_) | ReapError::Malformed(_) => Errno(libc::EBADMSG),
             ReapError::Overflow(errno) => errno,
             ReapError::Frozen => Errno(libc::ESTALE),
+            ReapError::Forked => Errno(libc::EXDEV),
         }
     }
 }
@@ -257,6 +260,7 @@ impl fmt::Display for ReapError {
             ReapError::Frozen => {
                 f.write_str("a larger ring has taken the place of this one: reap from that")
             }
+            ReapError::Forked => SubmitError::Forked.fmt(f),
         }
     }
 }

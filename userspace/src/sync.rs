@@ -21,7 +21,7 @@ pub(crate) use loom::thread::{Builder, JoinHandle};
 
 /// Of the process: the model checker has no statics, and begins anew each time.
 pub(crate) mod process {
-    pub(crate) use core::sync::atomic::AtomicU32;
+    pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32};
     #[cfg(loom)]
     pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
 }

@@ -85,8 +85,12 @@ impl Reaper {
     }
 
     fn drain(&self, max_events: usize) -> Result<Vec<Vec<u64>>, Corruption> {
+        let corruption = |error| match error {
+            ReapError::Corrupt(corruption) => corruption,
+            other => panic!("{other}"),
+        };
         let mut consumer = Consumer::new(self.0.clone()).into_exclusive().ok().unwrap();
-        let mut drain = consumer.drain()?;
+        let mut drain = consumer.drain().map_err(corruption)?;
         let mut events = Vec::new();
         while events.len() < max_events {
             let Some(event) = drain.next()? else { break };

@@ -36,6 +36,7 @@ mod threads;
 use crate::backend::{Backend, Got, Wait};
 use crate::error::Errno;
 use crate::os::notify::Notifier;
+use crate::os::process::Process;
 use crate::ring::shm::{self, ConsumerMap, ProducerMap};
 use crate::ring::{Consumer, Geometry, Producer, Sink};
 use aio2_abi::VERSION;
@@ -43,7 +44,6 @@ use aio2_abi::setup::{Flags, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use calls::wait::Clock;
 use calls::{cancel, exec, setup, submit, wait};
-use host::fork::Process;
 use host::thread;
 use libc::{EINVAL, ENOMEM, EXDEV};
 use state::context::Shared;
@@ -157,6 +157,10 @@ impl Backend for Engine {
 
     fn cancel(&self, request: &mut Cancel) -> Result<u32, Errno> {
         self.in_its_process()?;
+        // Its threads are not this process's to interrupt.
+        if self.process.only_shares_memory() {
+            return Err(Errno(EXDEV));
+        }
         cancel::cancel(&self.shared, request)
     }
 
@@ -182,9 +186,11 @@ impl Backend for Engine {
     }
 
     /// # Panics
-    /// In a child after fork: there is no ring there.
+    /// In a child after fork, if another thread was just at the context.
     fn consumer(&self) -> Consumer<ConsumerMap> {
-        assert!(self.in_its_process().is_ok(), "the ring of another process");
+        if self.in_its_process().is_err() {
+            return self.shared.try_lock().expect("the context of another process").consumer();
+        }
         self.shared.lock().consumer()
     }
 
@@ -205,6 +211,10 @@ impl Backend for Engine {
 #[allow(unsafe_code)] // drops the shared state, or leaks it
 impl Drop for Engine {
     fn drop(&mut self) {
+        if self.process.only_shares_memory() {
+            // All of it is the parent's still: the threads go on.
+            return;
+        }
         if self.in_its_process().is_err() {
             // The lock may be held by a thread that is not here, and the ring
             // is not mapped here: all of it is left alone, but for the

@@ -6,6 +6,7 @@
 //! | `clock` | CLOCK_MONOTONIC in nanoseconds |
 //! | `futex` | a word that one thread sleeps on |
 //! | `notify` | an eventfd that is signalled |
+//! | `process` | knowing a child process |
 //! | `park` | one thread's sleep, by a futex or with a signal mask |
 //! | `sleep` | a sleep that a descriptor or a waker ends |
 //!
@@ -16,5 +17,6 @@ pub(crate) mod clock;
 mod futex;
 pub(crate) mod notify;
 pub(crate) mod park;
+pub(crate) mod process;
 #[cfg(not(loom))]
 pub(crate) mod sleep;

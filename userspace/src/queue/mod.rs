@@ -393,6 +393,7 @@ impl<B: Buffer, T> Queue<B, T> {
     /// [`ReapError`] if the ring is broken.
     #[inline]
     pub fn pop_any(&mut self) -> Result<Option<Popped<'_, B, T>>, ReapError> {
+        self.reaper.in_its_process()?;
         while let Some((key, errno)) = self.refused.pop_front() {
             if let Some(Entry { op, token }) = self.entries.remove(key.0) {
                 return Ok(Some(Popped::Ended(Completion::refused(op, token, errno))));

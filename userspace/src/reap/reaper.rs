@@ -53,7 +53,8 @@ impl Reaper {
     /// oldest first; none if there are none.
     ///
     /// # Errors
-    /// [`ReapError`]; it stays.
+    /// [`ReapError`]; it stays. [`ReapError::Forked`] in a child after fork: what
+    /// was claimed is the parent's to hand out.
     pub fn batch(&mut self) -> Result<Batch<'_>, ReapError> {
         self.fill()?;
         let words = &self.buffer[self.next..self.end];
@@ -131,6 +132,7 @@ impl Reaper {
                 Ok(false)
             }
             Err(ring::ReapError::Corrupt(corruption)) => Err(ReapError::Corrupt(corruption)),
+            Err(ring::ReapError::Forked) => Err(ReapError::Forked),
             Err(_) => Ok(true),
         }
     }
@@ -146,9 +148,17 @@ impl Reaper {
         }
     }
 
+    /// # Errors
+    /// [`ReapError::Forked`] in a child after fork.
+    #[inline]
+    pub(crate) fn in_its_process(&self) -> Result<(), ReapError> {
+        if self.consumer.is_here() { Ok(()) } else { Err(ReapError::Forked) }
+    }
+
     /// Claims what is in the ring, if nothing that was claimed is left.
     #[inline]
     fn fill(&mut self) -> Result<(), ReapError> {
+        self.in_its_process()?;
         if self.next < self.end {
             return Ok(());
         }
@@ -194,6 +204,7 @@ impl Reaper {
                 Ok(())
             }
             Err(ring::ReapError::Corrupt(corruption)) => Err(ReapError::Corrupt(corruption)),
+            Err(ring::ReapError::Forked) => Err(ReapError::Forked),
             // The buffer holds the longest event; an error of a later version.
             Err(_) => Err(ReapError::Overflow(Errno(libc::ENOBUFS))),
         }

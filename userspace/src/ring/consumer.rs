@@ -24,6 +24,7 @@ pub struct Consumer<M> {
 
 struct Shared<M> {
     memory: M,
+    event_max: u32,
     broken: OnceLock<Corruption>,
     /// Of the ring that takes this one's place. Set before FROZEN is.
     successor: OnceLock<Consumer<M>>,
@@ -39,7 +40,8 @@ impl<M: Memory> Consumer<M> {
     /// A consumer of the ring in `memory`, beside any others there.
     pub fn new(memory: M) -> Self {
         let (broken, successor) = (OnceLock::new(), OnceLock::new());
-        Self { shared: Arc::new(Shared { memory, broken, successor }) }
+        let event_max = memory.view().event_max;
+        Self { shared: Arc::new(Shared { memory, event_max, broken, successor }) }
     }
 
     /// Turns the only handle into one that reads in place.
@@ -53,7 +55,9 @@ impl<M: Memory> Consumer<M> {
     /// Gives the handle back if it has clones.
     pub fn into_exclusive(self) -> Result<ExclusiveConsumer<M>, Self> {
         match Arc::try_unwrap(self.shared) {
-            Ok(shared) => Ok(ExclusiveConsumer::new(shared.memory, shared.broken.into_inner())),
+            Ok(Shared { memory, event_max, broken, .. }) => {
+                Ok(ExclusiveConsumer::new(memory, event_max, broken.into_inner()))
+            }
             Err(shared) => Err(Self { shared }),
         }
     }
@@ -65,7 +69,7 @@ impl<M: Memory> Consumer<M> {
 
     /// Longest event, in bytes; a buffer of this size is never too small.
     pub fn event_max(&self) -> u32 {
-        self.shared.memory.view().event_max
+        self.shared.event_max
     }
 
     /// Takes the oldest events, at most `max_events` and as many as fit into
@@ -78,7 +82,8 @@ impl<M: Memory> Consumer<M> {
     ///
     /// [`ReapError::BufferTooSmall`] if not even the oldest event fits; it
     /// stays in the ring. [`ReapError::Corrupt`] if a peer broke the ring; all
-    /// clones fail with the same error from then on.
+    /// clones fail with the same error from then on. [`ReapError::Forked`] in a
+    /// child after fork.
     pub fn reap<'b>(
         &self,
         buffer: &'b mut [u64],
@@ -86,6 +91,9 @@ impl<M: Memory> Consumer<M> {
     ) -> Result<Events<'b>, ReapError> {
         if let Some(broken) = self.shared.broken.get() {
             return Err(ReapError::Corrupt(*broken));
+        }
+        if !self.is_here() {
+            return Err(ReapError::Forked);
         }
         let view = self.shared.memory.view();
         // Acquire: whoever set this head had seen a tail not behind it, so the
@@ -139,7 +147,13 @@ impl<M: Memory> Consumer<M> {
     /// through the ring, or sets the OVERFLOW flag after this: nothing is left
     /// behind on the overflow list. Costs a full barrier.
     pub fn pending(&self) -> Pending {
-        pending::<M>(&self.shared.memory.view())
+        pending(&self.shared.memory)
+    }
+
+    /// Whether the ring is this process's: it is not a child after fork.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        self.shared.memory.is_here()
     }
 
     /// Goes on with the rings that replaced this one, if it has been replaced
@@ -184,18 +198,18 @@ impl<M: Memory> Consumer<M> {
         ring
     }
 
-    /// Whether nothing will come any more.
+    /// Whether nothing will come any more, as in a child after fork.
     ///
     /// What was published before can still be reaped.
     pub fn is_dead(&self) -> bool {
-        is_dead::<M>(&self.shared.memory.view())
+        is_dead(&self.shared.memory)
     }
 
     /// Asks the producer not to tell of events.
     ///
     /// It may still do so once, for an event that it was publishing.
     pub fn notify_off(&self) {
-        notify_off::<M>(&self.shared.memory.view());
+        notify_off(&self.shared.memory);
     }
 
     /// Asks the producer to tell of events; true if there is something already,
@@ -205,7 +219,7 @@ impl<M: Memory> Consumer<M> {
     /// to sleep.
     #[must_use = "true: do not sleep"]
     pub fn notify_on(&self) -> bool {
-        notify_on::<M>(&self.shared.memory.view())
+        notify_on(&self.shared.memory)
     }
 }
 
@@ -223,7 +237,11 @@ pub enum Pending {
     Frozen,
 }
 
-pub(super) fn pending<M: Memory>(view: &View<'_, M::Word>) -> Pending {
+pub(super) fn pending<M: Memory>(memory: &M) -> Pending {
+    if !memory.is_here() {
+        return Pending::Nothing;
+    }
+    let view = memory.view();
     // SeqCst fence: between this thread's store of `notify` or update of
     // `head`, and the loads of `flags` and `tail`. Pairs with the fences of
     // `Producer::should_notify` and `Producer::has_room_after_flag` (kernel:
@@ -248,20 +266,26 @@ pub(super) fn pending<M: Memory>(view: &View<'_, M::Word>) -> Pending {
     }
 }
 
-pub(super) fn is_dead<M: Memory>(view: &View<'_, M::Word>) -> bool {
-    Flags::from_bits_retain(acquire(view.flags)).contains(Flags::DEAD)
+pub(super) fn is_dead<M: Memory>(memory: &M) -> bool {
+    !memory.is_here() || Flags::from_bits_retain(acquire(memory.view().flags)).contains(Flags::DEAD)
 }
 
-pub(super) fn notify_off<M: Memory>(view: &View<'_, M::Word>) {
-    // Relaxed: seen late, it costs a needless notification.
-    view.notify.store(NOTIFY_OFF, Ordering::Relaxed);
+pub(super) fn notify_off<M: Memory>(memory: &M) {
+    if memory.is_here() {
+        // Relaxed: seen late, it costs a needless notification.
+        memory.view().notify.store(NOTIFY_OFF, Ordering::Relaxed);
+    }
 }
 
-pub(super) fn notify_on<M: Memory>(view: &View<'_, M::Word>) -> bool {
+pub(super) fn notify_on<M: Memory>(memory: &M) -> bool {
+    if !memory.is_here() {
+        // Nobody would end the sleep; who reaps learns why.
+        return true;
+    }
     // Relaxed: ordered before the looks at the ring by the fence in `pending`.
     // SPEC: R-NOTIFY-3.
-    view.notify.store(NOTIFY_ON, Ordering::Relaxed);
-    pending::<M>(view) != Pending::Nothing
+    memory.view().notify.store(NOTIFY_ON, Ordering::Relaxed);
+    pending(memory) != Pending::Nothing
 }
 
 #[derive(Clone, Copy)]
@@ -369,6 +393,8 @@ pub enum ReapError {
         /// Length of the event, in bytes.
         event_bytes: u32,
     },
+    /// The ring is mapped in the process that this one was forked from.
+    Forked,
 }
 
 impl From<Corruption> for ReapError {
@@ -384,6 +410,7 @@ impl fmt::Display for ReapError {
             Self::BufferTooSmall { event_bytes } => {
                 write!(f, "the oldest event has {event_bytes} bytes: give a larger buffer")
             }
+            Self::Forked => f.write_str("the ring belongs to the parent of this process"),
         }
     }
 }

@@ -12,12 +12,13 @@ use core::marker::PhantomData;
 use super::consumer::{self, used};
 use super::event::{len_of, valid_len};
 use super::pieces::Pieces;
-use super::{Corruption, Memory, Pending, View, Word, acquire};
+use super::{Corruption, Memory, Pending, ReapError, View, Word, acquire};
 use crate::sync::Ordering;
 
 /// The one reaper of a ring, which cannot be shared among threads.
 pub struct ExclusiveConsumer<M: Memory> {
     memory: M,
+    event_max: u32,
     head: u64,
     /// Bytes behind `head` that are known to be events.
     known: u32,
@@ -27,17 +28,17 @@ pub struct ExclusiveConsumer<M: Memory> {
 }
 
 impl<M: Memory> ExclusiveConsumer<M> {
-    pub(super) fn new(memory: M, broken: Option<Corruption>) -> Self {
+    pub(super) fn new(memory: M, event_max: u32, broken: Option<Corruption>) -> Self {
         // Acquire: as in `Consumer::reap`. Whoever hands over the only handle
         // orders this already, so that no model fails without it; it is for a
         // consumer that was in another process.
-        let head = memory.view().head.load(Ordering::Acquire);
-        Self { memory, head, known: 0, broken, one_thread: PhantomData }
+        let head = if memory.is_here() { memory.view().head.load(Ordering::Acquire) } else { 0 };
+        Self { memory, event_max, head, known: 0, broken, one_thread: PhantomData }
     }
 
     /// Longest event, in bytes.
     pub fn event_max(&self) -> u32 {
-        self.memory.view().event_max
+        self.event_max
     }
 
     /// The memory of the ring.
@@ -52,10 +53,14 @@ impl<M: Memory> ExclusiveConsumer<M> {
     /// # Errors
     ///
     /// If a peer broke the ring; every call fails so from then on.
+    /// [`ReapError::Forked`] in a child after fork.
     #[inline]
-    pub fn drain(&mut self) -> Result<Drain<'_, M>, Corruption> {
+    pub fn drain(&mut self) -> Result<Drain<'_, M>, ReapError> {
         if let Some(broken) = self.broken {
-            return Err(broken);
+            return Err(broken.into());
+        }
+        if !self.memory.is_here() {
+            return Err(ReapError::Forked);
         }
         if self.known == 0 {
             let view = self.memory.view();
@@ -64,7 +69,7 @@ impl<M: Memory> ExclusiveConsumer<M> {
                 Ok(known) => self.known = known,
                 Err(corruption) => {
                     self.broken = Some(corruption);
-                    return Err(corruption);
+                    return Err(corruption.into());
                 }
             }
         }
@@ -73,23 +78,23 @@ impl<M: Memory> ExclusiveConsumer<M> {
 
     /// As [`super::Consumer::pending`].
     pub fn pending(&self) -> Pending {
-        consumer::pending::<M>(&self.memory.view())
+        consumer::pending(&self.memory)
     }
 
     /// As [`super::Consumer::is_dead`].
     pub fn is_dead(&self) -> bool {
-        consumer::is_dead::<M>(&self.memory.view())
+        consumer::is_dead(&self.memory)
     }
 
     /// As [`super::Consumer::notify_off`].
     pub fn notify_off(&self) {
-        consumer::notify_off::<M>(&self.memory.view());
+        consumer::notify_off(&self.memory);
     }
 
     /// As [`super::Consumer::notify_on`].
     #[must_use = "true: do not sleep"]
     pub fn notify_on(&self) -> bool {
-        consumer::notify_on::<M>(&self.memory.view())
+        consumer::notify_on(&self.memory)
     }
 }
 
@@ -138,7 +143,7 @@ impl<M: Memory> Drain<'_, M> {
 impl<M: Memory> Drop for Drain<'_, M> {
     #[inline]
     fn drop(&mut self) {
-        if self.next == self.consumer.head {
+        if self.next == self.consumer.head || !self.consumer.memory.is_here() {
             return;
         }
         self.consumer.head = self.next;

@@ -101,6 +101,13 @@ pub trait Memory {
 
     /// The words.
     fn view(&self) -> View<'_, Self::Word>;
+
+    /// Whether the words are there: mapped memory is not in a child after fork.
+    /// Where they are not, a ring is empty and full, and `view` is not called.
+    #[inline]
+    fn is_here(&self) -> bool {
+        true
+    }
 }
 
 impl<M: Memory + ?Sized> Memory for Arc<M> {
@@ -111,6 +118,11 @@ impl<M: Memory + ?Sized> Memory for Arc<M> {
     #[inline]
     fn view(&self) -> View<'_, M::Word> {
         (**self).view()
+    }
+
+    #[inline]
+    fn is_here(&self) -> bool {
+        (**self).is_here()
     }
 }
 

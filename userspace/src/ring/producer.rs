@@ -16,6 +16,8 @@ use crate::sync::{Ordering, fence};
 /// SPEC: R-RING-8: its copies of what only it writes.
 pub struct Producer<M: Memory> {
     memory: M,
+    ring_bytes: u32,
+    event_max: u32,
     /// Behind the newest event written.
     next: u32,
     /// Behind the newest event published: what `tail` holds.
@@ -38,20 +40,20 @@ impl<M: Memory> Producer<M> {
         let flags = Flags::from_bits_retain(view.flags.load(Ordering::Relaxed));
         let bad_heads = view.bad_heads.load(Ordering::Relaxed);
         let overflowed = view.overflowed.load(Ordering::Relaxed);
-        let ring_bytes = view.ring_bytes;
+        let (ring_bytes, event_max) = (view.ring_bytes, view.event_max);
         // As if full: the first event makes it look at `head`.
         let head = tail.wrapping_sub(ring_bytes) & M::TAIL_MASK;
-        Self { memory, next: tail, tail, head, flags, bad_heads, overflowed }
+        Self { memory, ring_bytes, event_max, next: tail, tail, head, flags, bad_heads, overflowed }
     }
 
     /// Size of the ring, in bytes.
     pub fn ring_bytes(&self) -> u32 {
-        self.memory.view().ring_bytes
+        self.ring_bytes
     }
 
     /// Longest event, in bytes.
     pub fn event_max(&self) -> u32 {
-        self.memory.view().event_max
+        self.event_max
     }
 
     /// The memory of the ring.
@@ -60,8 +62,9 @@ impl<M: Memory> Producer<M> {
     }
 
     /// Begins a batch: events pushed to it are published together, by one
-    /// store, when it is dropped.
+    /// store, when it is dropped. There is room for none in a child after fork.
     pub fn batch(&mut self) -> Batch<'_, M> {
+        self.look();
         Batch { producer: self }
     }
 
@@ -117,7 +120,7 @@ impl<M: Memory> Producer<M> {
         // SPEC: R-NOTIFY-2, R-NOTIFY-5.
         fence(Ordering::SeqCst);
         // Relaxed: the fence orders it.
-        self.memory.view().notify.load(Ordering::Relaxed) != NOTIFY_OFF
+        self.memory.is_here() && self.memory.view().notify.load(Ordering::Relaxed) != NOTIFY_OFF
     }
 
     /// Tells consumers that nothing will come any more. Cannot be undone.
@@ -137,6 +140,9 @@ impl<M: Memory> Producer<M> {
     /// Goes on counting where the producer of the ring before has stopped.
     pub(super) fn count_on(&mut self, before: &Self) {
         (self.overflowed, self.bad_heads) = (before.overflowed, before.bad_heads);
+        if !self.memory.is_here() {
+            return;
+        }
         let view = self.memory.view();
         // Relaxed: counters.
         view.overflowed.store(self.overflowed, Ordering::Relaxed);
@@ -195,7 +201,7 @@ impl<M: Memory> Producer<M> {
     /// Makes everything written visible to consumers.
     #[inline]
     pub(super) fn publish(&mut self) {
-        if self.tail == self.next {
+        if self.tail == self.next || !self.memory.is_here() {
             return;
         }
         self.tail = self.next;
@@ -203,6 +209,14 @@ impl<M: Memory> Producer<M> {
         // acquire of `tail` in `super::acquire_tail`; in the kernel:
         // smp_store_release() in aio2_ring_publish(). SPEC: R-RING-4.
         self.memory.view().tail.store(self.tail, Ordering::Release);
+    }
+
+    /// To be called before events are written: a ring that is not here is full.
+    #[inline]
+    pub(super) fn look(&mut self) {
+        if !self.memory.is_here() {
+            self.head = self.next.wrapping_sub(self.ring_bytes) & M::TAIL_MASK;
+        }
     }
 
     /// Whether `len` bytes fit, looking at `head` only if the cached one says
@@ -219,12 +233,16 @@ impl<M: Memory> Producer<M> {
     /// The room in bytes that the cached head leaves.
     #[inline]
     fn room(&self) -> u32 {
-        self.memory.view().ring_bytes - distance::<M>(self.head, self.next)
+        self.ring_bytes - distance::<M>(self.head, self.next)
     }
 
     /// Loads `head`; false if it is out of range, which counts as that of a
     /// full ring.
     fn refresh_head(&mut self) -> bool {
+        if !self.memory.is_here() {
+            self.look();
+            return false;
+        }
         let View { head, ring_bytes, .. } = self.memory.view();
         // Acquire, as load and fence, since the page is mapped read-only here:
         // consumers have read the bytes before they are written again. Pairs
@@ -258,8 +276,10 @@ impl<M: Memory> Producer<M> {
     /// Counts an event that went by the overflow list.
     pub(super) fn count_overflowed(&mut self) {
         self.overflowed += 1;
-        // Relaxed: a counter.
-        self.memory.view().overflowed.store(self.overflowed, Ordering::Relaxed);
+        if self.memory.is_here() {
+            // Relaxed: a counter.
+            self.memory.view().overflowed.store(self.overflowed, Ordering::Relaxed);
+        }
     }
 
     /// How many events went by the overflow list.
@@ -280,7 +300,7 @@ impl<M: Memory> Producer<M> {
     }
 
     fn set_flags(&mut self, flags: Flags) {
-        if flags == self.flags {
+        if flags == self.flags || !self.memory.is_here() {
             return;
         }
         self.flags = flags;

@@ -16,7 +16,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::mem::offset_of;
+use std::mem::{ManuallyDrop, offset_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
@@ -25,6 +25,7 @@ use aio2_abi::setup::{RING_BYTES_MAX, RING_BYTES_MIN, Setup};
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::os::process::Process;
 use crate::ring::{Consumer, Geometry, GeometryError, Memory, Producer, View};
 use crate::sync::{AtomicU32, AtomicU64};
 
@@ -97,7 +98,7 @@ pub fn map_context(fd: BorrowedFd<'_>, setup: &Setup) -> io::Result<Consumer<Con
         .offset(setup.map_offset + u64::from(setup.map_producer))
         .len(page + 2 * geometry.ring_bytes() as usize)
         .map_raw_read_only(fd.as_raw_fd())?;
-    Ok(Consumer::new(ConsumerMap(Mapping { consumer, producer, page_bytes: page, geometry })))
+    Ok(Consumer::new(ConsumerMap(Mapping::of(consumer, producer, page, geometry)?)))
 }
 
 /// The two files of a ring, by which consumers map it, here or in a process
@@ -251,9 +252,11 @@ impl std::error::Error for FileError {
 }
 
 /// A ring mapped for its producer: the consumer page read-only.
+#[derive(Debug)]
 pub struct ProducerMap(Mapping);
 
 /// A ring mapped for consumers: all but the consumer page read-only.
+#[derive(Debug)]
 pub struct ConsumerMap(Mapping);
 
 impl Memory for ProducerMap {
@@ -262,6 +265,11 @@ impl Memory for ProducerMap {
     #[inline]
     fn view(&self) -> View<'_, AtomicU64> {
         self.0.view()
+    }
+
+    #[inline]
+    fn is_here(&self) -> bool {
+        self.0.process.is_this()
     }
 }
 
@@ -272,19 +280,58 @@ impl Memory for ConsumerMap {
     fn view(&self) -> View<'_, AtomicU64> {
         self.0.view()
     }
+
+    #[inline]
+    fn is_here(&self) -> bool {
+        self.0.process.is_this()
+    }
 }
 
-/// The regions of a ring in this process, unmapped when dropped.
+/// The regions of a ring in this process, unmapped when dropped. In a child
+/// after fork there is nothing, or what the child has mapped there itself.
 struct Mapping {
     /// A page.
-    consumer: MmapRaw,
+    consumer: ManuallyDrop<MmapRaw>,
     /// The producer page, the data, and the data again.
-    producer: MmapRaw,
+    producer: ManuallyDrop<MmapRaw>,
     page_bytes: usize,
     geometry: Geometry,
+    process: Process,
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if self.process.is_this() {
+            // SAFETY: it is not used again.
+            unsafe { ManuallyDrop::drop(&mut self.consumer) };
+            // SAFETY: as above.
+            unsafe { ManuallyDrop::drop(&mut self.producer) };
+        }
+    }
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.geometry.fmt(f)
+    }
 }
 
 impl Mapping {
+    /// Regions that were mapped.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    fn of(
+        consumer: MmapRaw,
+        producer: MmapRaw,
+        page_bytes: usize,
+        geometry: Geometry,
+    ) -> io::Result<Self> {
+        let process = Process::this()?;
+        let (consumer, producer) = (ManuallyDrop::new(consumer), ManuallyDrop::new(producer));
+        Ok(Self { consumer, producer, page_bytes, geometry, process })
+    }
+
     /// Maps `file`, of producer page and data, beside the mapped consumer page.
     fn new(
         consumer: MmapRaw,
@@ -302,7 +349,7 @@ impl Mapping {
         map_over(&producer, page_bytes + data, data, file, page_bytes, protection)?;
         producer.advise(Advice::DontFork)?;
         consumer.advise(Advice::DontFork)?;
-        Ok(Self { consumer, producer, page_bytes, geometry })
+        Self::of(consumer, producer, page_bytes, geometry)
     }
 
     #[inline]

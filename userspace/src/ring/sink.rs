@@ -93,6 +93,7 @@ impl<M: Memory> Sink<M> {
     /// Begins a batch: events pushed to it are published together, when it is
     /// dropped.
     pub fn batch(&mut self) -> SinkBatch<'_, M> {
+        self.producer.look();
         SinkBatch { sink: self }
     }
 
@@ -115,6 +116,7 @@ impl<M: Memory> Sink<M> {
     pub fn push_all(&mut self, mut events: &[u64], reserved: usize) {
         assert!(size_of_val(events) <= reserved, "events longer than their reserved room");
         self.overflow.release(reserved);
+        self.producer.look();
         if self.flush() && self.producer.write(events, size_of_val(events) as u32) {
             self.producer.publish();
             return;
@@ -223,6 +225,7 @@ impl<M: Memory> Sink<M> {
 
     /// Moves events, oldest first, until one does not fit.
     fn move_fitting(&mut self) {
+        self.producer.look();
         while let Some(len) = self.overflow.front_len()
             && self.producer.has_room(len)
         {

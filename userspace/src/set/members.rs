@@ -205,7 +205,8 @@ impl<S: Source> Set<S> {
     /// first.
     ///
     /// # Errors
-    /// EEXIST if its context is a member already; ENOMEM, ENOSPC.
+    /// EEXIST if its context is a member already; ENOMEM, ENOSPC; EXDEV in a
+    /// child after fork.
     pub fn add(&self, source: S, priority: u8) -> Result<Member, Errno> {
         let mut state = self.lock();
         let member = Member(state.next);
@@ -281,6 +282,7 @@ impl<S: Source> Set<S> {
         (min, max): (usize, usize),
         deadline: Option<u64>,
     ) -> Result<(), SetError> {
+        self.watch.in_its_process().map_err(SetError::Refused)?;
         let before = to.len();
         let (min, max) = (before.saturating_add(min), before.saturating_add(max));
         let parker = Arc::new(Parker::new(false).map_err(SetError::Refused)?);

@@ -7,6 +7,7 @@
 use crate::error::Errno;
 use crate::os::clock;
 use crate::os::park::Ended;
+use crate::os::process::Process;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::io::write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,6 +20,8 @@ const KICK: u64 = u64::MAX;
 pub(super) struct Watch {
     epoll: OwnedFd,
     kick: OwnedFd,
+    /// Its open files are this process's, and shared with its children.
+    process: Process,
 }
 
 impl Watch {
@@ -27,16 +30,23 @@ impl Watch {
     pub(super) fn new() -> Result<Self, Errno> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(Errno::of)?;
         let kick = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(Errno::of)?;
-        let watch = Watch { epoll, kick };
+        let watch = Watch { epoll, kick, process: Process::this()? };
         watch.add(watch.kick.as_fd(), KICK)?;
         Ok(watch)
+    }
+
+    /// # Errors
+    /// EXDEV in a child after fork.
+    pub(super) fn in_its_process(&self) -> Result<(), Errno> {
+        if self.process.is_this() { Ok(()) } else { Err(Errno(libc::EXDEV)) }
     }
 
     /// Watches a descriptor too.
     ///
     /// # Errors
-    /// EEXIST if it does already; ENOMEM, ENOSPC.
+    /// EEXIST if it does already; ENOMEM, ENOSPC; EXDEV in a child after fork.
     pub(super) fn add(&self, fd: BorrowedFd<'_>, number: u64) -> Result<(), Errno> {
+        self.in_its_process()?;
         let number = epoll::EventData::new_u64(number);
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&self.epoll, fd, number, flags).map_err(Errno::of)
@@ -44,15 +54,19 @@ impl Watch {
 
     /// Watches it no longer.
     pub(super) fn remove(&self, fd: BorrowedFd<'_>) {
-        // It fails only for a descriptor that is not there.
-        let _ = epoll::delete(&self.epoll, fd);
+        if self.in_its_process().is_ok() {
+            // It fails only for a descriptor that is not there.
+            let _ = epoll::delete(&self.epoll, fd);
+        }
     }
 
     /// Ends the sleep, or the next one if nobody sleeps.
     pub(super) fn kick(&self) {
-        // Its counter is never read: each write is an edge, one that finds the
-        // counter full (EAGAIN) too.
-        let _ = write(&self.kick, &1_u64.to_ne_bytes());
+        if self.in_its_process().is_ok() {
+            // Its counter is never read: each write is an edge, one that finds
+            // the counter full (EAGAIN) too.
+            let _ = write(&self.kick, &1_u64.to_ne_bytes());
+        }
     }
 
     /// Sleeps until a member may have new events, or it is kicked, or until

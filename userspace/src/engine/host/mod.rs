@@ -3,7 +3,6 @@
 //! | room | duty |
 //! |---|---|
 //! | `file` | questions about a descriptor |
-//! | `fork` | knowing a child after fork |
 //! | `interrupt` | the signal that wakes a worker from its syscall |
 //! | `life` | whether a thread has ended |
 //! | `seat` | what a worker runs, and whether it is to stop |
@@ -11,7 +10,6 @@
 //! | `thread` | creating threads, and their end |
 
 pub(crate) mod file;
-pub(crate) mod fork;
 pub(crate) mod interrupt;
 pub(crate) mod life;
 #[cfg(not(loom))]
