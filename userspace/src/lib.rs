@@ -41,6 +41,38 @@
 //! [`reap`], which do not know each other, then [`backend`] and [`ring`]. The
 //! bytes themselves are described by the crate `aio2-abi`.
 //!
+//! # The way of a request
+//!
+//! The longest one, of a read that has to wait for a worker, file by file:
+//!
+//! | file | what happens there |
+//! |---|---|
+//! | `queue/mod.rs` | an operation is pushed; its buffer stays here until it ends |
+//! | `submit/op/mod.rs` | it is written as an iocb |
+//! | `context.rs` | the bytes go to the implementation |
+//! | `engine/mod.rs` | the engine is called, in the process that made it |
+//! | `engine/calls/submit.rs` | the stream is taken apart; requests are admitted |
+//! | `engine/request/mod.rs` | an iocb becomes a request that owns all it needs |
+//! | `engine/request/operation.rs` | it is allowed, or refused |
+//! | `engine/request/attributes.rs` | what it asks for beside |
+//! | `engine/calls/accept.rs` | if it is a member, waits for others or has a deadline: its place |
+//! | `engine/run/mod.rs` | it is tried without sleeping |
+//! | `engine/request/transfer.rs` | what is left of it behind the bytes moved |
+//! | `engine/threads/worker.rs` | it is given to a worker, which runs it |
+//! | `engine/run/outcome.rs` | what was asked for is measured |
+//! | `engine/run/event.rs` | its event is written |
+//! | `engine/state/context.rs` | the event goes to the ring, under the lock |
+//! | `ring/sink.rs` | or to the overflow list, in order |
+//! | `ring/producer.rs` | the tail moves |
+//! | `engine/ends/mod.rs` | what its end brings about: others start, a group ends |
+//! | `engine/state/waiters.rs` | who waits for it |
+//! | `os/park.rs` | is told |
+//! | `engine/threads/mod.rs` | and what was deferred is done |
+//! | `engine/host/signal.rs` | a signal among it |
+//! | `ring/consumer.rs` | the event is claimed |
+//! | `reap/reaper.rs` | and copied out of the ring |
+//! | `queue/completion.rs` | the operation's result, with its buffer |
+//!
 //! The library never panics on what a peer or the kernel says. Errors keep the
 //! error number ([`Errno`]) and say what to do.
 //!

@@ -7,6 +7,7 @@
 //!
 //! | room | duty |
 //! |---|---|
+//! | `members` | the set, and what is called of it |
 //! | `turn` | whose event is next |
 //! | `crew` | which thread is told, and which watches |
 //! | `watch` | the descriptors |
