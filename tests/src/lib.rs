@@ -8,7 +8,7 @@
 //! | room | duty |
 //! |---|---|
 //! | [`suite`], [`env`], [`backends`] | what is run, with what, on what |
-//! | [`context`], [`request`], [`file`], [`signal`], [`child`], [`random`] | what tests need |
+//! | [`context`], [`request`], [`file`], [`mounts`], [`signal`], [`child`], [`random`] | what tests need |
 //! | `setup`, `malformed`, `submit`, `reap`, … | the tests, by noun |
 //! | [`model`] | what a context must do, without threads and bytes |
 //! | [`storm`] | random requests by several threads, and what may come of each |
@@ -28,6 +28,7 @@ pub mod file;
 pub mod fuzz;
 pub mod interrupt;
 pub mod model;
+pub mod mounts;
 pub mod random;
 pub mod request;
 pub mod signal;

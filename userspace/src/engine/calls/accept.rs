@@ -11,8 +11,9 @@ use super::earlier::Past;
 use crate::engine::request::Request;
 use crate::engine::request::operation::Operation;
 use crate::engine::request::progress::Progress;
+use crate::engine::run;
 use crate::engine::run::outcome;
-use crate::engine::run::{self, CachedFd};
+use crate::engine::run::sure::Facts;
 use crate::engine::state::context::{Context, Job, Shared};
 use crate::engine::state::order::{Fate, Refusal};
 use crate::engine::state::slots::{Id, Known};
@@ -47,7 +48,7 @@ pub(crate) fn accept(
     request: &Request,
     before: impl Fn(u64) -> Result<Past, i32>,
     pinned: bool,
-    fds: &mut CachedFd,
+    facts: &mut Facts,
 ) -> Id {
     let mut progress = Progress::new(request, None);
     let timeout = request.plan.as_ref().and_then(|plan| plan.deadline());
@@ -78,7 +79,7 @@ pub(crate) fn accept(
         }
         Entry::Start => {
             drop(context);
-            let result = run::try_inline(request, &mut progress, fds);
+            let result = run::try_inline(request, &mut progress, facts);
             context = match result {
                 Some(result) => {
                     let told = outcome::finish(request, &progress, result, PATH_INLINE);

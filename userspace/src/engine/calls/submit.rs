@@ -11,9 +11,10 @@ use super::accept;
 use super::earlier::{History, Past};
 use crate::engine::request::Request;
 use crate::engine::request::progress::Progress;
+use crate::engine::run;
 use crate::engine::run::event::{write_event, write_plain_event};
 use crate::engine::run::outcome;
-use crate::engine::run::{self, CachedFd};
+use crate::engine::run::sure::Facts;
 use crate::engine::state::context::{Job, Shared};
 use crate::engine::state::slots::Id;
 use crate::engine::threads::worker;
@@ -97,7 +98,7 @@ struct Batch<'a> {
     ids: [Option<Id>; BATCH_REQUESTS],
     failed: u64,
     nr_ids: usize,
-    fds: CachedFd,
+    facts: Facts,
     /// When the request before was completed, if it was told so: then this one
     /// is accepted, and the clock need not be read again.
     just_now: Option<u64>,
@@ -117,7 +118,7 @@ impl<'a> Batch<'a> {
             ids: [None; BATCH_REQUESTS],
             failed: 0,
             nr_ids: 0,
-            fds: CachedFd::default(),
+            facts: Facts::default(),
             just_now: None,
             history: History::default(),
         }
@@ -192,7 +193,7 @@ impl<'a> Batch<'a> {
         let result = if run::needs_worker(request) {
             None
         } else {
-            run::try_inline(request, &mut progress, &mut self.fds)
+            run::try_inline(request, &mut progress, &mut self.facts)
         };
         match result {
             Some(result) => {
@@ -220,7 +221,7 @@ impl<'a> Batch<'a> {
         self.exchange(0);
         let pinned = self.history.is_needed(rest);
         let before = |n| self.history.before(n);
-        let id = accept::accept(self.shared, request, before, pinned, &mut self.fds);
+        let id = accept::accept(self.shared, request, before, pinned, &mut self.facts);
         if request.flags.contains(Flags::WRITE_ID) {
             write_id(rest, id);
         }

@@ -1,8 +1,9 @@
 //! What the engine asks the host about a descriptor, beside the operation.
 //!
-//! Answers are stale at once; they choose a path, never a result.
+//! Answers are stale at once; they choose a path, never a result. Nothing here waits
+//! for a device or a server.
 //!
-//! SPEC: section 8 (CACHE).
+//! SPEC: sections 6.4 (R-RUN-3), 8 (CACHE).
 #![allow(unsafe_code)] // calls of the C library
 
 use crate::error::Errno;
@@ -27,24 +28,113 @@ pub(crate) fn drop_pages(fd: i32, offset: u64, len: u64) -> i32 {
     unsafe { libc::posix_fadvise(fd, offset as i64, len as i64, libc::POSIX_FADV_DONTNEED) }
 }
 
-/// Whether reads of `fd` go through the page cache: a file or a block device,
-/// not opened for direct I/O.
-pub(crate) fn is_cached(fd: i32) -> bool {
+/// What the name of a descriptor stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A file with bytes at offsets.
+    Regular,
+    /// A block device.
+    Block,
+    /// /dev/zero and its like.
+    Memory,
+    /// A pipe, with a name or without.
+    Pipe,
+    /// A socket.
+    Socket,
+    /// An eventfd or one of its relatives: what it gives at once is all.
+    Record,
+    /// Something else, or nothing.
+    Other,
+}
+
+/// Major number of /dev/zero and its like.
+const MEMORY_MAJOR: u32 = 1;
+
+/// The kind of `fd`, as of now; no server is asked.
+pub(crate) fn kind(fd: i32) -> Kind {
+    let Some(found) = look(fd) else { return Kind::Other };
+    match u32::from(found.stx_mode) & libc::S_IFMT {
+        libc::S_IFREG => Kind::Regular,
+        libc::S_IFBLK => Kind::Block,
+        libc::S_IFCHR if found.stx_rdev_major == MEMORY_MAJOR => Kind::Memory,
+        libc::S_IFIFO => Kind::Pipe,
+        libc::S_IFSOCK => Kind::Socket,
+        0 => Kind::Record,
+        _ => Kind::Other,
+    }
+}
+
+/// What the kernel has at hand of `fd`. fstat(2) would ask a FUSE or network
+/// server, and wait for it.
+fn look(fd: i32) -> Option<libc::statx> {
+    let mut found = MaybeUninit::<libc::statx>::uninit();
+    let (name, place) = (c"".as_ptr(), found.as_mut_ptr());
+    let (flags, mask) = (libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC, libc::STATX_TYPE);
+    // The C library's own would call fstat(2) where there is no statx(2).
+    // SAFETY: an empty name; `found` can be written.
+    let result = unsafe { libc::syscall(libc::SYS_statx, fd, name, flags, mask, place) };
+    // SAFETY: statx has filled it in.
+    (result == 0).then(|| unsafe { found.assume_init() })
+}
+
+/// The status flags of `fd`, O_DIRECT and others; -1 if it is not open.
+pub(crate) fn status_flags(fd: i32) -> i32 {
     // SAFETY: F_GETFL takes no address.
-    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-    // An error, -1, has that bit too.
-    if flags & libc::O_DIRECT != 0 {
+    unsafe { libc::fcntl(fd, libc::F_GETFL) }
+}
+
+/// Whether a write to the file `fd`, opened without O_SYNC, leaves the device for
+/// later, and can be tried without blocking: not on a file system that is mounted
+/// to write synchronously, nor with chattr(1)'s S.
+pub(crate) fn writes_behind(fd: i32) -> bool {
+    // A file system behind a server does not tell this one, and the calls below
+    // would ask the server.
+    let local = libc::STATX_ATTR_NODUMP as u64;
+    if look(fd).is_none_or(|found| found.stx_attributes_mask & local == 0) {
         return false;
     }
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: `stat` can be written.
-    let result = unsafe { libc::fstat(fd, stat.as_mut_ptr()) };
-    if result < 0 {
+    let mut found = MaybeUninit::<libc::statfs64>::uninit();
+    // SAFETY: `found` can be written.
+    if unsafe { libc::fstatfs64(fd, found.as_mut_ptr()) } < 0 {
         return false;
     }
-    // SAFETY: fstat has filled it in.
-    let mode = unsafe { stat.assume_init() }.st_mode;
-    matches!(mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK)
+    // SAFETY: fstatfs has filled it in.
+    let found = unsafe { found.assume_init() };
+    if !matches!(found.f_type, libc::XFS_SUPER_MAGIC | libc::BTRFS_SUPER_MAGIC)
+        || found.f_flags as libc::c_ulong & libc::ST_SYNCHRONOUS != 0
+    {
+        return false;
+    }
+    let mut flags: libc::c_int = 0;
+    // SAFETY: the ioctl writes an int, whatever the type in its number says.
+    let result = unsafe { libc::ioctl(fd, FS_IOC_GETFLAGS, &raw mut flags) };
+    result == 0 && flags & FS_SYNC_FL == 0
+}
+
+/// `_IOR('f', 1, long)`, and the flag of chattr(1)'s S: linux/fs.h.
+const FS_IOC_GETFLAGS: libc::c_ulong = 2 << 30 | (size_of::<libc::c_long>() as u64) << 16 | 0x6601;
+const FS_SYNC_FL: libc::c_int = 8;
+
+/// Whether `fd` is a socket of a family whose calls wait for nothing but room or
+/// a peer, so that with MSG_DONTWAIT they do not wait: others ask devices, or
+/// have the kernel do things.
+pub(crate) fn is_quick_socket(fd: i32) -> bool {
+    let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
+    socket_option(fd, libc::SO_DOMAIN).is_some_and(|family| families.contains(&family))
+}
+
+/// Bytes that a receiver on socket `fd` waits for (SO_RCVLOWAT).
+pub(crate) fn low_water(fd: i32) -> Option<i32> {
+    socket_option(fd, libc::SO_RCVLOWAT)
+}
+
+fn socket_option(fd: i32, name: i32) -> Option<i32> {
+    let mut value = 0_i32;
+    let mut len = size_of::<i32>() as libc::socklen_t;
+    let place = (&raw mut value).cast();
+    // SAFETY: `value` has `len` bytes.
+    let result = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, name, place, &raw mut len) };
+    (result == 0).then_some(value)
 }
 
 const IOPRIO_WHO_PROCESS: libc::c_int = 1;

@@ -21,7 +21,6 @@ const FILE_POSITION: i64 = -1;
 
 const NOWAIT: u64 = libc::RWF_NOWAIT as u64;
 const DONTWAIT: u64 = libc::MSG_DONTWAIT as u64;
-const WAITALL: u64 = libc::MSG_WAITALL as u64;
 const PEEK: u64 = libc::MSG_PEEK as u64;
 
 /// Which family of syscalls moves the bytes.
@@ -131,19 +130,28 @@ impl<'a> Transfer<'a> {
         matches!(self.family, Family::File { .. })
     }
 
-    /// Whether the rest may be asked for when `done` bytes came, as the plain
-    /// syscall that waits would do it, so that the result stays that of one.
-    pub(crate) fn continues(&self) -> bool {
-        match self.family {
-            _ if self.flags & PEEK != 0 && !self.is_file() => false,
-            _ if !self.is_read => true,
-            // A pipe or a socket gives what it has; a file gives all.
-            Family::File { offset: FILE_POSITION, .. } => {
-                file::position(file::descriptor(self.call.args()[0])).is_some()
-            }
-            Family::File { .. } => true,
-            Family::Socket | Family::Message => self.flags & WAITALL != 0,
-        }
+    /// The descriptor.
+    #[inline]
+    pub(crate) fn fd(&self) -> i32 {
+        file::descriptor(self.call.args()[0])
+    }
+
+    /// RWF_* or MSG_*, as the caller gave them.
+    pub(crate) fn flags(&self) -> u64 {
+        self.flags
+    }
+
+    /// Whether it is what is most frequent: a read at an offset into one buffer.
+    #[inline]
+    pub(crate) fn is_plain_file_read(&self) -> bool {
+        let Family::File { offset: 0.., .. } = self.family else { return false };
+        self.is_read && matches!(self.buffers, Buffers::One { len: 1..=ONE_CALL_BYTES, .. })
+    }
+
+    /// Whether the call that stands in for a read or write of one buffer takes its
+    /// length as the plain one does.
+    pub(crate) fn has_usual_length(&self) -> bool {
+        !matches!(self.buffers, Buffers::One { len, .. } if len == 0 || len > ONE_CALL_BYTES)
     }
 
     /// Whether the bytes can be asked for again: not if they stay where they are.
@@ -159,7 +167,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Whether `moved` is all of a single buffer, so that nothing else has to be
-    /// looked at.
+    /// looked at: the plain call would have moved no more.
     #[inline]
     pub(crate) fn is_whole(&self, moved: i64) -> bool {
         matches!(self.buffers, Buffers::One { len, .. } if len == moved as u64)
@@ -237,6 +245,22 @@ impl<'a> Transfer<'a> {
                 self.call.run_with([fd, at, with(DONTWAIT), 0, 0, 0])
             }
         }
+    }
+
+    /// How many bytes of a read at the file position can be had without waiting,
+    /// at most up to what it wants; none if that cannot be told. They are read,
+    /// and the position stays.
+    pub(crate) fn look_ahead(&self, full: bool) -> Option<u64> {
+        let Family::File { nr, offset: FILE_POSITION } = self.family else { return None };
+        let offset = file::position(self.fd())? as i64;
+        let ahead = Transfer { family: Family::File { nr, offset }, flags: 0, ..*self };
+        let mut moved = ahead.try_first();
+        let mut done = 0;
+        while moved > 0 {
+            done += moved as u64;
+            moved = ahead.try_rest(done, self.wanted(full), true);
+        }
+        (done > 0 || moved == 0 || moved == -i64::from(libc::EAGAIN)).then_some(done)
     }
 
     /// The first `len` bytes of the buffers, which were moved.

@@ -9,6 +9,7 @@
 //! | room | duty |
 //! |---|---|
 //! | `ready` | whether a file is ready, for POLL |
+//! | `sure` | whether what was tried is what the plain call would give |
 //! | `outcome` | what is measured |
 //! | `event` | what is told |
 //!
@@ -17,6 +18,7 @@
 pub(crate) mod event;
 pub(crate) mod outcome;
 pub(crate) mod ready;
+pub(crate) mod sure;
 
 use crate::engine::host::file;
 use crate::engine::host::seat::Seat;
@@ -25,33 +27,17 @@ use crate::engine::request::operation::Operation;
 use crate::engine::request::progress::Progress;
 use crate::engine::request::transfer::Transfer;
 use crate::os::clock;
-use crate::syscall::Class;
+use crate::syscall::{self, Class};
 use aio2_abi::attr;
 use aio2_abi::iocb::Flags;
-use libc::{EAGAIN, EINTR, ENODATA, EOPNOTSUPP, c_long};
+use libc::{EAGAIN, EINTR, ENODATA, c_long};
 use outcome::Outcome;
+use std::time::{Duration, Instant};
+use sure::{Facts, Verdict};
 
 /// A request with this user data panics in its worker.
 #[cfg(test)]
 pub(crate) const PANICS: u64 = 0xdead;
-
-/// Remembers for one batch whether a descriptor reads through the page cache.
-#[derive(Debug, Default)]
-pub(crate) struct CachedFd(Option<(i32, bool)>);
-
-impl CachedFd {
-    #[inline(never)]
-    fn is_cached(&mut self, fd: i32) -> bool {
-        match self.0 {
-            Some((known, cached)) if known == fd => cached,
-            _ => {
-                let cached = file::is_cached(fd);
-                self.0 = Some((fd, cached));
-                cached
-            }
-        }
-    }
-}
 
 /// Who runs a request, which tells what a signal does to it.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +70,7 @@ pub(crate) fn needs_worker(request: &Request) -> bool {
 pub(crate) fn try_inline(
     request: &Request,
     progress: &mut Progress,
-    fds: &mut CachedFd,
+    facts: &mut Facts,
 ) -> Option<i64> {
     progress.started = progress.submitted;
     match request.operation {
@@ -97,7 +83,11 @@ pub(crate) fn try_inline(
         Operation::Syscall(Class::Worker) => None,
         Operation::Syscall(class) => {
             let transfer = Transfer::new(&request.call, class)?;
-            try_transfer(request, &transfer, progress, fds)
+            if facts.may_try(&transfer) {
+                try_transfer(request, &transfer, progress, facts)
+            } else {
+                None
+            }
         }
     }
 }
@@ -110,12 +100,11 @@ fn try_transfer(
     request: &Request,
     transfer: &Transfer<'_>,
     progress: &mut Progress,
-    fds: &mut CachedFd,
+    facts: &mut Facts,
 ) -> Option<i64> {
     progress.tried = true;
-    progress.tells_hits = request.measures(attr::CACHE)
-        && transfer.is_read
-        && request.fd.is_some_and(|fd| fds.is_cached(fd));
+    progress.tells_hits =
+        request.measures(attr::CACHE) && transfer.is_read && facts.is_cached(transfer.fd());
     let moved = transfer.try_first();
     if transfer.is_whole(moved) {
         progress.done = moved as u64;
@@ -135,28 +124,24 @@ fn try_further(
 ) -> Option<i64> {
     let full = request.is_full();
     loop {
-        if moved < 0 {
-            let refused = moved == -i64::from(EOPNOTSUPP) && transfer.is_file();
-            if refused && progress.done == 0 {
-                progress.tells_hits = false;
+        if moved > 0 {
+            progress.done += moved as u64;
+            progress.hit = progress.done;
+        }
+        match sure::judge(transfer, full, progress.done, moved) {
+            Verdict::Sure if moved >= 0 && progress.done >= transfer.wanted(full) => {
+                return Some(progress.done as i64);
             }
-            let would_wait = moved == -i64::from(EAGAIN) || refused;
-            // SPEC: R-RUN-8
-            if would_wait && !transfer.is_nonblocking() {
+            Verdict::Sure => return Some(end(progress, full, moved.min(0))),
+            Verdict::Further => {
+                moved = transfer.try_rest(progress.done, transfer.wanted(full), true);
+            }
+            Verdict::Unsure => {
+                // Another errno says nothing of the page cache.
+                progress.tells_hits &= moved == -i64::from(EAGAIN) || progress.done > 0;
                 return None;
             }
-            return Some(end(progress, full, moved));
         }
-        progress.done += moved as u64;
-        progress.hit = progress.done;
-        let wanted = transfer.wanted(full);
-        if progress.done >= wanted {
-            return Some(progress.done as i64);
-        }
-        if moved == 0 || !(full && transfer.can_be_full() || transfer.continues()) {
-            return Some(end(progress, full, 0));
-        }
-        moved = transfer.try_rest(progress.done, wanted, true);
     }
 }
 
@@ -173,12 +158,34 @@ pub(crate) fn run_blocking(request: &Request, progress: &mut Progress, runner: R
     let Some(transfer) = Transfer::new(&request.call, class) else {
         return uninterrupted(request.call.nr(), runner, || request.call.run());
     };
-    if !progress.tried && request.measures(attr::CACHE) {
-        let tried = try_transfer(request, &transfer, progress, &mut CachedFd::default());
-        if let Some(result) = tried {
+    let mut ahead = None;
+    if !progress.tried && transfer.is_read && request.measures(attr::CACHE) {
+        let mut facts = Facts::default();
+        let is_cached = facts.is_cached(transfer.fd());
+        if is_cached && transfer.offset().is_none() {
+            ahead = transfer.look_ahead(request.is_full());
+            progress.tells_hits = ahead.is_some();
+        } else if is_cached
+            && transfer.has_usual_length()
+            && let Some(result) = try_transfer(request, &transfer, progress, &mut facts)
+        {
             return result;
         }
     }
+    let result = run_transfer(request, &transfer, progress, runner);
+    if let Some(ahead) = ahead {
+        progress.hit = ahead.min(progress.done);
+    }
+    result
+}
+
+/// Moves what the tries have left, waiting.
+fn run_transfer(
+    request: &Request,
+    transfer: &Transfer<'_>,
+    progress: &mut Progress,
+    runner: Runner<'_>,
+) -> i64 {
     let full = request.is_full();
     loop {
         let moved = uninterrupted(request.call.nr(), runner, || match progress.done {
@@ -224,10 +231,12 @@ pub(crate) fn result_if_stopped(request: &Request, progress: &Progress, errno: i
 }
 
 /// Repeats what a signal has interrupted, as SA_RESTART would, unless the worker
-/// has been told to stop.
+/// has been told to stop. What says EINTR again and again is not interrupted: it
+/// is its result.
 ///
 /// SPEC: R-RUN-7, R-LIFE-8, R-CANCEL-7
 fn uninterrupted(nr: c_long, runner: Runner<'_>, mut run: impl FnMut() -> i64) -> i64 {
+    let mut interrupted = Interruptions::default();
     loop {
         if let Runner::Worker(seat) = runner
             && let Some(errno) = seat.stopped()
@@ -241,10 +250,56 @@ fn uninterrupted(nr: c_long, runner: Runner<'_>, mut run: impl FnMut() -> i64) -
             Runner::Worker(_) => true,
             Runner::Caller => restarts(nr),
         };
-        if result != -i64::from(EINTR) || !again {
+        if result != -i64::from(EINTR) || !again || interrupted.are_too_many(nr) {
             return result;
         }
     }
+}
+
+/// How often a syscall has said EINTR.
+#[derive(Default)]
+struct Interruptions {
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl Interruptions {
+    /// As often a stop of the process can end a call that the kernel does not
+    /// repeat for itself (a FUSE server answers so).
+    const MOST: u32 = 16;
+    /// As often one after the other at once, of calls that a stop ends with EINTR
+    /// whatever signal(7) says of SA_RESTART.
+    const MOST_AT_ONCE: u32 = 10_000;
+    const AT_ONCE: Duration = Duration::from_millis(1);
+
+    /// One more; whether no signal can be the reason.
+    fn are_too_many(&mut self, nr: c_long) -> bool {
+        let now = Instant::now();
+        let at_once = self.last.replace(now).is_none_or(|last| now - last < Self::AT_ONCE);
+        let stops = !restarts(nr) || sleeps_for_a_peer(nr);
+        if stops && !at_once {
+            self.count = 0;
+        }
+        self.count += 1;
+        self.count > if stops { Self::MOST_AT_ONCE } else { Self::MOST }
+    }
+}
+
+/// Whether the syscall may sleep on a socket, which ends with EINTR at each stop
+/// of the process if the socket has a timeout, or in another call that does so.
+fn sleeps_for_a_peer(nr: c_long) -> bool {
+    let class = syscall::lookup(nr as u32).map(|row| row.class);
+    matches!(class, Some(Class::Read | Class::Write | Class::Socket))
+        || matches!(
+            nr,
+            libc::SYS_accept
+                | libc::SYS_accept4
+                | libc::SYS_connect
+                | libc::SYS_sendfile
+                | libc::SYS_splice
+                | libc::SYS_mq_timedsend
+                | libc::SYS_mq_timedreceive
+        )
 }
 
 /// Whether SA_RESTART would restart the syscall: see signal(7).
