@@ -5,7 +5,7 @@
 //! must do little.
 
 use crate::env::Factory;
-use crate::{attributes, crash, grow, hostile, ring, stress, teardown};
+use crate::{attributes, crash, grow, hostile, ring, same, stress, teardown};
 use std::process::{Command, ExitStatus};
 
 /// Names the implementation and the role that a process shall play.
@@ -19,6 +19,7 @@ const ROLES: &[(&str, Role)] = &[
     ("write_to_the_producer_page", ring::write_to_the_producer_page),
     ("write_to_the_consumer_page", ring::write_to_the_consumer_page),
     ("grows_without_memory", grow::grows_without_memory),
+    ("reads_signals", same::reads_signals),
     ("exits_with_requests_in_flight", teardown::exits_with_requests_in_flight),
     ("execs_with_requests_in_flight", teardown::execs_with_requests_in_flight),
     ("reaps_while_it_is_stopped", stress::reaps_while_it_is_stopped),

@@ -54,6 +54,7 @@ mod order;
 mod poll;
 mod reap;
 mod ring;
+mod same;
 mod security;
 mod set;
 mod setup;

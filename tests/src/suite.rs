@@ -6,8 +6,8 @@ use crate::env::{Env, Factory, Outcome, Skip};
 use crate::watchdog::Watchdog;
 use crate::{
     after, attributes, cancel, deadline, exec, group, grow, hostile, interrupt, limits, malformed,
-    notify, order, poll, reap, ring, security, set, setup, signals, submit, syscalls, teardown,
-    trace, wakeups,
+    notify, order, poll, reap, ring, same, security, set, setup, signals, submit, syscalls,
+    teardown, trace, wakeups,
 };
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -89,6 +89,18 @@ tests! {
         nonblocking_descriptor_gives_eagain: "R-RUN-8";
         id_is_written_back_before_the_call_returns: "R-ID-1";
         ids_are_not_0_and_not_given_again: "R-ID-2";
+    }
+    same {
+        record_is_all_that_a_read_with_more_room_gives: "R-OP-3" "R-RUN-12";
+        signals_of_a_signalfd_are_what_is_there: "R-OP-3" "R-RUN-12";
+        message_is_one_receive_whatever_the_flags: "R-OP-3" "R-RUN-12";
+        receive_waits_for_as_much_as_the_plain_one: "R-OP-3" "R-RUN-12";
+        descriptors_come_with_the_bytes_that_they_were_sent_with: "R-OP-3" "R-RUN-12";
+        transfer_of_nothing_is_the_call_all_the_same: "R-OP-3" "R-RUN-12";
+        length_beyond_memory_is_that_of_the_call: "R-OP-3" "R-RUN-12";
+        device_gives_all_that_it_gives_the_plain_call: "R-OP-3" "R-RUN-12";
+        calls_at_the_file_position_are_not_torn: "R-OP-3" "R-RUN-12";
+        pipe_of_packets_gives_one: "R-OP-3" "R-RUN-12";
     }
     reap {
         iocbs_are_submitted_first: "R-GET-1";

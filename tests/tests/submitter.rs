@@ -9,6 +9,7 @@
 //!
 //! SPEC: R-RUN-3.
 
+#[allow(dead_code)] // shared with other programs
 mod common;
 
 use aio2_abi::attr;
@@ -23,6 +24,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const BLOCK: usize = 4096;
 const ROUNDS: usize = 20;
@@ -209,12 +211,46 @@ fn other_kinds(_: &Path) -> Outcome {
     Ok(())
 }
 
+static SIGNALS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count(_: i32) {
+    SIGNALS.fetch_add(1, Ordering::SeqCst);
+}
+
+/// A write over the limit of a file's size is cut, and no signal comes of it.
+fn file_size_limit(dir: &Path) -> Outcome {
+    const LIMIT: u64 = 100_000;
+    let mount = Mount::new(Kind::Xfs, "", dir)?;
+    let handler = count as extern "C" fn(i32) as usize;
+    // SAFETY: the handler changes an atomic.
+    unsafe { libc::signal(libc::SIGXFSZ, handler) };
+    let env = Env { factory: &InProcess, dir };
+    let context = env.context();
+    let bytes = vec![7_u8; 3 * LIMIT as usize];
+    let before = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    for round in 0..100 {
+        let path = mount.dir().join("file");
+        let file = File::create(&path).map_err(|e| Skip(e.to_string()))?;
+        let at = bytes.as_ptr().expose_provenance() as u64;
+        let args = [file.as_raw_fd() as u64, at, bytes.len() as u64, 0];
+        let limit = libc::rlimit { rlim_cur: LIMIT, ..before };
+        // SAFETY: reads the limit.
+        unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) };
+        let result = context.run(Request::call(libc::SYS_pwrite64, &args)).res;
+        // SAFETY: as above.
+        unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const before) };
+        let seen = (result, SIGNALS.load(Ordering::SeqCst));
+        assert_eq!(seen, (LIMIT as i64, 0), "round {round}");
+    }
+    Ok(())
+}
+
 fn main() {
     // Where it may not be, each mount says so.
     let hidden = mounts::hide();
     type Case = (&'static str, Box<dyn Fn(&Path) -> Outcome + Send + Sync>);
     let mounted = |kind, options| Box::new(move |dir: &Path| each(kind, options, dir)) as Box<_>;
-    let cases: [Case; 12] = [
+    let cases: [Case; 13] = [
         ("ext4", mounted(Kind::Ext4, "")),
         ("ext4_mounted_sync", mounted(Kind::Ext4, "sync")),
         ("xfs", mounted(Kind::Xfs, "")),
@@ -226,6 +262,7 @@ fn main() {
         ("xfs_chattr_sync", Box::new(|dir: &Path| with_sync_attribute(Kind::Xfs, dir))),
         ("btrfs_chattr_sync", Box::new(|dir: &Path| with_sync_attribute(Kind::Btrfs, dir))),
         ("block_device", Box::new(block_device)),
+        ("file_size_limit", Box::new(file_size_limit)),
         ("other_kinds", Box::new(other_kinds)),
     ];
     let trials = cases.into_iter().map(|(name, case)| {

@@ -395,6 +395,18 @@ mod tests {
         }
     }
 
+    /// SPEC: R-RUN-7, R-RUN-12
+    #[test]
+    fn what_no_signal_can_explain_is_a_result() {
+        let seat = Seat::new(1);
+        for nr in [libc::SYS_fsync, libc::SYS_read, libc::SYS_epoll_wait] {
+            for runner in [Runner::Worker(&seat), Runner::Caller] {
+                let eintr = -i64::from(EINTR);
+                assert_eq!(uninterrupted(nr, runner, || eintr), eintr, "{nr} {runner:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_worker_that_was_told_to_stop_runs_nothing_again() {
         let seat = Seat::new(1);
