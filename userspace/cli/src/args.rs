@@ -19,8 +19,11 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// The least that a ring can have, in bytes.
+const SMALLEST_RING: u32 = 4096;
+
 /// What holds for all commands.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Global {
     /// Print for programs: JSON on standard output, failures as JSON lines on
     /// standard error
@@ -35,8 +38,8 @@ pub struct Global {
     /// Most requests whose event is not in the ring yet
     #[arg(long, global = true, value_name = "N")]
     requests: Option<u32>,
-    /// Most workers
-    #[arg(long, global = true, value_name = "N")]
+    /// Most workers; with cp, most threads that copy
+    #[arg(short = 'j', long, global = true, value_name = "N")]
     concurrency: Option<u32>,
 }
 
@@ -63,12 +66,30 @@ impl Global {
             Backend::Engine => Prefer::Engine,
             Backend::Kernel => Prefer::Kernel,
         };
-        let builder = Context::builder()
-            .prefer(prefer)
-            .ring_bytes(self.ring.unwrap_or(0))
-            .max_requests(self.requests.unwrap_or(0))
-            .concurrency(self.concurrency.or(workers).unwrap_or(0));
-        builder.build().map_err(|error| Trouble::new(error.to_string()))
+        let build = |ring| {
+            let builder = Context::builder()
+                .prefer(prefer)
+                .ring_bytes(ring)
+                .max_requests(self.requests.unwrap_or(0))
+                .concurrency(self.concurrency.or(workers).unwrap_or(0));
+            builder.build()
+        };
+        let built = match build(self.ring.unwrap_or(0)) {
+            // Under a low limit of file sizes (ulimit -f) the smallest ring may do.
+            Err(_) if self.ring.is_none() => build(SMALLEST_RING),
+            built => built,
+        };
+        built.map_err(|error| Trouble::new(error.to_string()))
+    }
+
+    /// Whether the command line wants a certain context, or none.
+    pub fn insists(&self) -> bool {
+        self.backend == Backend::Kernel || self.ring.is_some() || self.requests.is_some()
+    }
+
+    /// How many threads or workers it asks for.
+    pub fn threads(&self) -> Option<usize> {
+        self.concurrency.map(|n| n as usize)
     }
 
     /// Prints a result: `text` for a person, `value` for a program.
@@ -84,7 +105,7 @@ impl Global {
         } else {
             writeln!(out, "{text}")
         };
-        written.map_err(unwritable)
+        written.and_then(|()| out.flush()).map_err(unwritable)
     }
 }
 
@@ -96,20 +117,25 @@ pub fn unwritable(error: io::Error) -> Trouble {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Copy files and trees through AIO2
+    /// Copy files and trees
     ///
-    /// Copies keep mode, owner where permitted, times, holes, symbolic links and
-    /// hard links among each other. Not kept: extended attributes and ACLs.
+    /// Unless options say otherwise, everything is kept that may be kept: mode,
+    /// owner, times, holes, hard links among each other, extended attributes and
+    /// access control lists; what was lost is counted in the report. With
+    /// --preserve=LIST only what LIST names is kept, as with cp(1).
     ///
-    /// A file is written under a temporary name in its directory (.aio2-cp.*) and
-    /// renamed when it is complete and durable; a file or symbolic link of that
-    /// name is replaced. Exit status: 0 all was copied, 1
-    /// something failed and was named, 2 usage or setup, 128+N stopped by signal N.
+    /// Nothing half-written stands under a final name: a file is written without a
+    /// name, or under a hidden one (.aio2-cp.*), made durable, and then named. What
+    /// is there is replaced, a symbolic link followed. What cannot be replaced (a
+    /// device, a fifo, a mount point, a file in a directory where nothing may be
+    /// added) is written to.
     ///
-    /// Memory is bounded: 24 MiB of buffers, 64 files under way, and per level of
-    /// the tree's depth a list of up to 16 KiB. Only the table of files with several
-    /// names grows with the tree, by about 200 bytes and the path for each of which
-    /// not all names were met yet.
+    /// Names and metadata are plain calls of one thread for each processor (-j);
+    /// the bytes of large files, checksums and fsync go through AIO2.
+    ///
+    /// Exit status: 0 all was copied, 1 something failed and was named, 2 usage or
+    /// setup, 3 all was copied but that could not be printed, 128+N stopped by
+    /// signal N. A second signal ends it at once.
     #[command(verbatim_doc_comment)]
     Cp(CpArgs),
     /// Tell what this system offers
@@ -135,30 +161,200 @@ pub enum Command {
     Dump(DumpArgs),
 }
 
+/// When something is done that may be impossible, or not worth it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Update {
+    /// Everything
+    All,
+    /// Nothing
+    None,
+    /// Nothing, and each file that is there is a failure
+    NoneFail,
+    /// What is older than the source
+    Older,
+}
+
+/// How much is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportForm {
+    /// What was copied, and what was lost
+    Short,
+    /// Also latencies and where operations ran: then all bytes go through AIO2
+    Long,
+    /// Nothing
+    None,
+}
+
 /// Options of `cp`.
 #[derive(Debug, Args)]
 pub struct CpArgs {
     /// Copy directories with everything in them
     #[arg(short, long, visible_short_alias = 'R')]
     pub recursive: bool,
-    /// Leave what is in the target already as it is
+    /// As -r -P with everything kept: what -r does anyway
     #[arg(short, long)]
+    pub archive: bool,
+    /// As -P --preserve=links
+    #[arg(short = 'd')]
+    pub links: bool,
+    /// As --preserve=mode,ownership,timestamps
+    #[arg(short = 'p')]
+    pub preserve_usual: bool,
+    /// Follow no symbolic links of the source (with -r: unless told to)
+    #[arg(short = 'P', long, overrides_with_all = ["follow_command_line", "dereference"])]
+    pub no_dereference: bool,
+    /// Follow the symbolic links among the SRC (without -r: unless told not to)
+    #[arg(short = 'H', overrides_with_all = ["no_dereference", "dereference"])]
+    pub follow_command_line: bool,
+    /// Follow all symbolic links of the source
+    #[arg(short = 'L', long, overrides_with_all = ["no_dereference", "follow_command_line"])]
+    pub dereference: bool,
+    /// Copy into this directory; all operands are sources
+    #[arg(short, long, value_name = "DIRECTORY")]
+    pub target_directory: Option<OsString>,
+    /// Take DST for the copy's name, never for a directory to copy into
+    #[arg(short = 'T', long)]
+    pub no_target_directory: bool,
+    /// Leave what is in the target already as it is
+    #[arg(short, long, overrides_with_all = ["interactive", "force"])]
     pub no_clobber: bool,
-    /// Do not wait until files are on the device before renaming them
+    /// Ask before something is replaced
+    #[arg(short, long, overrides_with_all = ["no_clobber"])]
+    pub interactive: bool,
+    /// Accepted: what is there is replaced anyway
+    #[arg(short, long)]
+    pub force: bool,
+    /// Replace only what is older than the source, or as WHAT says
+    #[arg(
+        short, long, value_enum, value_name = "WHAT",
+        num_args = 0..=1, require_equals = true, default_missing_value = "older"
+    )]
+    pub update: Option<Update>,
+    /// Replace a symbolic link in the target instead of following it
+    #[arg(long)]
+    pub remove_destination: bool,
+    /// Keep what is replaced under another name: simple, numbered, existing, none
+    #[arg(
+        long, value_name = "CONTROL", num_args = 0..=1, require_equals = true,
+        default_missing_value = ""
+    )]
+    pub backup: Option<String>,
+    /// As --backup
+    #[arg(short = 'b')]
+    pub backup_plain: bool,
+    /// What the name of a simple backup ends with, instead of ~
+    #[arg(short = 'S', long, value_name = "SUFFIX")]
+    pub suffix: Option<OsString>,
+    /// Keep only: mode, ownership, timestamps, links, xattr, all
+    #[arg(
+        long, value_name = "LIST", num_args = 0..=1, require_equals = true,
+        default_missing_value = "mode,ownership,timestamps"
+    )]
+    pub preserve: Vec<String>,
+    /// Do not keep what LIST names
+    #[arg(long, value_name = "LIST")]
+    pub no_preserve: Vec<String>,
+    /// Make holes: where the source has some, wherever there are zeros, nowhere
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto, hide_possible_values = true)]
+    pub sparse: When,
+    /// Share the source's blocks: where possible, or fail, not at all
+    #[arg(
+        long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true,
+        default_value_t = When::Auto, default_missing_value = "always", hide_possible_values = true
+    )]
+    pub reflink: When,
+    /// Stay on the file system of each SRC
+    #[arg(short = 'x', long)]
+    pub one_file_system: bool,
+    /// Do not wait until files are on the device before naming them
     #[arg(long)]
     pub no_sync: bool,
     /// Read source and copy again and compare CRC-32C
     #[arg(long)]
     pub verify: bool,
-    /// Ask for no attributes: fewer figures in the report
+    /// Print each name that is copied
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Report nothing but failures: --report=none
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// How much to report
+    #[arg(
+        long, value_enum, value_name = "FORM", num_args = 0..=1, require_equals = true,
+        default_missing_value = "long"
+    )]
+    pub report: Option<ReportForm>,
+    /// With --report=long or --json: ask for no attributes
     #[arg(long)]
     pub no_attributes: bool,
-    /// What to copy
-    #[arg(required = true, value_name = "SRC")]
-    pub sources: Vec<OsString>,
-    /// Where to: a name, or a directory to copy into
-    #[arg(value_name = "DST")]
-    pub target: OsString,
+    #[command(flatten)]
+    refused: Refused,
+    /// What to copy, and where to: a name, or a directory to copy into
+    #[arg(required = true, value_name = "SRC... DST")]
+    pub paths: Vec<OsString>,
+}
+
+/// Options of cp(1) that are known, and not done.
+#[derive(Debug, Args)]
+struct Refused {
+    #[arg(long, hide = true)]
+    attributes_only: bool,
+    #[arg(long, hide = true)]
+    copy_contents: bool,
+    #[arg(short, long, hide = true)]
+    link: bool,
+    #[arg(short, long, hide = true)]
+    symbolic_link: bool,
+    #[arg(long, hide = true)]
+    parents: bool,
+    #[arg(long, hide = true)]
+    strip_trailing_slashes: bool,
+    #[arg(short = 'Z', hide = true)]
+    selinux: bool,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true)]
+    context: Option<Option<String>>,
+    #[arg(long, hide = true)]
+    keep_directory_symlink: bool,
+    #[arg(long, hide = true)]
+    debug: bool,
+}
+
+impl CpArgs {
+    /// The first option that is known, and not done.
+    pub fn refused(&self) -> Option<&'static str> {
+        let refused = &self.refused;
+        let all = [
+            (refused.attributes_only, "--attributes-only"),
+            (refused.copy_contents, "--copy-contents"),
+            (refused.link, "--link"),
+            (refused.symbolic_link, "--symbolic-link"),
+            (refused.parents, "--parents"),
+            (refused.strip_trailing_slashes, "--strip-trailing-slashes"),
+            (refused.selinux, "-Z"),
+            (refused.context.is_some(), "--context"),
+            (refused.keep_directory_symlink, "--keep-directory-symlink"),
+            (refused.debug, "--debug"),
+        ];
+        all.into_iter().find_map(|(given, name)| given.then_some(name))
+    }
+
+    /// How much is reported.
+    pub fn report(&self, json: bool) -> ReportForm {
+        match self.report {
+            _ if self.quiet => ReportForm::None,
+            Some(form) => form,
+            None if json && !self.no_attributes => ReportForm::Long,
+            None => ReportForm::Short,
+        }
+    }
 }
 
 /// Options of `probe`.

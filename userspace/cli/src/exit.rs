@@ -10,6 +10,8 @@ pub enum Exit {
     Done,
     /// Something failed and was named: 1.
     SomeFailed,
+    /// Everything was done, but that could not be printed: 3.
+    ReportLost,
     /// Stopped by this signal: 128 and its number, as shells have it.
     Signal(usize),
 }
@@ -19,6 +21,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Done => ExitCode::SUCCESS,
             Exit::SomeFailed => ExitCode::from(1),
+            Exit::ReportLost => ExitCode::from(3),
             Exit::Signal(signal) => ExitCode::from(128_u8.saturating_add(signal as u8)),
         }
     }

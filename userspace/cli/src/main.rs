@@ -2,7 +2,8 @@
 //! decode dumps.
 //!
 //! Duty: choose the command and end as it says. Exit status: 0 done, 1
-//! something failed and was named, 2 usage or setup, 128+N stopped by signal N.
+//! something failed and was named, 2 usage or setup, 3 done but not printed, 128+N
+//! stopped by signal N.
 #![deny(unsafe_code)]
 
 mod args;
@@ -19,25 +20,34 @@ mod probe;
 
 use args::{Cli, Command};
 use clap::Parser;
+use signal_hook::consts::SIGXFSZ;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let json = global.json;
-    let exit = match command {
-        Command::Cp(args) => cp::run(&global, args),
-        Command::Probe(args) => probe::run(&global, &args),
-        Command::Exec(args) => exec::run(&global, &args),
-        Command::Dump(args) => dump::run(&global, &args),
+    // Caught, so that a file above the limit of sizes is EFBIG and not the end.
+    // If that cannot be, it is as without it.
+    let _as_before = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
+    let (name, exit) = match command {
+        Command::Cp(args) => ("cp", cp::run(&global, args)),
+        Command::Probe(args) => ("probe", probe::run(&global, &args)),
+        Command::Exec(args) => ("exec", exec::run(&global, &args)),
+        Command::Dump(args) => ("dump", dump::run(&global, &args)),
     };
     match exit {
         Ok(exit) => exit.into(),
         Err(trouble) => {
-            if json {
-                eprintln!("{}", serde_json::json!({ "error": trouble.to_string() }));
+            let line = if json {
+                serde_json::json!({ "error": trouble.to_string() }).to_string()
             } else {
-                eprintln!("aio2: {trouble}");
-            }
+                format!("aio2 {name}: {trouble}")
+            };
+            // Where nobody can read it, the exit status tells.
+            let _unread = io::stderr().write_all(format!("{line}\n").as_bytes());
             ExitCode::from(2)
         }
     }

@@ -194,10 +194,13 @@ fn verify_finds_a_copy_that_was_damaged() {
     fs::create_dir(&source).unwrap();
     fs::create_dir(&target).unwrap();
     fs::write(source.join("large"), noise(1, 64 << 20)).unwrap();
-    let ended = AtomicBool::new(false);
+    let mut command = aio2();
+    command.args(["--json", "cp", "-r", "--verify"]).args([&source, &target]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (pid, ended) = (child.id(), AtomicBool::new(false));
     let output = thread::scope(|scope| {
-        scope.spawn(|| damage(&target.join("source"), &ended));
-        let output = copy(&["--verify"], &source, &target);
+        scope.spawn(|| damage(pid, &target, &ended));
+        let output = child.wait_with_output().unwrap();
         ended.store(true, Ordering::Relaxed);
         output
     });
@@ -207,12 +210,16 @@ fn verify_finds_a_copy_that_was_damaged() {
     assert_eq!(leftovers(&target), [] as [&Path; 0]);
 }
 
-/// Writes to the first bytes of every temporary file, again and again.
-fn damage(target: &Path, ended: &AtomicBool) {
+/// Writes to every file that the process has open under `target`, named or not,
+/// again and again.
+fn damage(pid: u32, target: &Path, ended: &AtomicBool) {
     while !ended.load(Ordering::Relaxed) {
-        for entry in fs::read_dir(target).into_iter().flatten().flatten() {
-            if let Ok(file) = OpenOptions::new().write(true).open(entry.path()) {
-                // It may have been removed meanwhile: then there is nothing to damage.
+        for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+            let Ok(to) = fs::read_link(entry.path()) else { continue };
+            if to.starts_with(target)
+                && let Ok(file) = OpenOptions::new().write(true).open(entry.path())
+            {
+                // It may have been closed meanwhile: then there is nothing to damage.
                 let _written = file.write_all_at(b"damage", 4000);
             }
         }

@@ -1,35 +1,43 @@
 //! An entry of a directory that is to be copied, whatever it is.
 //!
-//! Duty: where it comes from and where it goes, which way its kind is copied,
-//! and what all kinds have in common: whether the target may be replaced, and
-//! the metadata that is kept.
+//! Duty: where it comes from, where it goes, and what is there already: whether
+//! that may be replaced, is written to, or stays.
 
-use super::failure::Failure;
-use super::fs::Fault;
+use super::dir::{Dir, release};
+use super::failure::{Failure, Side};
+use super::options::Existing;
 use super::session::Session;
 use super::stat::{Kind, Stat};
-use super::tree::{self, Dir};
-use super::{file, node};
-use aio2::submit::{Dir as At, SharedFd};
-use std::ffi::CStr;
-use std::rc::Rc;
+use super::sys::{self, At, Base, Fault, c_string};
+use crate::printable::Printable;
+use rustix::fs::OFlags;
+use std::borrow::Cow;
+use std::ffi::{CStr, CString};
+use std::io::{self, BufRead, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
 
 /// Something to be copied: a name in a source directory and in its copy.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Source and target directory.
-    pub dir: Rc<Dir>,
+    pub dir: Arc<Dir>,
     /// What the command line calls the source that it belongs to.
-    pub root: Rc<[u8]>,
+    pub root: Arc<[u8]>,
     /// Its name in the source; a path if it was on the command line.
-    pub source_name: Rc<CStr>,
-    /// Its name in the target.
-    pub target_name: Rc<CStr>,
-    /// Whether a symbolic link is followed: on the command line, without `-r`.
+    pub source_name: CString,
+    /// Its name in the target, if that is another.
+    pub other_name: Option<CString>,
+    /// Whether a symbolic link is followed.
     pub follow: bool,
 }
 
 impl Entry {
+    /// Its name in the target.
+    pub fn target_name(&self) -> &CStr {
+        self.other_name.as_deref().unwrap_or(&self.source_name)
+    }
+
     /// Its path in the source.
     pub fn source_path(&self) -> Vec<u8> {
         self.dir.source_path(&self.root, &self.source_name)
@@ -37,143 +45,216 @@ impl Entry {
 
     /// Its path in the target.
     pub fn target_path(&self) -> Vec<u8> {
-        self.dir.target_path(&self.target_name)
+        self.dir.target_path(self.target_name())
     }
 
     /// The failure of an operation on the source.
     pub fn at_source(&self, fault: Fault) -> Failure {
-        fault.at(self.source_path())
+        fault.at(Side::Source, self.source_path())
     }
 
     /// The failure of an operation on the target.
     pub fn at_target(&self, fault: Fault) -> Failure {
-        fault.at(self.target_path())
+        fault.at(Side::Target, self.target_path())
     }
 
-    /// The directory that the copy goes to.
-    pub fn into(&self) -> At {
-        At::from(&self.dir.target)
+    /// Where it is read.
+    pub fn source(&self) -> At<'_> {
+        self.dir.source.at(&self.source_name)
+    }
+
+    /// Where its copy goes.
+    pub fn target(&self) -> At<'_> {
+        self.dir.target.at(self.target_name())
     }
 
     /// Whether it was named on the command line.
     pub fn is_root(&self) -> bool {
-        Rc::ptr_eq(&self.dir, self.dir.root())
+        self.dir.parent.is_none()
+    }
+
+    /// Says that it is copied.
+    pub fn tell(&self, cx: &Session) {
+        if cx.options.verbose {
+            cx.tell(&self.source_path(), &self.target_path());
+        }
+    }
+
+    /// Hands it back to its directory.
+    pub fn release(self, cx: &Session) {
+        release(cx, self.dir);
     }
 }
 
-/// Copies what is not a directory.
-pub async fn copy(cx: &Session, entry: &Entry, kind: Kind) -> Result<(), Failure> {
-    if cx.stopped() {
-        return Err(Failure::stopped(entry.source_path()));
+/// Where a copy is to be put.
+#[derive(Debug)]
+pub struct Target<'a> {
+    base: Where<'a>,
+    name: Cow<'a, CStr>,
+    /// What is there.
+    pub there: Option<Stat>,
+    /// It is a fifo or device, and is written to.
+    pub special: bool,
+}
+
+#[derive(Debug)]
+enum Where<'a> {
+    Own(&'a Base),
+    /// A symbolic link leads elsewhere.
+    Elsewhere(Base),
+}
+
+impl Target<'_> {
+    /// The directory and the name.
+    pub fn at(&self) -> At<'_> {
+        self.base().at(&self.name)
     }
-    match kind {
-        Kind::Regular => file::copy(cx, entry).await,
-        Kind::Symlink | Kind::Special | Kind::Directory => node::copy(cx, entry).await,
+
+    /// Another name in the same directory.
+    pub fn beside<'a>(&'a self, name: &'a CStr) -> At<'a> {
+        self.base().at(name)
+    }
+
+    /// The name in its directory.
+    pub fn name(&self) -> &CStr {
+        &self.name
+    }
+
+    /// The directory.
+    pub fn base(&self) -> &Base {
+        match &self.base {
+            Where::Own(base) => base,
+            Where::Elsewhere(base) => base,
+        }
     }
 }
 
-/// What may be done with the target's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Nothing is in the way, or it may be replaced.
-    Free,
-    /// Something is there, and it is to be kept.
-    Kept,
+/// What is to be done with an entry.
+#[derive(Debug)]
+pub enum Decision<'a> {
+    Copy(Target<'a>),
+    /// What is there stays.
+    Keep,
 }
 
 /// Looks what is in the target already, unless this run has made the directory.
-pub async fn look(cx: &Session, entry: &Entry, stat: &Stat) -> Result<Target, Failure> {
+pub fn look<'a>(cx: &Session, entry: &'a Entry, stat: &Stat) -> Result<Decision<'a>, Failure> {
+    let mut target = Target {
+        base: Where::Own(&entry.dir.target),
+        name: Cow::Borrowed(entry.target_name()),
+        there: None,
+        special: false,
+    };
     if entry.dir.created {
-        return Ok(Target::Free);
+        return Ok(Decision::Copy(target));
     }
-    let flags = libc::AT_SYMLINK_NOFOLLOW;
-    match cx.fs.statx(&entry.into(), &entry.target_name, flags).await {
-        Ok(there) if there.identity() == stat.identity() => Err(same_file(entry)),
-        Ok(_) if cx.options.no_clobber => Ok(Target::Kept),
-        Ok(there) if there.kind() == Kind::Directory => Err(Failure::found(
-            "cp",
+    let there = match sys::stat(&target.at(), false) {
+        Ok(there) => there,
+        Err(fault) if fault.errno.0 == libc::ENOENT => return Ok(Decision::Copy(target)),
+        Err(fault) => return Err(entry.at_target(fault)),
+    };
+    if there.identity() == stat.identity() {
+        return Err(same_file(entry));
+    }
+    if there.kind() == Kind::Directory && cx.options.existing != Existing::Keep {
+        return Err(Failure::found(
             entry.target_path(),
             "it is a directory, and the source is not",
             "move the directory away, or choose another target",
-        )),
-        Err(fault) if fault.errno.0 != libc::ENOENT => Err(entry.at_target(fault)),
-        Ok(_) | Err(_) => Ok(Target::Free),
+        ));
     }
+    match cx.options.existing {
+        Existing::Keep => return Ok(Decision::Keep),
+        Existing::Older if there.modified() >= stat.modified() => return Ok(Decision::Keep),
+        Existing::Fail => {
+            let what = "something of that name is there, and is not replaced";
+            return Err(Failure::found(entry.target_path(), what, "choose another target"));
+        }
+        Existing::Ask if !may_replace(cx, entry) => return Ok(Decision::Keep),
+        _ => {}
+    }
+    let bytes = matches!(stat.kind(), Kind::Regular)
+        || (entry.follow && stat.kind() != Kind::Symlink && !cx.options.recursive);
+    let through = bytes && cx.options.backup.is_none() && !cx.options.remove_destination;
+    target.there = Some(there);
+    match there.kind() {
+        Kind::Special if through => target.special = true,
+        Kind::Symlink if through => follow(entry, stat, &mut target)?,
+        _ => {}
+    }
+    Ok(Decision::Copy(target))
+}
+
+/// Goes on to where a symbolic link in the target leads, as cp(1) does.
+fn follow(entry: &Entry, stat: &Stat, target: &mut Target<'_>) -> Result<(), Failure> {
+    let opened = sys::open(&target.at(), OFlags::PATH, 0);
+    let opened = match opened {
+        Err(fault) if fault.is_any(&[libc::ENOENT, libc::ELOOP]) => {
+            return Err(Failure::found(
+                entry.target_path(),
+                "a symbolic link that leads nowhere is there",
+                "remove it, or replace it by --remove-destination",
+            ));
+        }
+        opened => opened.map_err(|f| entry.at_target(f))?,
+    };
+    let there = sys::fstat(&opened).map_err(|f| entry.at_target(f))?;
+    if there.identity() == stat.identity() {
+        return Err(same_file(entry));
+    }
+    if there.kind() == Kind::Directory {
+        return Err(Failure::found(
+            entry.target_path(),
+            "a symbolic link to a directory is there, and the source is no directory",
+            "move the link away, or choose another target",
+        ));
+    }
+    target.there = Some(there);
+    target.special = true;
+    if there.kind() == Kind::Regular
+        && let Some((base, name)) = resolve(opened.as_fd(), &there)
+    {
+        (target.base, target.name) = (Where::Elsewhere(base), Cow::Owned(name));
+        target.special = false;
+    }
+    Ok(())
+}
+
+/// The directory and the name of an open file, if they can be found.
+fn resolve(fd: std::os::fd::BorrowedFd<'_>, stat: &Stat) -> Option<(Base, CString)> {
+    let path = rustix::fs::readlinkat(rustix::fs::CWD, sys::fd_path(fd), Vec::new()).ok()?;
+    let slash = path.to_bytes().iter().rposition(|&b| b == b'/')?;
+    let (dir, name) = path.to_bytes().split_at(slash);
+    let dir = if dir.is_empty() { b"/" } else { dir };
+    let base = Base::Path(dir.to_vec());
+    let name = c_string(name.get(1..)?);
+    let found = sys::stat(&base.at(&name), false).ok()?;
+    (found.identity() == stat.identity()).then_some((base, name))
+}
+
+fn may_replace(cx: &Session, entry: &Entry) -> bool {
+    let question = format!("aio2 cp: overwrite '{}'? ", Printable(&entry.target_path()));
+    cx.progress.suspend(|| {
+        // Who cannot be asked has not agreed.
+        let asked = io::stderr().write_all(question.as_bytes());
+        let mut answer = String::new();
+        asked.is_ok()
+            && io::stdin().lock().read_line(&mut answer).is_ok()
+            && matches!(answer.trim_start().chars().next(), Some('y' | 'Y'))
+    })
 }
 
 /// Source and target are one file.
 pub fn same_file(entry: &Entry) -> Failure {
-    Failure::found(
-        "cp",
-        entry.source_path(),
-        "source and target are the same file",
-        "choose another target",
-    )
+    let what = "source and target are the same file";
+    Failure::found(entry.source_path(), what, "choose another target")
 }
 
 /// A directory would be copied into itself.
 pub fn into_itself(entry: &Entry) -> Failure {
     Failure::found(
-        "cp",
         entry.source_path(),
         "the target lies within this directory: it cannot be copied into itself",
         "choose a target outside of the source",
     )
-}
-
-/// What the owner in the target has come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// That of the source.
-    Kept,
-    /// Ours: the owner may not be given away.
-    Lost,
-}
-
-/// Whether a new file in the target would not belong to the source's owner.
-pub fn must_chown(cx: &Session, stat: &Stat, sets_group: bool) -> bool {
-    sets_group || stat.owner() != cx.owner
-}
-
-/// The permissions to set: without those that act for an owner who was lost.
-pub fn permissions(stat: &Stat, owner: Owner) -> u32 {
-    match owner {
-        Owner::Kept => stat.permissions(),
-        Owner::Lost => stat.permissions() & !(libc::S_ISUID | libc::S_ISGID),
-    }
-}
-
-/// What a failed change of the owner means.
-pub fn owner_after(cx: &Session, result: Result<(), Fault>) -> Result<Owner, Fault> {
-    match result {
-        Ok(()) => Ok(Owner::Kept),
-        // "Where permitted": as cp -p does, but counted and told.
-        Err(fault) if matches!(fault.errno.0, libc::EPERM | libc::EINVAL) => {
-            cx.tally.owners_lost.add(1);
-            Ok(Owner::Lost)
-        }
-        Err(fault) => Err(fault),
-    }
-}
-
-/// Gives `target` the owner, the mode and the times of the source, in this
-/// order: each of them is lost by what comes before.
-pub async fn keep_metadata(
-    cx: &Session,
-    target: &SharedFd,
-    stat: &Stat,
-    sets_group: bool,
-) -> Result<(), Fault> {
-    let owner = if must_chown(cx, stat, sets_group) {
-        owner_after(cx, cx.fs.fchown(target, stat.owner()).await)?
-    } else {
-        Owner::Kept
-    };
-    cx.fs.fchmod(target, permissions(stat, owner)).await?;
-    cx.fs.utimens(target, stat.times()).await
-}
-
-/// Hands `entry` back to its directory.
-pub fn release(cx: &Rc<Session>, entry: Entry) {
-    tree::release(cx, entry.dir);
 }

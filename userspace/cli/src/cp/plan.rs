@@ -3,19 +3,22 @@
 //! Duty: turn `SRC... DST` into entries under a base directory, and refuse what
 //! cannot be meant: several sources for one name, a directory into itself.
 
+use super::crew::Crew;
+use super::dir::{Dir, release};
 use super::entry::{self, Entry};
-use super::failure::Failure;
-use super::fs::Fault;
+use super::failure::{Failure, Side};
+use super::options::Follow;
 use super::session::Session;
 use super::stat::{Identity, Kind, Stat};
-use super::tree::{self, Dir};
+use super::sys::{self, Base, Fault, c_string};
+use super::traits::Traits;
+use super::tree;
 use crate::printable::Printable;
-use aio2::Dir as At;
-use std::collections::HashSet;
-use std::ffi::{CString, OsString};
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Why nothing can be copied at all.
 #[derive(Debug)]
@@ -27,8 +30,22 @@ impl fmt::Display for BadTarget {
     }
 }
 
-/// A path of the command line, without the slashes at its end.
+/// How the target is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Into {
+    /// A directory to copy into if it is one, otherwise the copy's name.
+    Either,
+    /// -t: a directory.
+    Directory,
+    /// -T: the copy's name.
+    Name,
+}
+
+/// A path of the command line.
 struct Given {
+    /// As it was given.
+    raw: Vec<u8>,
+    /// Without the slashes at its end.
     path: Vec<u8>,
     /// It ended with a slash: a directory is meant.
     slash: bool,
@@ -36,12 +53,13 @@ struct Given {
 
 impl Given {
     fn new(path: OsString) -> Self {
-        let mut path = path.into_vec();
+        let raw = path.into_vec();
+        let mut path = raw.clone();
         let slash = path.ends_with(b"/");
         while path.len() > 1 && path.ends_with(b"/") {
             path.pop();
         }
-        Given { path, slash }
+        Given { raw, path, slash }
     }
 
     /// Directory and last component.
@@ -63,15 +81,12 @@ impl Given {
     }
 }
 
-fn c_string(bytes: &[u8]) -> CString {
-    // Arguments of a process cannot contain a zero byte.
-    CString::new(bytes).unwrap_or_default()
-}
-
 /// Where the copies go: a directory, and their name if it is given.
-struct Base {
-    dir: Rc<Dir>,
+struct Target {
+    dir: Arc<Dir>,
     name: Option<Vec<u8>>,
+    /// The name is to be that of a directory.
+    slash: bool,
     chain: HashSet<Identity>,
 }
 
@@ -79,127 +94,172 @@ struct Base {
 ///
 /// # Errors
 /// If the target cannot hold them; nothing was copied then.
-pub async fn run(
-    cx: &Rc<Session>,
+pub fn run(
+    cx: &Session,
+    crew: &mut Crew<'_, '_>,
     sources: Vec<OsString>,
     target: OsString,
+    into: Into,
 ) -> Result<(), BadTarget> {
-    let base = resolve(cx, sources.len(), Given::new(target)).await?;
-    let mut names = HashSet::new();
+    let target = resolve(cx, sources.len(), &Given::new(target), into)?;
+    let mut names: HashMap<Vec<u8>, Arc<[u8]>> = HashMap::new();
     for source in sources {
         let source = Given::new(source);
-        let name = base.name.clone().unwrap_or_else(|| source.copy_name().to_vec());
+        let name = target.name.clone().unwrap_or_else(|| source.copy_name().to_vec());
+        let merges = name == b".";
         let entry = Entry {
-            dir: Rc::clone(&base.dir),
+            dir: Arc::clone(&target.dir),
             root: source.path.as_slice().into(),
-            source_name: c_string(&source.path).into(),
-            target_name: c_string(&name).into(),
-            follow: !cx.options.recursive || source.slash,
+            source_name: c_string(&source.raw),
+            other_name: Some(c_string(&name)),
+            follow: cx.options.follow != Follow::Never || source.slash,
         };
-        if name != b"." && !names.insert(name) {
-            cx.fail(&twice(&entry));
+        if let (false, Some(before)) = (merges, names.insert(name, Arc::clone(&entry.root))) {
+            if before == entry.root {
+                let path = Printable(&entry.root);
+                cx.warn(&format!("'{path}' is given twice; it is copied once"));
+            } else {
+                cx.fail(&twice(&entry));
+            }
+            entry.release(cx);
             continue;
         }
-        if let Err((failure, entry)) = start(cx, entry, &base.chain).await {
-            cx.fail(&failure);
-            entry::release(cx, entry);
+        // Names of the one may be names of the other: in their order.
+        if merges {
+            crew.barrier();
+        }
+        start(cx, crew, entry, &target);
+        if merges {
+            crew.barrier();
         }
     }
-    tree::release(cx, base.dir);
+    crew.barrier();
+    release(cx, target.dir);
     Ok(())
 }
 
 /// Opens the directory that copies go to.
-async fn resolve(cx: &Session, sources: usize, target: Given) -> Result<Base, BadTarget> {
+fn resolve(cx: &Session, sources: usize, target: &Given, into: Into) -> Result<Target, BadTarget> {
     let shown = Printable(&target.path);
-    let path = c_string(&target.path);
-    let (dir, name) = match cx.fs.statx(&At::Cwd, &path, 0).await {
-        Ok(stat) if stat.kind() == Kind::Directory => (target.path.as_slice(), None),
+    let found = sys::stat(&Base::Cwd.at(&c_string(&target.raw)), true);
+    let (dir, name) = match found {
+        Ok(stat) if stat.kind() == Kind::Directory && into != Into::Name => {
+            (target.path.as_slice(), None)
+        }
+        Ok(_) | Err(_) if into == Into::Directory => {
+            return Err(match found {
+                Err(fault) => bad(&target.path, fault),
+                Ok(_) => BadTarget(format!("'{shown}' is not a directory")),
+            });
+        }
+        _ if into == Into::Name && sources > 1 => {
+            return Err(BadTarget(format!("-T takes one source, and there are {sources}")));
+        }
         Ok(_) if sources > 1 => {
-            let why = format!("{shown} is not a directory, and there are {sources} sources");
+            let why = format!("'{shown}' is not a directory, and there are {sources} sources");
             return Err(BadTarget(why));
         }
-        Ok(_) if target.slash => return Err(BadTarget(format!("{shown} is not a directory"))),
+        Err(fault) if fault.errno.0 == libc::ENOTDIR && target.slash => {
+            return Err(BadTarget(format!("'{shown}' is not a directory")));
+        }
         Err(fault) if fault.errno.0 == libc::ENOENT && sources > 1 => {
-            let why = format!("{shown} does not exist, and {sources} sources need a directory");
+            let why = format!("'{shown}' does not exist, and {sources} sources need a directory");
             return Err(BadTarget(format!("{why}; make it first")));
         }
-        Err(fault) if fault.errno.0 != libc::ENOENT => return Err(bad(&target.path, fault)),
+        Err(fault) if !fault.is_any(&[libc::ENOENT, libc::ELOOP]) => {
+            return Err(bad(&target.path, fault));
+        }
         Ok(_) | Err(_) => {
             let (dir, name) = target.split();
-            (dir, Some(name.to_vec()))
+            (dir, Some(if name.is_empty() { b".".to_vec() } else { name.to_vec() }))
         }
     };
-    let flags = libc::O_RDONLY | libc::O_DIRECTORY;
-    let opened = cx.fs.openat(&At::Cwd, &c_string(dir), flags, 0).await;
-    let opened = opened.map_err(|f| bad(dir, f))?;
-    let stat = cx.fs.fstat(&opened).await.map_err(|f| bad(dir, f))?;
-    let chain = chain(cx, &At::from(&opened), &stat).await.map_err(|f| bad(dir, f))?;
+    let path = c_string(dir);
+    let opened = sys::open_dir(&Base::Cwd.at(&path), true).map_err(|f| bad(dir, f))?;
+    let stat = sys::fstat(&opened).map_err(|f| bad(dir, f))?;
+    let opened = Base::Fd(opened);
+    let chain = chain(&opened, &stat).map_err(|f| bad(dir, f))?;
+    let traits = Traits::of(&opened, &stat);
+    let base = if cx.directories_max == 0 { Base::Path(dir.to_vec()) } else { opened };
+    if let Base::Fd(_) = base {
+        cx.directories_open.add(1);
+    }
     let prefix = if name.is_some() && dir == b"." { Vec::new() } else { dir.to_vec() };
-    Ok(Base { dir: Dir::base(opened, prefix, &stat), name, chain })
+    let dir = Arc::new(Dir {
+        parent: None,
+        prefix,
+        source: Base::Cwd,
+        target: base,
+        stat: None,
+        there: None,
+        created: false,
+        traits,
+    });
+    Ok(Target { dir, name, slash: target.slash, chain })
 }
 
 fn bad(path: &[u8], fault: Fault) -> BadTarget {
-    let Fault { operation, errno } = fault;
+    let errno = fault.errno;
     let hint = match errno.0 {
         libc::ENOENT => "; make the directory first",
         libc::ENOTDIR => "; choose a target in a directory",
         _ => "",
     };
-    BadTarget(format!("{}: {operation}: {errno}{hint}", Printable(path)))
+    BadTarget(format!("target '{}': {errno}{hint}", Printable(path)))
 }
 
 /// The directory and all above it: none of them can be copied into it.
-async fn chain(cx: &Session, dir: &At, stat: &Stat) -> Result<HashSet<Identity>, Fault> {
+fn chain(dir: &Base, stat: &Stat) -> Result<HashSet<Identity>, Fault> {
     let mut chain = HashSet::from([stat.identity()]);
     let mut up = String::from("..");
     loop {
-        match cx.fs.identity(dir, &c_string(up.as_bytes())).await {
-            Ok(above) if !chain.insert(above) => return Ok(chain),
+        match sys::stat(&dir.at(&c_string(up.as_bytes())), true) {
+            Ok(above) if !chain.insert(above.identity()) => return Ok(chain),
             Ok(_) => up.push_str("/.."),
             // Above what may be looked at: what cannot be read is not copied.
-            Err(fault) if matches!(fault.errno.0, libc::EACCES | libc::ENAMETOOLONG) => {
-                return Ok(chain);
-            }
+            Err(fault) if fault.is_any(&[libc::EACCES, libc::ENAMETOOLONG]) => return Ok(chain),
             Err(fault) => return Err(fault),
         }
     }
 }
 
 /// Starts to copy one source.
-async fn start(
-    cx: &Rc<Session>,
-    entry: Entry,
-    chain: &HashSet<Identity>,
-) -> Result<(), (Failure, Entry)> {
-    let flags = if entry.follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
-    let stat = match cx.fs.statx(&At::Cwd, &entry.source_name, flags).await {
-        Ok(stat) => stat,
-        Err(fault) => {
-            let mut failure = entry.at_source(fault);
-            if fault.errno.0 == libc::ENOENT {
-                failure.help = Some("name a source that exists");
-            }
-            return Err((failure, entry));
+fn start(cx: &Session, crew: &mut Crew<'_, '_>, entry: Entry, target: &Target) {
+    match kind(cx, &entry, target) {
+        Ok(Kind::Directory) => tree::copy(cx, crew, entry),
+        Ok(kind) => crew.start(entry, kind),
+        Err(failure) => {
+            cx.fail(&failure);
+            entry.release(cx);
         }
-    };
-    if stat.kind() != Kind::Directory {
-        cx.start(entry, stat.kind()).await;
-    } else if !cx.options.recursive {
-        let failure =
-            Failure::found("cp", entry.source_path(), "it is a directory", "copy it with -r");
-        return Err((failure, entry));
-    } else if chain.contains(&stat.identity()) {
-        return Err((entry::into_itself(&entry), entry));
-    } else {
-        tree::copy(cx, entry).await;
     }
-    Ok(())
+}
+
+/// What a source is, if it can be copied to the target.
+fn kind(cx: &Session, entry: &Entry, target: &Target) -> Result<Kind, Failure> {
+    let stat = sys::stat(&entry.source(), entry.follow).map_err(|fault| {
+        let mut failure = fault.at(Side::Source, entry.source_path());
+        if fault.errno.0 == libc::ENOENT {
+            failure.help = Some("name a source that exists");
+        }
+        failure
+    })?;
+    if stat.kind() != Kind::Directory {
+        if target.slash && target.name.is_some() {
+            let what = "a directory of that name is not there, and the source is no directory";
+            return Err(Failure::found(entry.target_path(), what, "make the directory first"));
+        }
+    } else if !cx.options.recursive {
+        let help = "copy it with -r";
+        return Err(Failure::found(entry.source_path(), "it is a directory", help));
+    } else if target.chain.contains(&stat.identity()) {
+        return Err(entry::into_itself(entry));
+    }
+    Ok(stat.kind())
 }
 
 fn twice(entry: &Entry) -> Failure {
     Failure::found(
-        "cp",
         entry.source_path(),
         "another source of this name was copied to the same place",
         "copy it to another directory",

@@ -1,8 +1,8 @@
 //! How far it is, for a person who watches.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use std::cell::Cell;
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often the line is drawn.
@@ -12,7 +12,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
-    drawn: Cell<Instant>,
+    drawn: Mutex<Instant>,
 }
 
 impl Progress {
@@ -25,16 +25,17 @@ impl Progress {
             let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
             ProgressBar::new_spinner().with_style(style)
         });
-        Progress { bar, drawn: Cell::new(Instant::now()) }
+        Progress { bar, drawn: Mutex::new(Instant::now()) }
     }
 
     /// Draws the line, if it is time.
     pub fn show(&self, files: u64, bytes: u64, failures: u64) {
         let Some(bar) = &self.bar else { return };
-        if self.drawn.get().elapsed() < INTERVAL {
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        if drawn.elapsed() < INTERVAL {
             return;
         }
-        self.drawn.set(Instant::now());
+        *drawn = Instant::now();
         bar.set_position(bytes);
         bar.set_message(match failures {
             0 => format!("{files} files"),
@@ -42,11 +43,17 @@ impl Progress {
         });
     }
 
-    /// Prints a line on standard error, above the progress.
+    /// Prints a line on standard error, above the progress. Where nobody can read
+    /// it, it is not said: the exit status tells.
     pub fn say(&self, line: &str) {
+        let _unread = self.suspend(|| stderr().write_all(format!("{line}\n").as_bytes()));
+    }
+
+    /// Runs something that prints.
+    pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(print),
+            None => print(),
         }
     }
 

@@ -1,53 +1,35 @@
-//! What the tasks of one run of `cp` share.
+//! What the threads of one run of `cp` share.
 //!
-//! Duty: options, permits that bound what is open and under way, counters, and
-//! starting tasks. Everything is on one thread: the concurrency is the
-//! context's.
+//! Duty: options, counters, failures, and whether to stop.
 
-use super::entry::{self, Entry};
 use super::failure::{Failure, Failures};
-use super::fs::Fs;
-use super::links::Links;
+use super::linked::Links;
+use super::options::Options;
 use super::progress::Progress;
-use super::stat::{Identity, Kind};
-use super::temp;
-use super::transfer::CHUNK_BYTES;
-use async_lock::{Semaphore, SemaphoreGuardArc};
-use futures::executor::LocalSpawner;
-use futures::task::LocalSpawnExt;
-use std::cell::{Cell, RefCell};
+use super::stat::Identity;
+use crate::printable::Printable;
+use rustix::rand::{GetRandomFlags, getrandom};
 use std::ffi::CString;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Files that are under way at most.
-const FILES_IN_FLIGHT: usize = 64;
-/// Directories that are being finished at most.
-const FINISHING: usize = 32;
-/// Buffers at most; each has [`CHUNK_BYTES`].
-const BUFFERS: usize = 96;
-
-/// What the command line asks for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    pub recursive: bool,
-    pub sync: bool,
-    pub verify: bool,
-    pub no_clobber: bool,
-}
-
-/// A counter.
+/// A counter. Nothing else is published by it.
 #[derive(Debug, Default)]
-pub struct Count(Cell<u64>);
+pub struct Count(AtomicU64);
 
 impl Count {
     pub fn add(&self, n: u64) {
-        self.0.set(self.0.get() + n);
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
     pub fn get(&self) -> u64 {
-        self.0.get()
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -59,88 +41,77 @@ pub struct Tally {
     pub symlinks: Count,
     pub hard_links: Count,
     pub specials: Count,
-    /// What `--no-clobber` left as it was.
+    /// What was there and was left as it was.
     pub kept: Count,
     /// Copies that belong to us instead of the source's owner.
     pub owners_lost: Count,
+    /// Copies without an extended attribute of the source.
+    pub xattrs_lost: Count,
+    /// Copies without the source's access control list.
+    pub acls_lost: Count,
+    /// Copies that are names of their own instead of hard links.
+    pub links_lost: Count,
+    /// Copies without the source's holes.
+    pub holes_lost: Count,
+    /// Copies that share their blocks with the source.
+    pub reflinks: Count,
     pub bytes: Count,
     pub verified: Count,
-}
-
-/// Buffers for chunks: a fixed number, made when they are needed.
-#[derive(Debug)]
-pub struct Buffers {
-    permits: Arc<Semaphore>,
-    free: RefCell<Vec<Vec<u8>>>,
-}
-
-impl Buffers {
-    /// The right to have a buffer.
-    pub async fn permit(&self) -> SemaphoreGuardArc {
-        self.permits.acquire_arc().await
-    }
-
-    /// A buffer, for the holder of a permit.
-    pub fn take(&self) -> Vec<u8> {
-        self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; CHUNK_BYTES])
-    }
-
-    /// Gives both back. After a failure the buffer may be dropped instead.
-    pub fn give(&self, buffer: Vec<u8>, permit: SemaphoreGuardArc) {
-        self.free.borrow_mut().push(buffer);
-        drop(permit);
-    }
+    /// Copies of what can be read once only.
+    pub unverified: Count,
 }
 
 /// One run of `cp`.
+#[derive(Debug)]
 pub struct Session {
-    pub fs: Fs,
     pub options: Options,
     pub tally: Tally,
     pub failures: Failures,
     pub links: Links,
-    pub buffers: Buffers,
     /// Our effective user and group: owner of what we make.
     pub owner: (u32, u32),
+    /// What new files are not to be given.
+    pub umask: u32,
     pub progress: Progress,
-    files: Arc<Semaphore>,
-    finishers: Arc<Semaphore>,
-    spawner: LocalSpawner,
-    tasks: Cell<usize>,
-    names: Cell<u64>,
-    targets: RefCell<Vec<Identity>>,
+    /// Directories that are open, source and target counted apart.
+    pub directories_open: Count,
+    /// Most directories that may be open.
+    pub directories_max: u64,
+    names: AtomicU64,
+    random: u64,
+    targets: Mutex<Vec<Identity>>,
     stop: Arc<AtomicUsize>,
+    output_lost: AtomicBool,
 }
 
 impl Session {
     /// A run that nothing has been done of; `stop` becomes the number of the
     /// signal that ends it early.
     pub fn new(
-        fs: Fs,
         options: Options,
         failures: Failures,
         progress: Progress,
-        spawner: LocalSpawner,
         stop: Arc<AtomicUsize>,
-    ) -> Rc<Self> {
-        let permits = |n| Arc::new(Semaphore::new(n));
-        Rc::new(Session {
-            fs,
+        directories_max: u64,
+    ) -> Self {
+        // Explicit modes are meant as they stand.
+        let umask = rustix::process::umask(rustix::fs::Mode::empty());
+        Session {
             options,
             tally: Tally::default(),
             failures,
             links: Links::default(),
-            buffers: Buffers { permits: permits(BUFFERS), free: RefCell::default() },
             owner: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
+            umask: umask.as_raw_mode(),
             progress,
-            files: permits(FILES_IN_FLIGHT),
-            finishers: permits(FINISHING),
-            spawner,
-            tasks: Cell::new(0),
-            names: Cell::new(0),
-            targets: RefCell::default(),
+            directories_open: Count::default(),
+            directories_max,
+            names: AtomicU64::new(0),
+            random: random(),
+            targets: Mutex::default(),
             stop,
-        })
+            output_lost: AtomicBool::new(false),
+        }
     }
 
     /// Whether a signal has asked to stop.
@@ -161,61 +132,59 @@ impl Session {
         }
     }
 
-    /// A name that no other file of this process has had.
+    /// Says what is odd, and no failure.
+    pub fn warn(&self, what: &str) {
+        self.progress.say(&self.failures.warning(what));
+    }
+
+    /// Shows how far it is.
+    pub fn show(&self) {
+        let tally = &self.tally;
+        self.progress.show(tally.files.get(), tally.bytes.get(), self.failures.count());
+    }
+
+    /// Says what is copied where, if that is asked for.
+    pub fn tell(&self, source: &[u8], target: &[u8]) {
+        if !self.options.verbose {
+            return;
+        }
+        let line = format!("'{}' -> '{}'\n", Printable(source), Printable(target));
+        if self.progress.suspend(|| io::stdout().write_all(line.as_bytes())).is_err() {
+            self.output_lost.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether something could not be said on standard output.
+    pub fn output_lost(&self) -> bool {
+        self.output_lost.load(Ordering::Relaxed)
+    }
+
+    /// A name that no other file has, as far as chance can tell.
     pub fn temporary_name(&self, prefix: &str) -> CString {
-        self.names.set(self.names.get() + 1);
-        temp::name(prefix, std::process::id(), self.names.get())
+        let n = self.names.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{prefix}{:016x}{n:x}", self.random);
+        CString::new(name).unwrap_or_default()
     }
 
     /// Notes a directory that this run copies to.
     pub fn add_target(&self, identity: Identity) {
-        self.targets.borrow_mut().push(identity);
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner).push(identity);
     }
 
     /// Whether this run copies to this very directory.
     pub fn is_target(&self, identity: Identity) -> bool {
-        self.targets.borrow().contains(&identity)
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner).contains(&identity)
     }
+}
 
-    /// Runs a task beside the others.
-    pub fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
-        self.tasks.set(self.tasks.get() + 1);
-        let cx = Rc::clone(self);
-        let spawned = self.spawner.spawn_local(async move {
-            task.await;
-            cx.tasks.set(cx.tasks.get() - 1);
-        });
-        // The executor outlives the session; it refuses only when it is gone.
-        spawned.expect("the executor is there as long as the session");
-    }
-
-    /// Whether all tasks have ended.
-    pub fn is_idle(&self) -> bool {
-        self.tasks.get() == 0
-    }
-
-    /// Starts copying what is not a directory, once fewer than the most files
-    /// are under way.
-    pub async fn start(self: &Rc<Self>, entry: Entry, kind: Kind) {
-        let permit = self.files.acquire_arc().await;
-        let cx = Rc::clone(self);
-        self.spawn(async move {
-            if let Err(failure) = entry::copy(&cx, &entry, kind).await {
-                cx.fail(&failure);
-            }
-            entry::release(&cx, entry);
-            drop(permit);
-        });
-    }
-
-    /// The right to finish a directory.
-    pub async fn finisher(&self) -> SemaphoreGuardArc {
-        self.finishers.acquire_arc().await
-    }
-
-    /// Waits until a directory more would find room to be finished, so that
-    /// those whose entries are done do not pile up behind a fast walk.
-    pub async fn wait_for_finishers(&self) {
-        drop(self.finishers.acquire().await);
+/// A number that another process does not have.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    match getrandom(&mut bytes, GetRandomFlags::NONBLOCK) {
+        Ok(8) => u64::from_ne_bytes(bytes),
+        _ => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            now.as_nanos() as u64 ^ u64::from(std::process::id()).rotate_left(40)
+        }
     }
 }

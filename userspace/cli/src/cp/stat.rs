@@ -1,6 +1,6 @@
 //! What statx(2) tells of a file, as questions that copying asks.
 
-use libc::timespec;
+use rustix::fs::{Statx, StatxAttributes, Timespec, Timestamps};
 
 /// What is known of a file.
 #[derive(Clone, Copy, Debug)]
@@ -14,12 +14,13 @@ pub struct Stat {
     blocks: u64,
     accessed: (i64, u32),
     modified: (i64, u32),
+    append_only: bool,
 }
 
 /// Which file it is, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
-    device: (u32, u32),
+    pub device: (u32, u32),
     ino: u64,
 }
 
@@ -36,9 +37,9 @@ pub enum Kind {
     Special,
 }
 
-impl From<&libc::statx> for Stat {
-    fn from(found: &libc::statx) -> Self {
-        let time = |t: libc::statx_timestamp| (t.tv_sec, t.tv_nsec);
+impl From<&Statx> for Stat {
+    fn from(found: &Statx) -> Self {
+        let time = |t: rustix::fs::StatxTimestamp| (t.tv_sec, t.tv_nsec);
         Stat {
             mode: found.stx_mode.into(),
             links: found.stx_nlink,
@@ -47,11 +48,12 @@ impl From<&libc::statx> for Stat {
                 device: (found.stx_dev_major, found.stx_dev_minor),
                 ino: found.stx_ino,
             },
-            device: libc::makedev(found.stx_rdev_major, found.stx_rdev_minor),
+            device: rustix::fs::makedev(found.stx_rdev_major, found.stx_rdev_minor),
             size: found.stx_size,
             blocks: found.stx_blocks,
             accessed: time(found.stx_atime),
             modified: time(found.stx_mtime),
+            append_only: found.stx_attributes.contains(StatxAttributes::APPEND),
         }
     }
 }
@@ -102,15 +104,25 @@ impl Stat {
         self.device
     }
 
+    /// Time of modification: seconds and nanoseconds.
+    pub fn modified(&self) -> (i64, u32) {
+        self.modified
+    }
+
     /// Times of access and of modification.
-    pub fn times(&self) -> [timespec; 2] {
-        [self.accessed, self.modified]
-            .map(|(tv_sec, nsec)| timespec { tv_sec, tv_nsec: nsec.into() })
+    pub fn times(&self) -> Timestamps {
+        let time = |(tv_sec, nsec): (i64, u32)| Timespec { tv_sec, tv_nsec: nsec.into() };
+        Timestamps { last_access: time(self.accessed), last_modification: time(self.modified) }
     }
 
     /// Whether fewer bytes are allocated than the size says.
     pub fn is_sparse(&self) -> bool {
         self.blocks.saturating_mul(512) < self.size
+    }
+
+    /// Whether names can be added to the directory, but neither removed nor replaced.
+    pub fn is_append_only(&self) -> bool {
+        self.append_only
     }
 
     /// Whether neither size nor time of modification differ from `later`.

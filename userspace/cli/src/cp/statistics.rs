@@ -3,8 +3,8 @@
 //! Duty: take in completions, and give percentiles and sums. Memory depends on
 //! the number of different syscalls only.
 
+use aio2::Completion;
 use aio2::reap::{CacheBytes, Place, Timing};
-use aio2::{Completion, Errno};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -68,7 +68,7 @@ impl Statistics {
         let name = done.op.name();
         let operations = self.operations.entry(name).or_default();
         operations.count += 1;
-        operations.errors += u64::from(done.result.is_err_and(|errno| !is_answer(name, errno)));
+        operations.errors += u64::from(done.result.is_err());
         if let Some(timing) = done.timing().handled() {
             operations.time(timing);
         }
@@ -85,6 +85,32 @@ impl Statistics {
         }
     }
 
+    /// Takes in what another thread has seen.
+    pub fn add(&mut self, other: Statistics) {
+        for (name, theirs) in other.operations {
+            let ours = self.operations.entry(name).or_default();
+            ours.count += theirs.count;
+            ours.errors += theirs.errors;
+            ours.waited += theirs.waited;
+            ours.ran += theirs.ran;
+            if let (Some(ours), Some(theirs)) = (&mut ours.latency_ns, &theirs.latency_ns) {
+                // Both have the same bounds.
+                let _added = ours.add(theirs);
+            }
+        }
+        self.places.inline += other.places.inline;
+        self.places.page_wait += other.places.page_wait;
+        self.places.worker += other.places.worker;
+        self.places.device += other.places.device;
+        self.hit_bytes += other.hit_bytes;
+        self.miss_bytes += other.miss_bytes;
+    }
+
+    /// Whether nothing was done.
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
     /// The figures, to be told.
     pub fn summary(&self) -> Summary {
         let operations = self.operations.iter().map(|(&name, o)| OperationSummary::of(name, o));
@@ -95,13 +121,6 @@ impl Statistics {
             cache_miss_bytes: self.miss_bytes,
         }
     }
-}
-
-/// Whether an error is what was asked about: the data end here, the directory
-/// is there already, nothing of that name is in the way.
-fn is_answer(name: &str, errno: Errno) -> bool {
-    let answers = [("lseek", libc::ENXIO), ("mkdirat", libc::EEXIST), ("statx", libc::ENOENT)];
-    answers.contains(&(name, errno.0))
 }
 
 /// Figures of all operations.

@@ -30,14 +30,14 @@ use zerocopy::IntoBytes;
 pub fn run(global: &Global, args: &ExecArgs) -> Result<Exit, Trouble> {
     let signature = signature::find(&args.call).ok_or_else(|| {
         Trouble::new(format!(
-            "exec: {:?} is not on the allow list; aio2 probe -v lists what is",
+            "{:?} is not on the allow list; aio2 probe -v lists what is",
             args.call
         ))
     })?;
     if args.args.len() != signature.count() {
         return Err(wrong_count(&signature, args.args.len()));
     }
-    let in_exec = |why| Trouble::new(format!("exec: {why}"));
+    let in_exec = |why: String| Trouble::new(why);
     let arguments: Vec<_> = args.args.iter().map(|arg| Argument::parse(arg)).collect();
     let arguments = arguments.into_iter().collect::<Result<Vec<_>, _>>().map_err(in_exec)?;
     let asked: Vec<_> = args.attrs.iter().map(|spec| attribute::parse(spec)).collect();
@@ -49,7 +49,7 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<Exit, Trouble> {
     let event = exec(&global.context(None)?, &mut iocb, &mut room)?;
     save(args.save_event.as_deref(), event)?;
     let (event, _) = Event::parse(event)
-        .map_err(|bad| Trouble::new(format!("exec: the implementation sent no event: {bad}")))?;
+        .map_err(|bad| Trouble::new(format!("the implementation sent no event: {bad}")))?;
     let outcome = Outcome::new(&signature, &arguments, &event);
     global.print(&outcome, &outcome)?;
     Ok(if outcome.errno.is_some() { Exit::SomeFailed } else { Exit::Done })
@@ -58,8 +58,8 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<Exit, Trouble> {
 fn wrong_count(signature: &Signature, given: usize) -> Trouble {
     let Signature { name, arguments, .. } = signature;
     Trouble::new(match signature.count() {
-        0 => format!("exec: {name} takes no arguments, {given} were given"),
-        count => format!("exec: {name} takes {count} arguments ({arguments}), {given} were given"),
+        0 => format!("{name} takes no arguments, {given} were given"),
+        count => format!("{name} takes {count} arguments ({arguments}), {given} were given"),
     })
 }
 
@@ -70,7 +70,7 @@ fn encode(
     flags: Flags,
 ) -> Result<Iocbs, Trouble> {
     let registers: Vec<_> = arguments.iter().map(|argument| argument.value).collect();
-    let no_room = |_| Trouble::new("exec: the attributes are longer than a request can be");
+    let no_room = |_| Trouble::new("the attributes are longer than a request can be");
     let mut iocbs = Iocbs::new();
     let mut iocb = iocbs.push(signature.nr, &registers, flags, 0).map_err(no_room)?;
     for Asked { id, flags, payload } in asked {
@@ -85,14 +85,14 @@ fn exec<'a>(context: &Context, iocb: &mut Iocbs, room: &'a mut [u64]) -> Result<
     // left alone until the call is over. Who gives an address as a number, or
     // a length beyond a buffer, asks for what happens.
     let bytes = unsafe { context.exec_raw(iocb.bytes_mut(), room.as_mut_bytes()) };
-    let bytes = bytes.map_err(|error| Trouble::new(format!("exec: {error}")))?;
+    let bytes = bytes.map_err(|error| Trouble::new(error.to_string()))?;
     Ok(&room.as_bytes()[..bytes])
 }
 
 fn save(path: Option<&Path>, bytes: &[u8]) -> Result<(), Trouble> {
     let Some(path) = path else { return Ok(()) };
     fs::write(path, bytes)
-        .map_err(|error| Trouble::new(format!("exec: {} is not written: {error}", path.display())))
+        .map_err(|error| Trouble::new(format!("{} is not written: {error}", path.display())))
 }
 
 /// What came of it.
