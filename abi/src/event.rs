@@ -16,6 +16,9 @@ bitflags! {
     pub struct Flags: u32 {
         /// Not the last event of its request.
         const MORE = 1 << 0;
+        /// The last event of a request whose operation never began: the result
+        /// is an errno of AIO2's, and the operation has had no effect.
+        const NOT_STARTED = 1 << 1;
     }
 }
 
@@ -166,7 +169,13 @@ impl<'a> Event<'a> {
     /// True if no further event of this request follows.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        self.header.flags & Flags::MORE.bits() == 0
+        !self.flags().contains(Flags::MORE)
+    }
+
+    /// Its flags; bits of a later version are kept.
+    #[must_use]
+    pub fn flags(&self) -> Flags {
+        Flags::from_bits_retain(self.header.flags)
     }
 }
 

@@ -56,6 +56,8 @@ bitflags! {
         const FULL = 1 << 9;
         /// The minimum time to gather a batch is there.
         const GATHER = 1 << 10;
+        /// An event says when its operation never began.
+        const NOT_STARTED = 1 << 11;
     }
 }
 

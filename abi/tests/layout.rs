@@ -316,3 +316,24 @@ fn the_table_of_attributes_has_the_sizes_of_their_payloads() {
     }
     assert_eq!((0..=u16::MAX).filter(|&id| attr::kind(id).is_some()).count(), sizes.len());
 }
+
+/// The file that a patch of the kernel series makes is this header.
+#[test]
+fn the_kernel_series_carries_the_bytes_of_the_header() {
+    const MARK: &str = "\n+++ b/include/uapi/linux/aio2.h\n";
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-patch");
+    let mut found = Vec::new();
+    for entry in dir.read_dir().expect("the series is there") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "patch") {
+            let patch = std::fs::read_to_string(&path).expect("a patch is text");
+            found.extend(patch.split_once(MARK).map(|(_, hunk)| hunk.to_owned()));
+        }
+    }
+    let [hunk] = found.try_into().expect("one patch makes it, and none changes it");
+    let mut lines = hunk.lines();
+    let count = header().lines().count();
+    assert_eq!(lines.next(), Some(format!("@@ -0,0 +1,{count} @@").as_str()));
+    let added = lines.map_while(|line| line.strip_prefix('+'));
+    assert!(added.eq(header().lines()), "run diff on the hunk and abi/include/linux/aio2.h");
+}

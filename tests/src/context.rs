@@ -72,6 +72,12 @@ impl Event {
         self.flags & Flags::MORE.bits() == 0
     }
 
+    /// Whether it says that the operation never began.
+    #[must_use]
+    pub fn never_began(&self) -> bool {
+        self.flags & Flags::NOT_STARTED.bits() != 0
+    }
+
     /// Status of the return of attribute `id`.
     ///
     /// # Panics

@@ -267,6 +267,8 @@ enum Step {
     Grow(u64),
     /// Goes on to the next ring, if there is one and this one is empty.
     Advance,
+    /// Pushes an event of up to 8 words, if it fits.
+    PushIfFits(u8),
 }
 
 fn ring_memory(u: &mut Unstructured<'_>, event_words: u32) -> arbitrary::Result<Geometry> {
@@ -312,6 +314,13 @@ impl Lists {
             let event = self.list.pop_front();
             self.put(event);
         }
+    }
+
+    fn push_if_fits(&mut self, event: Vec<u64>) -> bool {
+        self.flush();
+        let fits = self.list.is_empty() && self.fits(&event);
+        self.put(fits.then_some(event));
+        fits
     }
 
     fn push(&mut self, event: Vec<u64>) {
@@ -417,6 +426,12 @@ fn ring_against_list(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
                 lists.flush();
             }
             Step::Advance => assert_eq!(consumer.advance(), lists.advance()),
+            // Nothing is reserved for it. SPEC: R-OVF-8
+            Step::PushIfFits(words) => {
+                id += 1;
+                let event = make_event(1 + usize::from(words % 8), id);
+                assert_eq!(sink.push_if_fits(&event), lists.push_if_fits(event));
+            }
         }
         let there = lists.rings.iter().map(|ring| ring.1.len()).sum();
         assert_eq!(sink.available_events(usize::MAX), there);

@@ -41,6 +41,7 @@ mod watchdog;
 
 mod after;
 mod attributes;
+mod begun;
 mod cancel;
 mod deadline;
 mod exec;

@@ -16,6 +16,7 @@ use crate::file::Busy;
 use crate::request::{Batch, Request};
 use aio2::backend::Wait;
 use aio2_abi::attr;
+use aio2_abi::event;
 use aio2_abi::ring::Flags;
 use aio2_abi::setup::{Features, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -88,6 +89,8 @@ pub struct Expected {
     pub res: i64,
     /// Its length in bytes.
     pub len: u32,
+    /// Whether the operation began.
+    pub begun: bool,
 }
 
 /// What happens in the model, in the order in which it does.
@@ -291,15 +294,19 @@ pub fn file() -> File {
     file
 }
 
-fn same(events: &[Event], expected: &[Expected]) {
-    let events: Vec<Expected> = events
-        .iter()
-        .map(|e| Expected { user_data: e.user_data, res: e.res, len: e.len })
-        .collect();
-    assert_eq!(events, expected);
-}
-
 impl Pair<'_> {
+    /// Events are as expected. An implementation that has no NOT_STARTED says of
+    /// none that its operation never began.
+    fn same(&self, events: &[Event], expected: &[Expected]) {
+        let tells = self.context.backend().setup().features().contains(Features::NOT_STARTED);
+        let not_begun = if tells { event::Flags::NOT_STARTED } else { event::Flags::empty() };
+        let flags = |e: &Expected| if e.begun { 0 } else { not_begun.bits() };
+        let events: Vec<_> = events.iter().map(|e| (e.user_data, e.res, e.len, e.flags)).collect();
+        let expected: Vec<_> =
+            expected.iter().map(|e| (e.user_data, e.res, e.len, flags(e))).collect();
+        assert_eq!(events, expected);
+    }
+
     fn step(&mut self, op: &Op) {
         // Whether a submission moves the overflow list is left open.
         self.flush();
@@ -347,7 +354,8 @@ impl Pair<'_> {
             Kind::Forbidden | Kind::Required => -i64::from(EOPNOTSUPP),
             Kind::WrongArguments => -i64::from(EINVAL),
         };
-        (request, Expected { user_data, res, len: 24 + 8 * u32::from(returns) })
+        let (len, begun) = (24 + 8 * u32::from(returns), kind == Kind::Nop);
+        (request, Expected { user_data, res, len, begun })
     }
 
     fn running(&self) -> usize {
@@ -438,7 +446,7 @@ impl Pair<'_> {
         }
         match (self.model.copy(usize::from(bytes), 1), got) {
             (Ok(expected), Ok(got)) => {
-                same(&Event::parse_all(&buffer[..got.bytes]), &expected);
+                self.same(&Event::parse_all(&buffer[..got.bytes]), &expected);
                 assert_eq!((got.events as usize, got.ended), (expected.len(), None));
             }
             (Err(expected), Ok(got)) => {
@@ -471,7 +479,7 @@ impl Pair<'_> {
         for (n, byte) in (first..first + res as u64).zip(&buffer) {
             assert_eq!(*byte, file_byte(n), "byte {n} of the file");
         }
-        self.model.publish(Expected { user_data, res, len: 24 });
+        self.model.publish(Expected { user_data, res, len: 24, begun: true });
     }
 
     fn await_id(&self, id: u64) {
@@ -514,7 +522,7 @@ impl Pair<'_> {
         // One worker takes one after the other. Waiting for them moves the
         // overflow list, which is at rest as nobody reaps.
         let last = self.model.waiting.last().map(|w| w.id);
-        self.model.publish(Expected { user_data, res, len: 24 });
+        self.model.publish(Expected { user_data, res, len: 24, begun: true });
         for waiting in std::mem::take(&mut self.model.waiting) {
             self.model.publish(waiting.event);
         }
@@ -550,14 +558,15 @@ impl Pair<'_> {
                 assert_eq!((matches, done.cancelled), (1, 1));
                 assert_eq!((done.interrupted, done.too_late), (0, 0));
                 let event = self.model.waiting.remove(place).event;
-                self.model.publish(Expected { res: -i64::from(ECANCELED), ..event });
+                self.model.publish(Expected { res: -i64::from(ECANCELED), begun: false, ..event });
             }
         }
     }
 
     fn reap(&mut self, max: usize) {
         let events = self.context.reap_ring(max);
-        same(&events, &self.model.reap(max));
+        let expected = self.model.reap(max);
+        self.same(&events, &expected);
     }
 
     /// An implementation that has no GROW says so, and the model goes on.
@@ -582,7 +591,9 @@ impl Pair<'_> {
         let wait = Wait::events(min.into()).within(Duration::ZERO);
         let result = self.context.wait_copy(&wait, bytes);
         match self.model.copy(bytes, min.into()) {
-            Ok(expected) => same(&result.expect("there are events, or none are needed"), &expected),
+            Ok(expected) => {
+                self.same(&result.expect("there are events, or none are needed"), &expected)
+            }
             Err(expected) => assert_eq!(errno(result), Some(expected)),
         }
     }
@@ -613,7 +624,7 @@ impl Pair<'_> {
         // SAFETY: as above.
         let result = unsafe { self.context.backend().exec(batch.bytes(), &mut buffer) };
         assert_eq!(result, Ok(buffer.len()));
-        same(&Event::parse_all(&buffer), &[expected]);
+        self.same(&Event::parse_all(&buffer), &[expected]);
     }
 
     fn finish(&mut self) {

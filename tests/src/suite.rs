@@ -5,9 +5,9 @@
 use crate::env::{Env, Factory, Outcome, Skip};
 use crate::watchdog::Watchdog;
 use crate::{
-    after, attributes, cancel, deadline, exec, group, grow, hostile, interrupt, limits, malformed,
-    notify, order, poll, reap, ring, same, security, set, setup, signals, submit, syscalls,
-    teardown, trace, wakeups,
+    after, attributes, begun, cancel, deadline, exec, group, grow, hostile, interrupt, limits,
+    malformed, notify, order, poll, reap, ring, same, security, set, setup, signals, submit,
+    syscalls, teardown, trace, wakeups,
 };
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -160,6 +160,12 @@ tests! {
         bad_flags_and_fields_are_refused: "R-CONV-3" "R-CONV-4" "R-CONV-5";
         other_requests_go_on_after_a_cancel: "R-CANCEL-2";
     }
+    begun {
+        event_says_that_its_operation_never_began: "R-EVENT-7" "R-EVENT-6";
+        event_of_what_began_does_not_say_so: "R-EVENT-7";
+        close_that_is_stopped_tells_whether_its_descriptor_is_gone: "R-EVENT-7" "R-CANCEL-2";
+        exec_says_that_its_operation_never_began: "R-EVENT-7";
+    }
     group {
         group_ends_after_its_members_with_the_number_that_failed:
             "R-GROUP-1" "R-GROUP-2" "R-GROUP-3";
@@ -198,6 +204,7 @@ tests! {
         poll_works_on_every_kind_of_file: "R-OP-5";
         multishot_sends_an_event_each_time_until_it_is_cancelled: "R-OP-6" "R-ATTR-7";
         multishot_ends_when_there_is_no_room_for_another_event: "R-OP-6" "R-OVF-1" "R-LIMIT-5";
+        events_with_more_do_not_count_against_the_limit: "R-OVF-8" "R-OP-6" "R-LIMIT-1";
         polls_are_cancelled_one_by_one: "R-OP-5" "R-CANCEL-4";
         file_stays_while_it_is_polled: "R-OP-5";
     }

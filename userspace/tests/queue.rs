@@ -5,8 +5,8 @@ mod common;
 use aio2::error::{CancelError, SubmitError};
 use aio2::reap::Place;
 use aio2::{
-    Attribute, Buffer, CacheHint, Cancelled, Completion, Context, Errno, Op, Priority, Queue,
-    SharedFd, Timeout,
+    Attribute, Buffer, CacheHint, Cancelled, Completion, Context, Errno, Op, Prefer, Priority,
+    Queue, SharedFd, Timeout,
 };
 use aio2_abi::attr;
 use common::pipe;
@@ -280,4 +280,49 @@ fn an_operation_that_came_back_can_be_pushed_again() {
     let second = run(&mut queue, first.op);
     assert_eq!(second.op.buffer().unwrap().as_slice(), b"b");
     assert!(second.timing().handled().is_some());
+}
+
+/// SPEC: R-EVENT-7
+#[test]
+fn a_close_that_never_began_leaves_its_descriptor_to_the_completion() {
+    let mut queue = queue::<Vec<u8>, ()>();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let done = run(&mut queue, Op::close(reader).full());
+    assert!(done.never_began());
+    assert_eq!(done.result, Err(Errno(libc::EOPNOTSUPP)));
+    writer.write_all(b"x").expect("it is open still");
+    drop(done);
+    let error = writer.write_all(b"x").expect_err("it went with its completion");
+    assert_eq!(error.raw_os_error(), Some(libc::EPIPE));
+}
+
+/// SPEC: R-EVENT-7
+#[test]
+fn a_close_that_began_has_taken_its_descriptor() {
+    let mut queue = queue::<Vec<u8>, ()>();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let done = run(&mut queue, Op::close(reader));
+    assert!(!done.never_began());
+    assert_eq!(done.result, Ok(0));
+    assert!(writer.write_all(b"x").is_err());
+}
+
+/// SPEC: R-OVF-8
+#[test]
+fn a_limit_is_told_from_a_lack_of_room_while_a_multishot_request_floods() {
+    let context = Context::builder().prefer(Prefer::Engine).ring_bytes(4096).max_requests(8);
+    let mut queue: Queue<Vec<u8>, u8> = Queue::new(context.build().unwrap());
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let poll = Op::poll(std::os::fd::OwnedFd::from(reader), libc::POLLIN as u16).multishot();
+    queue.push(poll, 0);
+    queue.submit().unwrap();
+    for _ in 0..400 {
+        writer.write_all(b"x").unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(200));
+    }
+    // Seven are below the limit by the queue's own count, and are accepted.
+    for token in 1..8 {
+        queue.push(Op::nop(), token);
+        assert_eq!(queue.submit(), Ok(1), "{} are in flight", queue.in_flight());
+    }
 }

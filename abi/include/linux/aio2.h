@@ -46,6 +46,7 @@
 #define AIO2_FEAT_SECCOMP	(1ULL << 8)	/* operations are filtered as syscalls */
 #define AIO2_FEAT_FULL		(1ULL << 9)	/* AIO2_IOCB_FULL */
 #define AIO2_FEAT_GATHER	(1ULL << 10)	/* aio2_getevents.gather */
+#define AIO2_FEAT_NOT_STARTED	(1ULL << 11)	/* AIO2_EVENT_NOT_STARTED is set */
 
 /**
  * struct aio2_setup - what a context shall be, and what it became
@@ -209,6 +210,7 @@ struct aio2_attr {
 
 /* aio2_event.flags */
 #define AIO2_EVENT_MORE		(1U << 0)	/* not the last of its request */
+#define AIO2_EVENT_NOT_STARTED	(1U << 1)	/* the operation never began */
 
 /**
  * struct aio2_event - a completion

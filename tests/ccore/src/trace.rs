@@ -6,6 +6,7 @@
 use crate::core::{Reaped, Ring};
 use crate::iocbs;
 use aio2::ring::header;
+use aio2_abi::event;
 use aio2_abi::ring::Flags;
 use aio2_conformance::env::Factory;
 use aio2_conformance::model::{self, Change, Expected};
@@ -107,6 +108,7 @@ impl Core {
 /// The event, whose returns are of no matter to the ring.
 fn words(event: &Expected) -> Vec<u64> {
     let mut words = vec![event.user_data; event.len as usize / 8];
-    (words[0], words[2]) = (header(event.len, 0), event.res as u64);
+    let flags = if event.begun { event::Flags::empty() } else { event::Flags::NOT_STARTED };
+    (words[0], words[2]) = (header(event.len, flags.bits()), event.res as u64);
     words
 }

@@ -3,6 +3,7 @@
 use super::reap::End;
 use super::{FILE_BYTES, Round, Totals};
 use aio2_abi::attr;
+use aio2_abi::setup::Features;
 use libc::{
     EAGAIN, EBADF, ECANCELED, EDEADLK, EINVAL, ENOENT, EOPNOTSUPP, ESTALE, ETIMEDOUT, POLLIN,
 };
@@ -120,6 +121,8 @@ struct Record {
     wide: u32,
     /// Everything was cancelled at the end.
     cancelled_all: bool,
+    /// Events say when their operation never began.
+    tells_begun: bool,
     /// Members of each group.
     groups: Vec<Vec<u32>>,
 }
@@ -151,6 +154,7 @@ impl Record {
             hits: round.hits.iter().map(|hit| hit.load(SeqCst)).collect(),
             wide: round.wide.load(SeqCst),
             cancelled_all,
+            tells_begun: round.context.backend().setup().features().contains(Features::NOT_STARTED),
             groups: vec![Vec::new(); round.groups.load(SeqCst) as usize],
         };
         for (thread, made) in (0..).zip(made) {
@@ -228,6 +232,11 @@ impl Record {
         assert!(hits & CANCELLED == 0 || is_cancelled, "{}", say());
         // SPEC: section 9.1
         assert!(hits & INTERRUPTED == 0 || self.may_have_started(index, made), "{}", say());
+        if self.tells_begun
+            && let Some(never) = self.never_began(index, made, end.res)
+        {
+            assert_eq!(end.not_started, never, "{}", say());
+        }
         for (bit, sum) in [CANCELLED, INTERRUPTED, TOO_LATE].into_iter().zip(&mut totals.cancels) {
             *sum += u64::from(hits & bit != 0);
         }
@@ -313,6 +322,25 @@ impl Record {
             }
             _ => true,
         }
+    }
+
+    /// Whether its operation never began, as far as that can be told.
+    ///
+    /// SPEC: R-EVENT-7
+    fn never_began(&self, index: u32, made: &Made, res: i64) -> Option<bool> {
+        if made.refusal().is_some() {
+            return Some(true);
+        }
+        // The result of the close of a group that is not there looks like that
+        // of a request that was refused.
+        if res >= 0 || matches!(made.kind, Kind::BadDescriptor) && res == made.own_result() {
+            return Some(false);
+        }
+        let may_be_interrupted = self.hits[index as usize] & (INTERRUPTED | TOO_LATE) != 0
+            || made.is_one_of(self.wide)
+            || self.cancelled_all
+            || made.deadline.is_some();
+        (!may_be_interrupted).then_some(true)
     }
 
     /// Whether somebody cancelled it, or what it waited for has failed.

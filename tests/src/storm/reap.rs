@@ -27,6 +27,8 @@ pub(super) struct End {
     /// Of which request it is.
     pub(super) index: u32,
     pub(super) more: bool,
+    /// Its operation never began, it says.
+    pub(super) not_started: bool,
     pub(super) res: i64,
     /// Which returns it has, as bits of [`super::check::Made::returns`].
     pub(super) returns: u8,
@@ -114,7 +116,8 @@ impl Round<'_> {
         let index = header.user_data as u32;
         assert!((index as usize) < self.ids.len(), "user_data {:#x}", header.user_data);
         assert_eq!(header.user_data, self.user_data(index), "user_data");
-        assert_eq!(header.flags & !Flags::MORE.bits(), 0, "flags");
+        let flags = Flags::from_bits(header.flags).expect("known flags");
+        assert_ne!(flags, Flags::MORE | Flags::NOT_STARTED);
         let (mut returns, mut handled) = (0, 0);
         for ret in event.returns() {
             let place = RETURNS.iter().position(|id| *id == ret.id).expect("asked for");
@@ -130,7 +133,8 @@ impl Round<'_> {
             position,
             len: header.len,
             index,
-            more: header.flags != 0,
+            more: flags.contains(Flags::MORE),
+            not_started: flags.contains(Flags::NOT_STARTED),
             res: header.res,
             returns,
             handled,

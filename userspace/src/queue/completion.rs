@@ -23,7 +23,10 @@ impl<B: Buffer, T> Completion<B, T> {
     /// A request that was accepted has ended with `event`.
     #[inline]
     pub(super) fn ended(mut op: Op<B>, token: T, event: Event<'_>) -> Self {
-        op.let_go();
+        // Otherwise it is closed with the completion, if that is left alone.
+        if !event.never_began() {
+            op.let_go();
+        }
         let result = event.result();
         let opened = match result {
             Ok(fd) if op.opens() => i32::try_from(fd).ok().map(|fd| {
@@ -49,6 +52,14 @@ impl<B, T> Completion<B, T> {
     #[must_use]
     pub fn event(&self) -> Event<'_> {
         self.event.as_event()
+    }
+
+    /// True if the operation never began: it was refused, or cancelled, timed
+    /// out or given up before, and has had no effect. A descriptor that it was
+    /// to close is still open then, and closed with the completion.
+    #[must_use]
+    pub fn never_began(&self) -> bool {
+        self.event().never_began()
     }
 
     /// When it was submitted, started and completed.

@@ -201,6 +201,16 @@ impl<'a> Event<'a> {
         self.parsed.is_last()
     }
 
+    /// True if the operation never began: the result is AIO2's errno and not
+    /// its own, and it has had no effect. An implementation without
+    /// [`Features::NOT_STARTED`](aio2_abi::setup::Features::NOT_STARTED) does
+    /// not tell.
+    #[inline]
+    #[must_use]
+    pub fn never_began(&self) -> bool {
+        self.parsed.flags().contains(event::Flags::NOT_STARTED)
+    }
+
     /// As the ABI has it: for attributes that this crate has no type for.
     #[must_use]
     pub fn parsed(&self) -> &event::Event<'a> {

@@ -106,6 +106,20 @@ impl<M: Memory> Sink<M> {
         self.batch().push(event, reserved);
     }
 
+    /// Publishes an event for which nothing was reserved, if the ring has room
+    /// for it and no other event waits; false if not.
+    ///
+    /// # Panics
+    ///
+    /// If the first word does not tell the length of `event`, or the event is
+    /// longer than the longest one.
+    ///
+    /// SPEC: R-OVF-8
+    #[must_use = "false: the event was not taken"]
+    pub fn push_if_fits(&mut self, event: &[u64]) -> bool {
+        self.flush() && self.producer.push(event)
+    }
+
     /// Takes events that stand back to back in `events`, each telling its own
     /// length, using up `reserved` bytes of what was reserved. If the ring has
     /// room for all of them they are written as one.

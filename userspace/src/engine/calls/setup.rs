@@ -91,6 +91,7 @@ fn features() -> Features {
         | Features::GROW
         | Features::FULL
         | Features::GATHER
+        | Features::NOT_STARTED
 }
 
 /// SPEC: R-SETUP-8

@@ -14,7 +14,7 @@ use crate::engine::request::Request;
 use crate::engine::request::operation::Operation;
 use crate::engine::run;
 use crate::engine::run::event::write_event;
-use crate::engine::run::outcome::{self, Outcome};
+use crate::engine::run::outcome::{self, Begun, Outcome};
 use crate::engine::state::context::{Context, EventRoom, Job};
 use crate::engine::state::order::Fate;
 use crate::engine::state::slots::{Id, State};
@@ -50,10 +50,31 @@ impl Context {
         self.settle();
     }
 
-    /// Ends a request that never ran, with `errno` (positive).
+    /// Ends a request that never began, with `errno` (positive).
     pub(crate) fn abandon(&mut self, id: Id, request: &Request, errno: i32) {
-        self.abandon_one(id, request, errno);
+        self.end_with(id, request, &Outcome::not_begun(errno));
         self.settle();
+    }
+
+    /// Ends a request of which nobody knows whether its operation had an
+    /// effect, with `errno` (positive).
+    pub(crate) fn give_up(&mut self, id: Id, request: &Request, errno: i32) {
+        let told = Outcome { begun: Begun::Unknown, ..Outcome::not_begun(errno) };
+        self.end_with(id, request, &told);
+        self.settle();
+    }
+
+    /// Ends a request that is not running and whose job was taken, with `errno`
+    /// (positive) in place of a result; whether it had begun.
+    pub(crate) fn cut_short(&mut self, id: Id, job: &Job, errno: i32) -> bool {
+        match run::result_if_stopped(&job.request, &job.progress, errno) {
+            None => self.abandon(id, &job.request, errno),
+            Some(result) => {
+                self.complete(id, job, result);
+                return true;
+            }
+        }
+        false
     }
 
     /// Ends a request whose result came about by itself.
@@ -72,21 +93,18 @@ impl Context {
             None => Stopped::Cancelled,
             Some(State::Queued) => {
                 let Some(job) = self.slots.unqueue(id) else { return Stopped::TooLate };
-                match run::result_if_stopped(&job.request, &job.progress, errno) {
-                    None => {
-                        self.abandon(id, &job.request, errno);
-                        Stopped::Cancelled
-                    }
-                    Some(result) => {
-                        self.complete(id, &job, result);
-                        Stopped::Interrupted
-                    }
+                if self.cut_short(id, &job, errno) {
+                    Stopped::Interrupted
+                } else {
+                    Stopped::Cancelled
                 }
             }
             Some(State::Held) => {
                 let started = !self.order.waits_to_start(id.slot() as u32);
-                if let Some(job) = self.slots.unhold(id) {
-                    self.abandon(id, &job.request, errno);
+                match self.slots.unhold(id) {
+                    Some(job) if started => self.complete(id, &job, -i64::from(errno)),
+                    Some(job) => self.abandon(id, &job.request, errno),
+                    None => {}
                 }
                 if started { Stopped::Interrupted } else { Stopped::Cancelled }
             }
@@ -110,7 +128,7 @@ impl Context {
                     self.slots.enqueue(id, job);
                     self.deferred.jobs += 1;
                 }
-                Fate::Fail => self.abandon_one(id, &job.request, ECANCELED),
+                Fate::Fail => self.end_with(id, &job.request, &Outcome::not_begun(ECANCELED)),
                 Fate::Closed(failed) => self.complete_one(id, &job, failed as i64),
             }
         }
@@ -128,16 +146,14 @@ impl Context {
         self.order.end(id.slot() as u32, result < 0);
     }
 
-    fn abandon_one(&mut self, id: Id, request: &Request, errno: i32) {
-        let told = Outcome { result: -i64::from(errno), ..Outcome::default() };
-        self.publish_one(request, &told);
+    fn end_with(&mut self, id: Id, request: &Request, told: &Outcome) {
+        self.publish_one(request, told);
         self.end_one(id, request, told.result);
     }
 
     fn complete_one(&mut self, id: Id, job: &Job, result: i64) {
         let told = outcome::finish(&job.request, &job.progress, result, PATH_WORKER);
-        self.publish_one(&job.request, &told);
-        self.end_one(id, &job.request, result);
+        self.end_with(id, &job.request, &told);
     }
 
     /// Publishes the terminal event of a request.
@@ -159,7 +175,7 @@ impl Context {
         if let Some(id) = id
             && let Some(job) = self.slots.running(id)
         {
-            self.abandon(id, &job.request, EOWNERDEAD);
+            self.give_up(id, &job.request, EOWNERDEAD);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::engine::run::ready;
 use crate::engine::state::context::{Context, Job};
 use crate::engine::state::slots::{Id, Known};
 use aio2_abi::event::{self, Encoder};
+use libc::EBADF;
 use zerocopy::IntoBytes;
 
 impl Context {
@@ -27,6 +28,8 @@ impl Context {
                     }
                 }
             }
+            // Its own result, wherever it is found.
+            Err(EBADF) => self.complete(id, &job, -i64::from(EBADF)),
             Err(errno) => self.abandon(id, &job.request, errno),
         }
     }
@@ -50,23 +53,13 @@ impl Context {
         }
     }
 
-    /// Publishes an event that is not the last; false if there is no room for
-    /// another after it.
+    /// Publishes an event that is not the last; false if the ring has no room
+    /// for it. It needs no memory, and counts against no limit.
     ///
-    /// SPEC: R-OP-6
+    /// SPEC: R-OP-6, R-OVF-8
     fn publish_more(&mut self, user_data: u64, result: i64) -> bool {
-        const WORDS: usize = event::HEADER_BYTES / 8;
-        let mut room = [0; WORDS];
-        if self.room() == 0 {
-            self.sink.flush();
-        }
-        if self.room() == 0 || self.sink.reserve(WORDS * 8).is_err() {
-            return false;
-        }
-        if Encoder::new(room.as_mut_bytes(), event::Flags::MORE, user_data, result).is_none() {
-            return false;
-        }
-        self.sink.push_all(&room, WORDS * 8);
-        true
+        let mut room = [0; event::HEADER_BYTES / 8];
+        Encoder::new(room.as_mut_bytes(), event::Flags::MORE, user_data, result).is_some()
+            && self.sink.push_if_fits(&room)
     }
 }

@@ -89,6 +89,12 @@ impl Request {
         }
     }
 
+    /// Whether it ends before its operation begins.
+    #[inline(always)]
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self.operation, Operation::Refused(_))
+    }
+
     /// Whether the return of attribute `id` has to be measured.
     #[inline]
     pub(crate) fn measures(&self, id: u16) -> bool {

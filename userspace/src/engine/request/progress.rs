@@ -18,6 +18,8 @@ pub(crate) struct Progress {
     pub(crate) tried: bool,
     /// That try tells which bytes were in the page cache.
     pub(crate) tells_hits: bool,
+    /// It was to stop before its operation began.
+    pub(crate) withheld: bool,
     /// Times in ns, 0 where nobody asks.
     pub(crate) submitted: u64,
     pub(crate) started: u64,
@@ -32,6 +34,13 @@ impl Progress {
         let timed = request.measures(attr::TIMING) || request.measures(attr::PATH);
         let submitted = if timed { just_now.unwrap_or_else(clock::now) } else { 0 };
         Progress { submitted, ..Progress::default() }
+    }
+
+    /// Notes that the request ends with `errno` (positive) instead of beginning;
+    /// its result.
+    pub(crate) fn withhold(&mut self, errno: i32) -> i64 {
+        self.withheld = true;
+        -i64::from(errno)
     }
 
     /// Notes that the submission gives the request to a worker.

@@ -2,7 +2,7 @@
 //!
 //! SPEC: sections 5.5 (events), 7 (R-ATTR-1, R-ATTR-2, R-ATTR-5, R-ATTR-8).
 
-use super::outcome::Outcome;
+use super::outcome::{Begun, Outcome};
 use crate::engine::request::Request;
 use crate::engine::request::attributes::Plan;
 use crate::ring;
@@ -16,9 +16,17 @@ use zerocopy::IntoBytes;
 #[inline(always)]
 pub(crate) fn write_plain_event(request: &Request, result: i64, room: &mut [u64]) -> usize {
     const WORDS: usize = event::HEADER_BYTES / 8;
-    let header = ring::header(event::HEADER_BYTES as u32, event::Flags::empty().bits());
+    let header = ring::header(event::HEADER_BYTES as u32, flags(!request.is_refused()).bits());
     room[..WORDS].copy_from_slice(&[header, request.user_data, result as u64]);
     WORDS
+}
+
+/// The flags of a terminal event.
+///
+/// SPEC: R-EVENT-7
+#[inline(always)]
+fn flags(may_have_begun: bool) -> event::Flags {
+    if may_have_begun { event::Flags::empty() } else { event::Flags::NOT_STARTED }
 }
 
 /// Writes the event of a request that ended with `outcome` to `buffer`.
@@ -27,7 +35,7 @@ pub(crate) fn write_event<'b>(
     outcome: &Outcome,
     buffer: &'b mut [u8],
 ) -> &'b [u8] {
-    let flags = event::Flags::empty();
+    let flags = flags(outcome.begun != Begun::No);
     let Some(mut event) = Encoder::new(buffer, flags, request.user_data, outcome.result) else {
         return &[];
     };
@@ -66,7 +74,7 @@ fn answer(plan: &Plan, id: u16, outcome: &Outcome, payload: &mut [u64; 3]) -> (i
         attr::TAG | attr::DEADLINE | attr::SIGNAL | attr::GROUP | attr::AFTER => (0, 0),
         attr::PRIORITY if outcome.priority_errno != 0 => (-outcome.priority_errno, 0),
         // SPEC: R-ATTR-8
-        _ if !outcome.ran => (-ENODATA, 0),
+        _ if outcome.begun != Begun::Yes => (-ENODATA, 0),
         attr::PRIORITY => (0, 0),
         attr::TIMING => say(outcome.timing.as_bytes()),
         attr::PATH => say(outcome.path.as_bytes()),

@@ -156,7 +156,8 @@ pub(crate) fn run_blocking(request: &Request, progress: &mut Progress, runner: R
         Operation::Syscall(class) => class,
     };
     let Some(transfer) = Transfer::new(&request.call, class) else {
-        return uninterrupted(request.call.nr(), runner, || request.call.run());
+        return uninterrupted(request.call.nr(), runner, || request.call.run())
+            .unwrap_or_else(|stopped| progress.withhold(stopped));
     };
     let mut ahead = None;
     if !progress.tried && transfer.is_read && request.measures(attr::CACHE) {
@@ -192,6 +193,11 @@ fn run_transfer(
             0 => request.call.run(),
             done => transfer.try_rest(done, transfer.wanted(full), false),
         });
+        let moved = match moved {
+            Ok(moved) => moved,
+            Err(stopped) if progress.done == 0 => return progress.withhold(stopped),
+            Err(stopped) => -i64::from(stopped),
+        };
         if moved < 0 {
             return end(progress, full, moved);
         }
@@ -234,16 +240,21 @@ pub(crate) fn result_if_stopped(request: &Request, progress: &Progress, errno: i
 /// has been told to stop. What says EINTR again and again is not interrupted: it
 /// is its result.
 ///
+/// # Errors
+/// The errno (positive) to end with if that was before the first run.
+///
 /// SPEC: R-RUN-7, R-LIFE-8, R-CANCEL-7
-fn uninterrupted(nr: c_long, runner: Runner<'_>, mut run: impl FnMut() -> i64) -> i64 {
+fn uninterrupted(nr: c_long, runner: Runner<'_>, mut run: impl FnMut() -> i64) -> Result<i64, i32> {
     let mut interrupted = Interruptions::default();
+    let mut ran = false;
     loop {
         if let Runner::Worker(seat) = runner
             && let Some(errno) = seat.stopped()
         {
-            return -i64::from(errno);
+            return if ran { Ok(-i64::from(errno)) } else { Err(errno) };
         }
         let result = run();
+        ran = true;
         let again = match runner {
             // The descriptor is gone all the same.
             _ if nr == libc::SYS_close => false,
@@ -251,7 +262,7 @@ fn uninterrupted(nr: c_long, runner: Runner<'_>, mut run: impl FnMut() -> i64) -
             Runner::Caller => restarts(nr),
         };
         if result != -i64::from(EINTR) || !again || interrupted.are_too_many(nr) {
-            return result;
+            return Ok(result);
         }
     }
 }
@@ -338,8 +349,7 @@ pub(crate) fn run_here(
         _ => 0,
     };
     if priority_errno != 0 && request.plan.as_ref().is_some_and(|plan| plan.requires_priority()) {
-        let result = -i64::from(priority_errno);
-        return Outcome { result, priority_errno, ..Outcome::default() };
+        return Outcome { priority_errno, ..Outcome::not_begun(priority_errno) };
     }
     let result = run_blocking(request, progress, runner);
     Outcome { priority_errno, ..outcome::finish(request, progress, result, place) }
@@ -375,7 +385,7 @@ mod tests {
     /// run.
     fn interrupted_once(nr: c_long, runner: Runner<'_>) -> i64 {
         let mut results = [-i64::from(EINTR), 7].into_iter();
-        uninterrupted(nr, runner, || results.next().unwrap())
+        uninterrupted(nr, runner, || results.next().unwrap()).unwrap()
     }
 
     #[test]
@@ -402,7 +412,7 @@ mod tests {
         for nr in [libc::SYS_fsync, libc::SYS_read, libc::SYS_epoll_wait] {
             for runner in [Runner::Worker(&seat), Runner::Caller] {
                 let eintr = -i64::from(EINTR);
-                assert_eq!(uninterrupted(nr, runner, || eintr), eintr, "{nr} {runner:?}");
+                assert_eq!(uninterrupted(nr, runner, || eintr), Ok(eintr), "{nr} {runner:?}");
             }
         }
     }
@@ -415,6 +425,8 @@ mod tests {
             assert!(seat.stopped().is_none() && seat.stop(libc::ECANCELED));
             -i64::from(EINTR)
         });
-        assert_eq!(result, -i64::from(libc::ECANCELED));
+        assert_eq!(result, Ok(-i64::from(libc::ECANCELED)));
+        let result = uninterrupted(libc::SYS_close, Runner::Worker(&seat), || unreachable!());
+        assert_eq!(result, Err(libc::ECANCELED), "it was not begun");
     }
 }

@@ -14,10 +14,21 @@ use crate::engine::request::transfer::Transfer;
 use crate::os::clock;
 use aio2_abi::attr;
 
+/// Whether the operation of a request was begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// It was not, and has had no effect.
+    #[default]
+    No,
+    Yes,
+    /// Whoever ran it is gone.
+    Unknown,
+}
+
 /// How a request ended, as far as its attributes ask.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome {
-    pub(crate) ran: bool,
+    pub(crate) begun: Begun,
     pub(crate) result: i64,
     pub(crate) timing: attr::TimingReturn,
     pub(crate) path: attr::PathReturn,
@@ -28,6 +39,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// That of a request that ends with `errno` (positive) and was not begun.
+    pub(crate) fn not_begun(errno: i32) -> Self {
+        Outcome { result: -i64::from(errno), ..Outcome::default() }
+    }
+
     /// When it was completed, in ns, if that was measured.
     #[inline]
     pub(crate) fn completed(&self) -> Option<u64> {
@@ -37,9 +53,9 @@ impl Outcome {
 
 /// Measures what the attributes ask for, now that the result is known.
 pub(crate) fn finish(request: &Request, progress: &Progress, result: i64, place: u32) -> Outcome {
-    let mut outcome = Outcome { ran: true, result, ..Outcome::default() };
-    if let Operation::Refused(_) = request.operation {
-        outcome.ran = false;
+    let mut outcome = Outcome { begun: Begun::Yes, result, ..Outcome::default() };
+    if request.is_refused() || progress.withheld {
+        outcome.begun = Begun::No;
         return outcome;
     }
     let Some(plan) = &request.plan else { return outcome };

@@ -74,7 +74,7 @@ fn hire(shared: &Arc<Shared>) {
             // Another one will come to them; without one, nobody would.
             if context.workers.count == 0 {
                 while let Some((id, job)) = context.slots.dequeue() {
-                    context.abandon(id, &job.request, EAGAIN);
+                    context.cut_short(id, &job, EAGAIN);
                 }
             }
             shared.tell(context);
