@@ -1,6 +1,7 @@
 //! `cargo xtask install`: the library for C, the drop-ins and the command,
 //! where a package or an administrator wants them.
 
+use aio2_link::{LIBAIO, Recipe};
 use anyhow::{Context, Result};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -22,27 +23,33 @@ pub struct Args {
 }
 
 /// What programs link with.
-const LIBRARY: &aio2_link::Recipe = &aio2_link::LIBAIO2;
+const LIBRARY: Recipe = aio2_link::LIBAIO2;
+/// Where drop-ins go: not where the loader looks by itself.
+const DROP_INS: &str = "lib/aio2";
 
 pub fn run(args: &Args) -> Result<()> {
     let sh = Shell::new()?;
     let root = crate::root();
     sh.change_dir(root);
     let profile = &args.profile;
-    let package = LIBRARY.package;
-    cmd!(sh, "{CARGO} build --quiet --profile {profile} -p aio2-cli -p {package}").run()?;
+    let packages = [LIBRARY.package, LIBAIO.package].map(|package| format!("-p{package}"));
+    cmd!(sh, "{CARGO} build --quiet --profile {profile} -p aio2-cli {packages...}").run()?;
     let built = target(&sh)?.join(if profile == "dev" { "debug" } else { profile });
 
     let to = args.destdir.join(args.prefix.strip_prefix("/").unwrap_or(&args.prefix));
     let lib = to.join("lib");
     let (include, bin) = (to.join("include"), to.join("bin"));
-    for dir in [&lib.join("pkgconfig"), &include.join("aio2"), &include.join("linux"), &bin] {
+    let drop_ins = to.join(DROP_INS);
+    for dir in
+        [&drop_ins, &lib.join("pkgconfig"), &include.join("aio2"), &include.join("linux"), &bin]
+    {
         fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     }
     copy(&built.join("aio2"), &bin.join("aio2"))?;
     let archive = built.join(LIBRARY.archive());
     LIBRARY.link(root, &archive, &lib.join(LIBRARY.soname))?;
     LIBRARY.static_library(root, &archive, "aio2_*", &lib.join("libaio2.a"))?;
+    LIBAIO.link(root, &built.join(LIBAIO.archive()), &drop_ins.join(LIBAIO.soname))?;
     let link = lib.join("libaio2.so");
     let _ = fs::remove_file(&link);
     symlink(LIBRARY.soname, &link)?;

@@ -23,6 +23,7 @@ fn a_program_is_built_by_what_pkg_config_says() {
         "bin/aio2",
         "include/aio2/aio2.h",
         "include/linux/aio2.h",
+        "lib/aio2/libaio.so.1",
         "lib/libaio2.a",
         "lib/libaio2.so",
         "lib/libaio2.so.1",

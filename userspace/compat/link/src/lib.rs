@@ -38,6 +38,15 @@ pub const LIBAIO2: Recipe = Recipe {
     soname: "libaio2.so.1",
 };
 
+/// The drop-in for libaio.
+pub const LIBAIO: Recipe = Recipe {
+    package: "aio2-libaio",
+    dir: "userspace/compat/libaio",
+    sources: &["symbols.c"],
+    version_script: "libaio.map",
+    soname: "libaio.so.1",
+};
+
 /// Why there is no object.
 #[derive(Debug)]
 pub enum LinkError {
@@ -95,7 +104,9 @@ impl Recipe {
         gcc.arg(format!("-Wl,-soname,{}", self.soname));
         // All that the script exports is wanted, and nothing of what is not.
         gcc.arg("-Wl,--whole-archive").arg(archive).arg("-Wl,--no-whole-archive");
-        gcc.args(["-Wl,--gc-sections", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,defs"]).args(SYSTEM);
+        gcc.args(["-Wl,--gc-sections", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,defs"]);
+        // Its threads run on when a program closes it.
+        gcc.arg("-Wl,-z,nodelete").args(SYSTEM);
         run(&mut gcc)
     }
 

@@ -1,0 +1,399 @@
+//! The AIO2 context that all contexts of the process share: its completions, and
+//! who waits for them.
+//!
+//! Whoever finds completions hands out all that there are: [`Hub::drain`]. At
+//! most one thread, the *leader*, sleeps in the AIO2 context; it is a thread that
+//! waits in io_getevents, where there is one, so that no other thread has to be
+//! switched to. The others park. When the leader leaves it calls another one.
+//!
+//! Where nobody waits in a call and completions must be told all the same, since
+//! the program has an eventfd or reaps the ring by itself, a thread of this
+//! library, the *pump*, leads.
+//!
+//! Lock order: reaper, then a context, then roles.
+
+use crate::context::{Context, Slot, State, context_of};
+use crate::park::{Bell, Ended, Parker, sleep};
+use crate::{fd, request};
+use aio2::ring::Consumer;
+use aio2::shm::ConsumerMap;
+use aio2::{Implementation, Iocbs, Reaper};
+use aio2_abi::wait::{Cancel, CancelFlags};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// More workers than requests in flight are never made.
+const CONCURRENCY: u32 = 64;
+const RING_BYTES: u32 = 1 << 20;
+const MAX_REQUESTS: u32 = 1 << 20;
+/// How often the pump looks whether the program reaps by itself, and for how
+/// many times in vain before it sleeps.
+const LOOK: Duration = Duration::from_millis(1);
+const LOOKS: u32 = 100;
+/// How long the pump leads before it lets one that waits in a call do it.
+const LEAD: Duration = Duration::from_millis(100);
+const PUMP_STACK: usize = 256 << 10;
+
+pub struct Hub {
+    context: aio2::Context,
+    consumer: Consumer<ConsumerMap>,
+    drain: Mutex<Drain>,
+    roles: Mutex<Roles>,
+    /// Rung for the leader, where another thread has found its events.
+    bell: Bell,
+    /// How many threads wait for the events of a context, the leader included.
+    waiting: AtomicUsize,
+    /// Accepted and not ended.
+    outstanding: AtomicUsize,
+    /// Of them, those that must be told at once.
+    eager: AtomicUsize,
+    pump: OnceLock<Arc<Parker>>,
+    /// The pump sleeps until it is told.
+    pump_sleeps: AtomicBool,
+}
+
+struct Drain {
+    reaper: Reaper,
+    /// Contexts that got events, and eventfds that are to be told.
+    touched: Vec<usize>,
+    told: Vec<(Arc<OwnedFd>, u64)>,
+    /// What has to be run again as a stream.
+    again: Iocbs,
+}
+
+#[derive(Default)]
+struct Roles {
+    /// Somebody leads.
+    led: bool,
+    /// The context that the leader waits for, if it does.
+    leader: Option<usize>,
+    parked: Vec<(usize, Arc<Parker>)>,
+}
+
+/// Locks, also after a panic: what the lock keeps is whole at any time.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hub {
+    pub fn new() -> io::Result<Arc<Self>> {
+        let context = aio2::Context::builder()
+            .ring_bytes(RING_BYTES)
+            .max_requests(MAX_REQUESTS)
+            .concurrency(CONCURRENCY)
+            .build()?;
+        let drain = Drain {
+            reaper: context.reaper(),
+            touched: Vec::new(),
+            told: Vec::new(),
+            again: Iocbs::new(),
+        };
+        // The descriptor is asked for here, so that it is signalled from now on.
+        context.as_fd();
+        context.consumer().notify_off();
+        Ok(Arc::new(Hub {
+            consumer: context.consumer(),
+            context,
+            drain: Mutex::new(drain),
+            roles: Mutex::default(),
+            bell: Bell::new()?,
+            waiting: AtomicUsize::new(0),
+            outstanding: AtomicUsize::new(0),
+            eager: AtomicUsize::new(0),
+            pump: OnceLock::new(),
+            pump_sleeps: AtomicBool::new(false),
+        }))
+    }
+
+    /// Submits `count` requests; how many of them were accepted.
+    pub fn submit(&self, stream: &mut Iocbs, count: usize) -> usize {
+        // Relaxed: a count, by which nothing else is known.
+        self.outstanding.fetch_add(count, Ordering::Relaxed);
+        // SAFETY: the program vouches for its buffers, as it does to the
+        // original; the arrays of buffers are in slots.
+        let bytes = unsafe { self.context.submit_raw(stream.bytes_mut()) }.unwrap_or(0);
+        let accepted = stream.consume(bytes);
+        self.outstanding.fetch_sub(count - accepted, Ordering::Relaxed);
+        accepted
+    }
+
+    /// Requests were submitted that must be told at once.
+    pub fn add_eager(&self, count: usize) {
+        // Relaxed: under the context's lock, as the subtraction is.
+        self.eager.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Hands out all completions that there are.
+    pub fn drain(&self) {
+        self.drain_as(false);
+    }
+
+    fn drain_as(&self, leader: bool) {
+        let mut guard = lock(&self.drain);
+        let drain = &mut *guard;
+        while let Ok(batch) = drain.reaper.batch() {
+            let mut any = false;
+            for event in batch {
+                any = true;
+                let slot = std::ptr::with_exposed_provenance_mut(event.user_data() as usize);
+                if let Some(slot) = NonNull::new(slot) {
+                    let again = &mut drain.again;
+                    self.end(
+                        slot,
+                        event.parsed().header.res,
+                        again,
+                        &mut drain.touched,
+                        &mut drain.told,
+                    );
+                }
+            }
+            if !drain.again.is_empty() {
+                // Their slots have counted once.
+                let count = drain.again.count();
+                let accepted = self.submit(&mut drain.again, count);
+                self.outstanding.fetch_sub(accepted, Ordering::Relaxed);
+                any = true;
+            }
+            if !any {
+                break;
+            }
+        }
+        for (eventfd, count) in drain.told.drain(..) {
+            fd::signal(&eventfd, count);
+        }
+        if !drain.touched.is_empty() {
+            self.tell_as(leader, &drain.touched);
+            drain.touched.clear();
+        }
+    }
+
+    /// Ends a request whose completion was found.
+    fn end(
+        &self,
+        at: NonNull<Slot>,
+        res: i64,
+        again: &mut Iocbs,
+        touched: &mut Vec<usize>,
+        told: &mut Vec<(Arc<OwnedFd>, u64)>,
+    ) {
+        // SAFETY: the request ends here, not before.
+        let context: Arc<Context> = unsafe { context_of(at) };
+        let mut inner = context.lock();
+        let slot = inner.slot(at);
+        if res == -i64::from(libc::ESPIPE) && !slot.is_stream {
+            let user_data = at.as_ptr().expose_provenance() as u64;
+            if request::prepare_stream(slot, user_data, again).is_ok() {
+                return;
+            }
+        }
+        // Relaxed: a count.
+        self.outstanding.fetch_sub(1, Ordering::Relaxed);
+        let was_in_flight = slot.state == State::InFlight;
+        if was_in_flight && slot.eager {
+            self.eager.fetch_sub(1, Ordering::Relaxed);
+        }
+        if !was_in_flight && let Some(errno) = request::refusal(slot, res) {
+            slot.state = State::Refused(errno);
+            inner.in_flight -= 1;
+            return;
+        }
+        let cancelled_poll =
+            slot.iocb.opcode == crate::legacy::POLL && res == -i64::from(libc::ECANCELED);
+        if let Some(eventfd) = slot.eventfd.take() {
+            match told.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &eventfd)) {
+                Some((_, count)) => *count += 1,
+                None => told.push((eventfd, 1)),
+            }
+        }
+        inner.complete(at, if cancelled_poll { 0 } else { res });
+        let address = context.address();
+        if touched.last() != Some(&address) {
+            touched.push(address);
+        }
+    }
+
+    /// Calls the threads that wait for these contexts.
+    pub fn tell(&self, addresses: &[usize]) {
+        self.tell_as(false, addresses);
+    }
+
+    fn tell_as(&self, leader: bool, addresses: &[usize]) {
+        // Pairs with the fences in `wait`: either this thread sees the one that
+        // waits, or that one sees the events.
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let roles = lock(&self.roles);
+        for (_, parker) in roles.parked.iter().filter(|(at, _)| addresses.contains(at)) {
+            parker.unpark();
+        }
+        if !leader && roles.leader.is_some_and(|at| addresses.contains(&at)) {
+            self.bell.ring();
+        }
+    }
+
+    /// Sleeps until something has happened to the context at `address`, or to
+    /// others; `ready` says whether there is something already.
+    pub fn wait(
+        &self,
+        address: usize,
+        deadline: Option<Instant>,
+        mask: Option<&libc::sigset_t>,
+        ready: impl FnOnce() -> bool,
+    ) -> Ended {
+        let mut roles = lock(&self.roles);
+        // Relaxed: the fences below and in `tell` order it.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let ended = if roles.led {
+            let parker = Arc::new(Parker::new(mask.is_some()));
+            roles.parked.push((address, parker.clone()));
+            drop(roles);
+            // Pairs with the fence in `tell`.
+            fence(Ordering::SeqCst);
+            let ended = if ready() { Ended::Told } else { parker.park(deadline, mask) };
+            lock(&self.roles).parked.retain(|(_, other)| !Arc::ptr_eq(other, &parker));
+            ended
+        } else {
+            (roles.led, roles.leader) = (true, Some(address));
+            drop(roles);
+            // Pairs with the fence in `tell`.
+            fence(Ordering::SeqCst);
+            let ended = if ready() { Ended::Told } else { self.lead(deadline, mask) };
+            let mut roles = lock(&self.roles);
+            (roles.led, roles.leader) = (false, None);
+            ended
+        };
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.call_a_leader();
+        ended
+    }
+
+    /// Sleeps until there are completions, and hands them out.
+    fn lead(&self, deadline: Option<Instant>, mask: Option<&libc::sigset_t>) -> Ended {
+        let mut ended = Ended::Told;
+        if !self.consumer.notify_on() {
+            let mut fds = [self.context.as_fd(), self.bell.as_fd()].map(|fd| (fd, false));
+            ended = sleep(&mut fds, deadline, mask);
+            // The kernel's descriptor is readable as long as events are there.
+            if fds[0].1 && self.context.implementation() == Implementation::Engine {
+                fd::clear(fds[0].0);
+            }
+            if fds[1].1 {
+                fd::clear(fds[1].0);
+            }
+        }
+        self.consumer.notify_off();
+        self.drain_as(true);
+        ended
+    }
+
+    /// Calls another thread to lead, if nobody does and one waits.
+    fn call_a_leader(&self) {
+        {
+            let roles = lock(&self.roles);
+            if roles.led {
+                return;
+            }
+            if let Some((_, next)) = roles.parked.first() {
+                next.unpark();
+                return;
+            }
+        }
+        self.see_to_it();
+    }
+
+    /// Sees to it that completions are found though nobody waits in a call.
+    pub fn see_to_it(&self) {
+        if self.outstanding.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let Some(pump) = self.pump.get() else { return };
+        // Pairs with the fence in `pump`: either it sees what is outstanding, or
+        // this thread sees that it sleeps.
+        fence(Ordering::SeqCst);
+        let must = self.eager.load(Ordering::Relaxed) > 0 && !lock(&self.roles).led;
+        if must || self.pump_sleeps.load(Ordering::Relaxed) {
+            pump.unpark();
+        }
+    }
+
+    /// Starts the pump, if there is none; without a thread nothing is lost but
+    /// completions that nobody waits for in a call.
+    pub fn start_pump(self: &Arc<Self>) {
+        self.pump.get_or_init(|| {
+            let parker = Arc::new(Parker::new(false));
+            let (hub, its) = (self.clone(), parker.clone());
+            let all = all_signals();
+            let mut before = all;
+            // SAFETY: both sets are alive.
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) };
+            let builder = std::thread::Builder::new().name("aio2-pump".into());
+            let _ = builder.stack_size(PUMP_STACK).spawn(move || hub.run_pump(&its));
+            // SAFETY: the set is alive.
+            unsafe {
+                libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut())
+            };
+            parker
+        });
+    }
+
+    fn run_pump(&self, parker: &Parker) {
+        let mut looks = 0;
+        loop {
+            let must_lead = self.eager.load(Ordering::Relaxed) > 0 && {
+                let mut roles = lock(&self.roles);
+                !std::mem::replace(&mut roles.led, true)
+            };
+            if must_lead {
+                self.lead(Some(Instant::now() + LEAD), None);
+                lock(&self.roles).led = false;
+                self.call_a_leader();
+                looks = 0;
+                continue;
+            }
+            if self.outstanding.load(Ordering::Relaxed) > 0 {
+                looks = 0;
+            }
+            looks += 1;
+            if looks < LOOKS {
+                parker.park(Some(Instant::now() + LOOK), None);
+            } else {
+                self.pump_sleeps.store(true, Ordering::Relaxed);
+                // Pairs with the fence in `see_to_it`.
+                fence(Ordering::SeqCst);
+                if self.outstanding.load(Ordering::Relaxed) == 0 {
+                    parker.park(None, None);
+                }
+                self.pump_sleeps.store(false, Ordering::Relaxed);
+                looks = 0;
+            }
+            if !lock(&self.roles).led {
+                self.drain();
+            }
+        }
+    }
+
+    /// Asks a request to stop; true if it will.
+    pub fn cancel(&self, slot: NonNull<Slot>) -> bool {
+        let mut request = Cancel {
+            flags: CancelFlags::USER_DATA.bits(),
+            user_data: slot.as_ptr().expose_provenance() as u64,
+            ..Cancel::default()
+        };
+        let matched = self.context.cancel(&mut request);
+        matched.is_ok() && request.cancelled + request.interrupted > 0
+    }
+}
+
+fn all_signals() -> libc::sigset_t {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: there is room for a set.
+    unsafe { libc::sigfillset(set.as_mut_ptr()) };
+    // SAFETY: it was filled in.
+    unsafe { set.assume_init() }
+}
