@@ -50,6 +50,7 @@ mod grow;
 mod hostile;
 mod limits;
 mod malformed;
+mod memory;
 mod notify;
 mod order;
 mod poll;

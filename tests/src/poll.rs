@@ -136,6 +136,28 @@ pub(crate) fn multishot_ends_when_there_is_no_room_for_another_event(env: &Env<'
     Ok(())
 }
 
+pub(crate) fn multishot_tells_of_what_is_ready_and_of_each_edge(env: &Env<'_>) -> Outcome {
+    env.needs_op(op::POLL)?;
+    env.needs(Features::MULTISHOT)?;
+    let context = env.context();
+    let slow = Slow::new();
+    slow.finish();
+    let poll = Request::poll(slow.fd(), libc::POLLIN).flags(Flags::MULTISHOT);
+    context.submit_these([poll.user_data(1)]);
+    // The level at the beginning, then an edge, though nobody has read.
+    assert_eq!(context.reap(1)[0].flags, MORE);
+    assert_eq!(context.reap_ring(1), []);
+    slow.finish();
+    assert_eq!(context.reap(1)[0].flags, MORE);
+    // Two bytes are there, and none has come: no edge.
+    slow.take();
+    context.submit_these([Request::nop(2)]);
+    assert_eq!(context.ends(1), [(2, 0)]);
+    assert_eq!(cancel(&context, 1), (0, 1, 0));
+    assert_eq!(context.ends(1), [(1, -i64::from(ECANCELED))]);
+    Ok(())
+}
+
 /// By its own count an application tells whether it has reached the limit.
 pub(crate) fn events_with_more_do_not_count_against_the_limit(env: &Env<'_>) -> Outcome {
     const LIMIT: usize = 8;

@@ -421,6 +421,41 @@ pub(crate) fn signal_mask_holds_during_the_wait(env: &Env<'_>) -> Outcome {
     Ok(())
 }
 
+pub(crate) fn signal_mask_has_no_effect_without_a_sleep(env: &Env<'_>) -> Outcome {
+    let _handler = Handler::install();
+    let context = env.context();
+    context.submit_all(&mut nops(1));
+    signal::block(true);
+    signal::signal_self();
+    let none = signal::mask(false);
+    let wait = |min| Wait { sigmask: Some(&none), ..Wait::events(min).within(patience()) };
+    let results = [context.wait(&wait(0)), context.wait(&wait(1))];
+    // It is pending still, and ends a wait that lets it in.
+    let last = errno(context.wait(&wait(2)));
+    signal::block(false);
+    assert_eq!(results, [Ok(()), Ok(())], "what is waited for is there");
+    assert_eq!(last, Some(EINTR));
+    Ok(())
+}
+
+pub(crate) fn wait_for_an_id_regards_no_number_of_events(env: &Env<'_>) -> Outcome {
+    env.needs(Features::WAIT_ID)?;
+    let context = env.context();
+    let ended = context.submit_one(Request::nop(1));
+    let mut pipe = Pipe::new();
+    let mut byte = [0];
+    let runs = context.submit_one(Request::read(pipe.read_fd(), &mut byte));
+    let gather = Duration::from_nanos(1);
+    for min in [0, 1, 2, u32::MAX] {
+        let wait = |id| Wait { id: Some(id), gather, ..Wait::events(min).within(NOW) };
+        assert_eq!(context.wait(&wait(ended)), Ok(()), "{min}");
+        assert_eq!(errno(context.wait(&wait(runs))), Some(ETIME), "{min}");
+    }
+    pipe.writer.write_all(&[1]).expect("the pipe has room");
+    assert_eq!(context.reap(2).len(), 2);
+    Ok(())
+}
+
 pub(crate) fn eight_threads_reap_each_event_once_and_whole(env: &Env<'_>) -> Outcome {
     let context = env.context_with(Setup { ring_bytes: 4096, max_requests: 2000, ..setup() });
     const EVENTS: u64 = 40_000;

@@ -42,6 +42,63 @@ pub(crate) fn stream_ends_before_the_first_iocb_that_cannot_be_accepted(env: &En
     Ok(())
 }
 
+pub(crate) fn what_ended_inline_is_available_when_the_call_returns(env: &Env<'_>) -> Outcome {
+    env.needs_attr(attr::PATH)?;
+    let context = env.context();
+    for count in [1, 2, 31, 32, 33, 200] {
+        let of = |n| match n % 7 {
+            6 => Request::nop(n).on_worker(),
+            _ => Request::nop(n),
+        };
+        context.submit_these((0..count).map(|n| of(n).returns(attr::PATH)));
+        let at_once = context.reap_ring(count as usize);
+        let others = context.reap(count as usize - at_once.len());
+        let late = others.iter().filter(|event| event.place() == attr::PATH_INLINE);
+        assert_eq!(late.count(), 0, "of {count}, {} were there at once", at_once.len());
+    }
+    Ok(())
+}
+
+pub(crate) fn first_error_of_the_table_is_the_result(env: &Env<'_>) -> Outcome {
+    // A row of the table, what breaks its rule, and the error.
+    type Fault = (u32, fn(Request) -> Request, i32);
+    let context = env.context();
+    let (full, multishot) = (Flags::FULL, Flags::MULTISHOT);
+    let mut faults: Vec<Fault> = vec![
+        (7, |r| r.attr(attr::TAG, attr::Flags::REQUIRED, &[]), EINVAL),
+        (7, |r| r.attr(40, attr::Flags::REQUIRED, &[]), EOPNOTSUPP),
+    ];
+    if env.needs_attr(attr::DEADLINE).is_ok() {
+        faults.push((9, |r| r.deadline(0), libc::ETIMEDOUT));
+    }
+    if env.needs_attr(attr::AFTER).is_ok() {
+        faults.push((10, |r| r.after(attr::AFTER_REQUEST, u64::MAX), libc::ENOENT));
+    }
+    let excluded = [0, libc::F_SETOWN as u64, 0];
+    let refused = [
+        (Request::new(op::OP | 999, &[1]).flags(full), EOPNOTSUPP),
+        (Request::call(libc::SYS_ptrace, &[]).flags(full | multishot), EOPNOTSUPP),
+        (Request::call(libc::SYS_getpid, &[1]).flags(full | multishot), EINVAL),
+        (Request::nop(0).flags(multishot), EOPNOTSUPP),
+        (Request::nop(0).flags(full), EOPNOTSUPP),
+        (Request::call(libc::SYS_fcntl, &excluded), EOPNOTSUPP),
+    ];
+    for (request, errno) in refused {
+        for (_, add, _) in &faults {
+            assert_eq!(context.run(add(request.clone())).res, -i64::from(errno), "{request:?}");
+        }
+    }
+    for (n, first) in faults.iter().enumerate() {
+        for second in faults.iter().enumerate().filter(|(m, _)| *m != n).map(|(_, fault)| fault) {
+            let request = second.1(first.1(Request::nop(0)));
+            // Of one row the first in the request.
+            let expected = if second.0 < first.0 { second.2 } else { first.2 };
+            assert_eq!(context.run(request.clone()).res, -i64::from(expected), "{request:?}");
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn empty_stream_gives_0(env: &Env<'_>) -> Outcome {
     let context = env.context();
     assert_eq!(context.submit_bytes(&mut []), Ok(0));

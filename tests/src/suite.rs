@@ -6,8 +6,8 @@ use crate::env::{Env, Factory, Outcome, Skip};
 use crate::watchdog::Watchdog;
 use crate::{
     after, attributes, begun, cancel, deadline, exec, group, grow, hostile, interrupt, limits,
-    malformed, notify, order, poll, reap, ring, same, security, set, setup, signals, submit,
-    syscalls, teardown, trace, wakeups,
+    malformed, memory, notify, order, poll, reap, ring, same, security, set, setup, signals,
+    submit, syscalls, teardown, trace, wakeups,
 };
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -67,6 +67,8 @@ tests! {
         iocbs_are_accepted_in_order: "R-SUBMIT-1";
         stream_ends_before_the_first_iocb_that_cannot_be_accepted: "R-SUBMIT-1" "R-SUBMIT-2";
         empty_stream_gives_0: "R-SUBMIT-3";
+        what_ended_inline_is_available_when_the_call_returns: "R-SUBMIT-8";
+        first_error_of_the_table_is_the_result: "R-OP-9" "R-OP-1" "R-OP-2";
         failing_request_has_an_event_and_no_error: "R-SUBMIT-4";
         submission_does_not_sleep_for_operations_or_limits: "R-SUBMIT-5" "R-RUN-3";
         memory_of_the_stream_is_not_used_afterwards: "R-SUBMIT-7";
@@ -122,7 +124,9 @@ tests! {
         wakeup_is_passed_on_by_a_thread_that_gives_up: "R-GET-14";
         every_waiter_is_served_whatever_it_waits_for: "R-GET-14";
         caught_signal_ends_the_wait_with_eintr: "R-GET-15";
-        signal_mask_holds_during_the_wait: "R-GET-15";
+        signal_mask_holds_during_the_wait: "R-GET-15" "R-GET-17";
+        signal_mask_has_no_effect_without_a_sleep: "R-GET-17";
+        wait_for_an_id_regards_no_number_of_events: "R-GET-16";
         eight_threads_reap_each_event_once_and_whole:
             "R-GET-4" "R-RING-4" "R-RING-7" "R-RING-9" "R-RING-10" "R-RING-11" "R-RING-12"
             "R-RING-15" "R-OVF-7";
@@ -159,6 +163,10 @@ tests! {
         cancel_during_completion_gives_one_event: "R-CANCEL-4";
         bad_flags_and_fields_are_refused: "R-CONV-3" "R-CONV-4" "R-CONV-5";
         other_requests_go_on_after_a_cancel: "R-CANCEL-2";
+    }
+    memory {
+        memory_is_not_used_once_the_event_is_available: "R-MEM-1" "R-DEADLINE-1";
+        memory_is_not_used_once_a_cancel_has_waited: "R-MEM-2" "R-CANCEL-5";
     }
     begun {
         event_says_that_its_operation_never_began: "R-EVENT-7" "R-EVENT-6";
@@ -204,6 +212,7 @@ tests! {
         poll_works_on_every_kind_of_file: "R-OP-5";
         multishot_sends_an_event_each_time_until_it_is_cancelled: "R-OP-6" "R-ATTR-7";
         multishot_ends_when_there_is_no_room_for_another_event: "R-OP-6" "R-OVF-1" "R-LIMIT-5";
+        multishot_tells_of_what_is_ready_and_of_each_edge: "R-OP-8";
         events_with_more_do_not_count_against_the_limit: "R-OVF-8" "R-OP-6" "R-LIMIT-1";
         polls_are_cancelled_one_by_one: "R-OP-5" "R-CANCEL-4";
         file_stays_while_it_is_polled: "R-OP-5";
