@@ -64,6 +64,8 @@ pub struct Slot {
     /// Runs as read or write, since its file has no positions.
     pub is_stream: bool,
     pub eager: bool,
+    /// The thread that submitted it, if that is recorded.
+    pub tid: u32,
 }
 
 impl Context {
@@ -103,6 +105,7 @@ impl Inner {
                 eventfd: None,
                 is_stream: false,
                 eager: false,
+                tid: 0,
             });
             let slot = NonNull::from(Box::leak(slot));
             self.slots.push(slot);

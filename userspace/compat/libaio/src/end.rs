@@ -45,6 +45,10 @@ pub fn destroy(address: usize) -> Result<i64, i32> {
             hub.cancel(slot);
         }
         if context.lock().in_flight == 0 {
+            // A process may leave without its exit handlers.
+            if let Some(recorder) = &hub.recorder {
+                recorder.flush();
+            }
             return Ok(0);
         }
         let deadline = std::time::Instant::now() + std::time::Duration::from_millis(10);

@@ -5,6 +5,7 @@
 use crate::legacy::IoEvent;
 use crate::wait::{self, ToProgram};
 use crate::{end, memory, process::Process, submit};
+use aio2_record::Count;
 use libc::{EAGAIN, EFAULT, EINVAL, EIO};
 use std::ffi::{c_int, c_long};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,6 +43,7 @@ extern "C" fn aio2_libaio_setup(max: c_int, context: usize) -> c_int {
         }
         let process = Process::this();
         let address = process.add(max)?;
+        process.hub()?.count(Count::Contexts, 1);
         // SAFETY: as above.
         unsafe { made.write_unaligned(address) };
         Ok(0)

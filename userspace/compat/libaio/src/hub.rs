@@ -17,8 +17,9 @@ use crate::park::{Bell, Ended, Parker, sleep};
 use crate::{fd, request};
 use aio2::ring::Consumer;
 use aio2::shm::ConsumerMap;
-use aio2::{Implementation, Iocbs, Reaper};
+use aio2::{Event, Implementation, Iocbs, Reaper};
 use aio2_abi::wait::{Cancel, CancelFlags};
+use aio2_record::{Count, Counters, Recorder};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
@@ -40,6 +41,10 @@ const PUMP_STACK: usize = 256 << 10;
 
 pub struct Hub {
     context: aio2::Context,
+    /// Where each request is recorded, if it is.
+    pub recorder: Option<Arc<Recorder>>,
+    /// Where calls are counted, if they are.
+    pub counters: Option<Counters>,
     consumer: Consumer<ConsumerMap>,
     drain: Mutex<Drain>,
     roles: Mutex<Roles>,
@@ -58,6 +63,12 @@ pub struct Hub {
 
 struct Drain {
     reaper: Reaper,
+    results: Results,
+}
+
+/// What is left to be done for the completions that were found.
+#[derive(Default)]
+struct Results {
     /// Contexts that got events, and eventfds that are to be told.
     touched: Vec<usize>,
     told: Vec<(Arc<OwnedFd>, u64)>,
@@ -86,16 +97,13 @@ impl Hub {
             .max_requests(MAX_REQUESTS)
             .concurrency(CONCURRENCY)
             .build()?;
-        let drain = Drain {
-            reaper: context.reaper(),
-            touched: Vec::new(),
-            told: Vec::new(),
-            again: Iocbs::new(),
-        };
+        let drain = Drain { reaper: context.reaper(), results: Results::default() };
         // The descriptor is asked for here, so that it is signalled from now on.
         context.as_fd();
         context.consumer().notify_off();
         Ok(Arc::new(Hub {
+            recorder: Recorder::from_environment(),
+            counters: Counters::from_environment(),
             consumer: context.consumer(),
             context,
             drain: Mutex::new(drain),
@@ -141,20 +149,13 @@ impl Hub {
                 any = true;
                 let slot = std::ptr::with_exposed_provenance_mut(event.user_data() as usize);
                 if let Some(slot) = NonNull::new(slot) {
-                    let again = &mut drain.again;
-                    self.end(
-                        slot,
-                        event.parsed().header.res,
-                        again,
-                        &mut drain.touched,
-                        &mut drain.told,
-                    );
+                    self.end(slot, &event, &mut drain.results);
                 }
             }
-            if !drain.again.is_empty() {
+            if !drain.results.again.is_empty() {
                 // Their slots have counted once.
-                let count = drain.again.count();
-                let accepted = self.submit(&mut drain.again, count);
+                let count = drain.results.again.count();
+                let accepted = self.submit(&mut drain.results.again, count);
                 self.outstanding.fetch_sub(accepted, Ordering::Relaxed);
                 any = true;
             }
@@ -162,31 +163,33 @@ impl Hub {
                 break;
             }
         }
-        for (eventfd, count) in drain.told.drain(..) {
+        for (eventfd, count) in drain.results.told.drain(..) {
             fd::signal(&eventfd, count);
         }
-        if !drain.touched.is_empty() {
-            self.tell_as(leader, &drain.touched);
-            drain.touched.clear();
+        if !drain.results.touched.is_empty() {
+            self.tell_as(leader, &drain.results.touched);
+            drain.results.touched.clear();
+        }
+    }
+
+    /// Counts, if that was asked for.
+    pub fn count(&self, what: Count, n: usize) {
+        if let Some(counters) = &self.counters {
+            counters.add(what, n as u64);
         }
     }
 
     /// Ends a request whose completion was found.
-    fn end(
-        &self,
-        at: NonNull<Slot>,
-        res: i64,
-        again: &mut Iocbs,
-        touched: &mut Vec<usize>,
-        told: &mut Vec<(Arc<OwnedFd>, u64)>,
-    ) {
+    fn end(&self, at: NonNull<Slot>, event: &Event<'_>, results: &mut Results) {
+        let res = event.parsed().header.res;
         // SAFETY: the request ends here, not before.
         let context: Arc<Context> = unsafe { context_of(at) };
         let mut inner = context.lock();
         let slot = inner.slot(at);
         if res == -i64::from(libc::ESPIPE) && !slot.is_stream {
             let user_data = at.as_ptr().expose_provenance() as u64;
-            if request::prepare_stream(slot, user_data, again).is_ok() {
+            let asks = self.recorder.is_some();
+            if request::prepare_stream(slot, user_data, asks, &mut results.again).is_ok() {
                 return;
             }
         }
@@ -204,15 +207,20 @@ impl Hub {
         let cancelled_poll =
             slot.iocb.opcode == crate::legacy::POLL && res == -i64::from(libc::ECANCELED);
         if let Some(eventfd) = slot.eventfd.take() {
-            match told.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &eventfd)) {
+            match results.told.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &eventfd)) {
                 Some((_, count)) => *count += 1,
-                None => told.push((eventfd, 1)),
+                None => results.told.push((eventfd, 1)),
             }
         }
-        inner.complete(at, if cancelled_poll { 0 } else { res });
+        let res = if cancelled_poll { 0 } else { res };
+        if let Some(recorder) = &self.recorder {
+            recorder.take(request::record(slot, event, res));
+        }
+        inner.complete(at, res);
+        self.count(Count::Events, 1);
         let address = context.address();
-        if touched.last() != Some(&address) {
-            touched.push(address);
+        if results.touched.last() != Some(&address) {
+            results.touched.push(address);
         }
     }
 

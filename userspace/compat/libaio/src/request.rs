@@ -31,6 +31,8 @@ pub struct Shared {
     eventfds: Vec<(u32, Arc<OwnedFd>)>,
     /// Descriptor and direction that were found good last.
     checked: Option<(i32, bool)>,
+    /// Each request is recorded: it asks for what its event can tell.
+    pub recorded: bool,
 }
 
 impl Shared {
@@ -99,8 +101,8 @@ pub fn check_form(iocb: &Iocb) -> Result<(), i32> {
 }
 
 /// Fills in a slot, and appends the AIO2 request of its iocb to `stream`.
-/// `alone`: the call has no other, so that a bad descriptor can be told by the
-/// result of the operation itself.
+/// `alone`: the call has no other, so that a descriptor that cannot be read can be
+/// told by the result of the operation itself.
 ///
 /// # Errors
 /// The errno, positive, that io_submit says.
@@ -116,7 +118,8 @@ pub fn prepare(
     if iocb.fd < 0 {
         return Err(EBADF);
     }
-    if !alone && transfers {
+    // A write may be a worker's from the start, and not fail in the call.
+    if transfers && (!alone || writes(iocb.opcode)) {
         shared.check(iocb.fd, writes(iocb.opcode))?;
     }
     let kind = if transfers { 0 } else { fd::kind(iocb.fd)? };
@@ -125,8 +128,12 @@ pub fn prepare(
     slot.state = State::Submitting;
     slot.is_stream = false;
     slot.eager = slot.eventfd.is_some();
+    let asks = shared.recorded;
+    if asks {
+        slot.tid = aio2_record::thread_id();
+    }
     match iocb.opcode {
-        PREAD | PWRITE | PREADV | PWRITEV => transfer(slot, user_data, stream),
+        PREAD | PWRITE | PREADV | PWRITEV => transfer(slot, user_data, asks, stream),
         FSYNC | FDSYNC => {
             if iocb.buf != 0 || iocb.offset != 0 || iocb.nbytes != 0 || iocb.rw_flags != 0 {
                 return Err(EINVAL);
@@ -136,7 +143,7 @@ pub fn prepare(
                 return Err(EINVAL);
             }
             let call = if iocb.opcode == FSYNC { libc::SYS_fsync } else { libc::SYS_fdatasync };
-            push(stream, call as u32, &[iocb.fd as u64], user_data, None)
+            push(stream, call as u32, &[iocb.fd as u64], user_data, asks, None)
         }
         POLL => {
             let form = iocb.buf <= u64::from(u16::MAX)
@@ -147,13 +154,13 @@ pub fn prepare(
             if !form {
                 return Err(EINVAL);
             }
-            push(stream, op::POLL, &[iocb.fd as u64, iocb.buf], user_data, None)
+            push(stream, op::POLL, &[iocb.fd as u64, iocb.buf], user_data, asks, None)
         }
         _ => Err(EINVAL),
     }
 }
 
-fn transfer(slot: &mut Slot, user_data: u64, stream: &mut Iocbs) -> Result<(), i32> {
+fn transfer(slot: &mut Slot, user_data: u64, asks: bool, stream: &mut Iocbs) -> Result<(), i32> {
     let iocb = slot.iocb;
     let priority = priority(&iocb)?;
     if iocb.rw_flags & !RW_FLAGS != 0 {
@@ -172,11 +179,11 @@ fn transfer(slot: &mut Slot, user_data: u64, stream: &mut Iocbs) -> Result<(), i
         if !vectored {
             slot.iovs.push(one_buffer(&iocb));
         }
-        return push_vectored(slot, user_data, iocb.offset as u64, priority, stream);
+        return push_vectored(slot, user_data, iocb.offset as u64, asks, priority, stream);
     }
     let call = if writes(iocb.opcode) { libc::SYS_pwrite64 } else { libc::SYS_pread64 };
     let args = [iocb.fd as u64, iocb.buf, iocb.nbytes, iocb.offset as u64];
-    push(stream, call as u32, &args, user_data, priority)
+    push(stream, call as u32, &args, user_data, asks, priority)
 }
 
 fn one_buffer(iocb: &Iocb) -> libc::iovec {
@@ -188,19 +195,25 @@ fn one_buffer(iocb: &Iocb) -> libc::iovec {
 
 /// Appends what runs a transfer again as a read or write without position:
 /// the original does that by itself for what has none.
-pub fn prepare_stream(slot: &mut Slot, user_data: u64, stream: &mut Iocbs) -> Result<(), i32> {
+pub fn prepare_stream(
+    slot: &mut Slot,
+    user_data: u64,
+    asks: bool,
+    stream: &mut Iocbs,
+) -> Result<(), i32> {
     slot.is_stream = true;
     if slot.iovs.is_empty() {
         slot.iovs.push(one_buffer(&slot.iocb));
     }
     let priority = priority(&slot.iocb)?;
-    push_vectored(slot, user_data, NO_POSITION, priority, stream)
+    push_vectored(slot, user_data, NO_POSITION, asks, priority, stream)
 }
 
 fn push_vectored(
     slot: &Slot,
     user_data: u64,
     offset: u64,
+    asks: bool,
     priority: Option<u32>,
     stream: &mut Iocbs,
 ) -> Result<(), i32> {
@@ -209,7 +222,7 @@ fn push_vectored(
     let buffers = slot.iovs.as_ptr().expose_provenance() as u64;
     let flags = u64::from(iocb.rw_flags);
     let args = [iocb.fd as u64, buffers, slot.iovs.len() as u64, offset, 0, flags];
-    push(stream, call as u32, &args, user_data, priority)
+    push(stream, call as u32, &args, user_data, asks, priority)
 }
 
 /// Copies the array of buffers, which the program may use again.
@@ -255,12 +268,18 @@ fn push(
     nr: u32,
     args: &[u64],
     user_data: u64,
+    asks: bool,
     priority: Option<u32>,
 ) -> Result<(), i32> {
     let mut iocb = stream.push(nr, args, Flags::empty(), user_data).map_err(|_| EINVAL)?;
     if let Some(priority) = priority {
         let payload = u64::from(priority).to_ne_bytes();
         iocb.attr(attr::PRIORITY, attr::Flags::empty(), &payload).map_err(|_| EINVAL)?;
+    }
+    if asks {
+        for id in [attr::TIMING, attr::CACHE, attr::PATH] {
+            iocb.attr(id, attr::Flags::RETURN, &[]).map_err(|_| EINVAL)?;
+        }
     }
     Ok(())
 }
@@ -274,4 +293,55 @@ pub fn refusal(slot: &Slot, res: i64) -> Option<i32> {
         (PREAD | PWRITE | PREADV | PWRITEV, libc::EISDIR) => Some(EINVAL),
         _ => None,
     }
+}
+
+/// What is recorded of a request that has ended.
+pub fn record(slot: &Slot, event: &aio2::Event<'_>, res: i64) -> aio2_record::Request {
+    use aio2_record::has;
+    let iocb = &slot.iocb;
+    let (nr, transfers) = match iocb.opcode {
+        PREAD => (libc::SYS_pread64 as u32, true),
+        PREADV => (libc::SYS_preadv as u32, true),
+        PWRITE => (libc::SYS_pwrite64 as u32, true),
+        PWRITEV => (libc::SYS_pwritev as u32, true),
+        FSYNC => (libc::SYS_fsync as u32, false),
+        FDSYNC => (libc::SYS_fdatasync as u32, false),
+        _ => (op::POLL, false),
+    };
+    let length = match iocb.opcode {
+        PREAD | PWRITE => iocb.nbytes,
+        _ => slot.iovs.iter().map(|buffer| buffer.iov_len as u64).sum(),
+    };
+    let positioned = transfers && !slot.is_stream;
+    let mut request = aio2_record::Request {
+        nr,
+        fd: iocb.fd,
+        tid: slot.tid,
+        offset: if positioned { iocb.offset as u64 } else { aio2_record::NO_OFFSET },
+        length,
+        result: res,
+        ..aio2_record::Request::default()
+    };
+    if let aio2::Attribute::Handled(timing) = event.timing() {
+        request.has |= has::TIMING;
+        request.submitted_ns = timing.submitted_ns;
+        request.started_ns = timing.started_ns;
+        request.completed_ns = timing.completed_ns;
+    }
+    if let aio2::Attribute::Handled(cache) = event.cache() {
+        request.has |= has::CACHE;
+        (request.hit, request.miss) = (cache.hit, cache.miss);
+    }
+    if let aio2::Attribute::Handled(path) = event.path_taken() {
+        request.has |= has::PATH;
+        request.place = match path.place {
+            aio2::reap::Place::Inline => attr::PATH_INLINE,
+            aio2::reap::Place::PageWait => attr::PATH_PAGE_WAIT,
+            aio2::reap::Place::Device => attr::PATH_DEVICE,
+            _ => attr::PATH_WORKER,
+        };
+        request.cpu = path.cpu;
+        request.blocked_ns = u64::try_from(path.blocked.as_nanos()).unwrap_or(u64::MAX);
+    }
+    request
 }

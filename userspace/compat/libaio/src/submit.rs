@@ -6,6 +6,7 @@ use crate::memory;
 use crate::process::Process;
 use crate::request::{self, Shared};
 use aio2::Iocbs;
+use aio2_record::Count;
 use libc::{EAGAIN, EFAULT, EINVAL};
 use std::cell::RefCell;
 use std::ptr::{NonNull, with_exposed_provenance};
@@ -61,6 +62,8 @@ impl Scratch {
         nr: usize,
         list: usize,
     ) -> Result<i64, i32> {
+        self.shared.recorded = hub.recorder.is_some();
+        hub.count(Count::Submissions, 1);
         let mut refused = self.prepare(context, nr, list).err();
         if self.slots.is_empty() {
             return refused.map_or(Ok(0), Err);
@@ -103,6 +106,7 @@ impl Scratch {
         if counted < prepared && refused.is_none() {
             refused = Some(EAGAIN);
         }
+        hub.count(Count::Requests, counted);
         match refused {
             Some(errno) if counted == 0 => Err(errno),
             _ => Ok(counted as i64),
@@ -130,9 +134,12 @@ impl Scratch {
             let slot = inner.slot(place);
             (slot.iocb, slot.obj) = (iocb, obj as u64);
             let user_data = place.as_ptr().expose_provenance() as u64;
-            let prepared =
-                request::prepare(slot, user_data, nr == 1, &mut self.shared, &mut self.stream);
-            if let Err(errno) = prepared.and_then(|()| request::mark(obj)) {
+            // Marked first: what is prepared stands in the stream.
+            let prepared = request::mark(obj).and_then(|()| {
+                let (shared, stream) = (&mut self.shared, &mut self.stream);
+                request::prepare(slot, user_data, nr == 1, shared, stream)
+            });
+            if let Err(errno) = prepared {
                 inner.release(place, true);
                 return Err(errno);
             }

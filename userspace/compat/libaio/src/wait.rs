@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::legacy::IoEvent;
 use crate::park::Ended;
 use crate::process::Process;
+use aio2_record::Count;
 use libc::{EINTR, EINVAL};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -27,11 +28,12 @@ pub fn getevents(
 ) -> Result<usize, i32> {
     let process = Process::this();
     let context = process.find(address)?;
+    let hub = process.hub()?;
+    hub.count(Count::Waits, 1);
     let mut taken = taker.take(&context);
     if taken >= min && taken > 0 {
         return Ok(taken);
     }
-    let hub = process.hub()?;
     // What has ended is found though nobody has waited for it.
     hub.drain();
     // A time so far away is none.

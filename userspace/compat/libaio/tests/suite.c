@@ -318,6 +318,23 @@ CASE(submit_read_only_iocb)
 	IS(one(i), -EFAULT);
 }
 
+CASE(submit_second_iocb_read_only)
+{
+	struct iocb *bad = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct iocb i, *list[2] = { &i, bad };
+	int fd = patterned(10, O_RDONLY);
+
+	setup(4);
+	io_prep_pread(&i, fd, buffer, 10, 0);
+	io_prep_pread(bad, fd, buffer, 10, 0);
+	IS(mprotect(bad, BLOCK, PROT_READ), 0);
+	IS(io_submit(ctx, 2, list), 1);
+	get(1);
+	YES(none_left());
+	IS(one(&i), 1);
+	get(1);
+}
+
 CASE(submit_second_iocb_bad)
 {
 	struct iocb i, *list[2] = { &i, bad_address() };
