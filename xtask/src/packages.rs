@@ -46,6 +46,14 @@ const GUEST: &[Need] = &[
 ];
 /// To fuzz: the C core is built by clang, with what the fuzzer needs to see.
 const FUZZ: &[Need] = &[need("clang", "clang"), need("c++", "g++")];
+/// To prove.
+const PROOFS: &[Need] = &[
+    need("frama-c", "frama-c-base"),
+    need("why3", "why3"),
+    need("cvc4", "cvc4"),
+    need("z3", "z3"),
+    need("gcc", "gcc"),
+];
 /// To check.
 const CHECK: &[Need] = &[
     need("perl", "perl"),
@@ -120,6 +128,11 @@ pub fn for_coverage(sh: &Shell, major: &str) -> Result<PathBuf> {
         install(sh, &[&format!("llvm-{major}")])?;
     }
     Ok(dir)
+}
+
+/// Sees to it that Frama-C and its provers are there.
+pub fn for_proofs(sh: &Shell) -> Result<()> {
+    install(sh, &missing(PROOFS))
 }
 
 /// Sees to it that the checkers are there.

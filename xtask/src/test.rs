@@ -93,6 +93,10 @@ const FUZZ: Stage = Stage {
 const SANITIZERS: Stage =
     Stage { name: "sanitizers", args: &["xtask", "verify", "--asan", "--tsan"], envs: &[] };
 
+/// The kernel's parser and ring, by Frama-C, where that can be had.
+const PROOFS: Stage =
+    Stage { name: "proofs", args: &["xtask", "verify", "--proofs", "--litmus"], envs: &[] };
+
 /// Boots what `cargo xtask kernel` has built, or builds it first.
 const KERNEL: Stage =
     Stage { name: "kernel", args: &["xtask", "kernel", "test", "minimal", "--or-skip"], envs: &[] };
@@ -184,7 +188,7 @@ fn run_stage(stage: &Stage) -> Result<(Counts, bool)> {
 pub fn run(args: &Args) -> Result<()> {
     let mut stages = vec![&FORMAT, &LINTS, &TESTS, &TABLE];
     if !args.quick {
-        stages.extend([&LOOM, &FUZZ, &SANITIZERS]);
+        stages.extend([&LOOM, &FUZZ, &SANITIZERS, &PROOFS]);
     }
     if !args.quick && !args.no_kernel {
         stages.push(&KERNEL);

@@ -5,9 +5,11 @@
 //! be found, run tests under sanitizers, and random requests by the million.
 
 mod coverage;
+mod litmus;
 mod mutants;
 mod numbers;
 mod planted;
+mod proofs;
 mod sanitize;
 mod storm;
 
@@ -40,6 +42,12 @@ pub struct Args {
     /// Run the stress program with ThreadSanitizer
     #[arg(long)]
     tsan: bool,
+    /// Prove the kernel's parser and ring with Frama-C
+    #[arg(long)]
+    proofs: bool,
+    /// Run the litmus tests of the pairs of barriers, and of their twins
+    #[arg(long)]
+    litmus: bool,
     /// Print the requirements that tests cover, and the lines of code that they run
     #[arg(long)]
     coverage: bool,
@@ -63,6 +71,12 @@ pub fn run(args: &Args) -> Result<()> {
     if args.tsan {
         sanitize::thread(root)?;
     }
+    if args.proofs {
+        proofs::run(root)?;
+    }
+    if args.litmus {
+        litmus::run(root)?;
+    }
     if args.planted {
         let (found, planted) = planted::run(root, args.only.as_deref())?;
         println!("planted bugs: {found} of {planted} found");
@@ -78,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
         mutants::run(root, &mutants::Options { shard, only, jobs: args.jobs })?;
     }
     let others = args.asan || args.tsan || args.planted || args.mutants || args.events.is_some();
-    if !(others || args.coverage) {
+    if !(others || args.coverage || args.proofs || args.litmus) {
         numbers::run(root, args.bound)?;
     }
     Ok(())
