@@ -121,8 +121,8 @@ pub enum Command {
     ///
     /// Unless options say otherwise, everything is kept that may be kept: mode,
     /// owner, times, holes, hard links among each other, extended attributes and
-    /// access control lists; what was lost is counted in the report. With
-    /// --preserve=LIST only what LIST names is kept, as with cp(1).
+    /// access control lists; what was lost is counted in the report. With -p, -d or
+    /// --preserve only what they name is kept, as with cp(1).
     ///
     /// Nothing half-written stands under a final name: a file is written without a
     /// name, or under a hidden one (.aio2-cp.*), made durable, and then named. What
@@ -202,10 +202,10 @@ pub struct CpArgs {
     /// As -r -P with everything kept: what -r does anyway
     #[arg(short, long)]
     pub archive: bool,
-    /// As -P --preserve=links
+    /// Follow no symbolic links, and keep hard links only: -P --preserve=links
     #[arg(short = 'd')]
     pub links: bool,
-    /// As --preserve=mode,ownership,timestamps
+    /// Keep only mode, owner and times: --preserve=mode,ownership,timestamps
     #[arg(short = 'p')]
     pub preserve_usual: bool,
     /// Follow no symbolic links of the source (with -r: unless told to)
@@ -253,7 +253,7 @@ pub struct CpArgs {
     /// What the name of a simple backup ends with, instead of ~
     #[arg(short = 'S', long, value_name = "SUFFIX")]
     pub suffix: Option<OsString>,
-    /// Keep only: mode, ownership, timestamps, links, xattr, all
+    /// Keep only: mode, ownership, timestamps, links, xattr, all, none
     #[arg(
         long, value_name = "LIST", num_args = 0..=1, require_equals = true,
         default_missing_value = "mode,ownership,timestamps"

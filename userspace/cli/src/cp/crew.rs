@@ -271,7 +271,7 @@ fn copy<'a>(
     }
     match kind {
         Kind::Regular => file::copy(cx, worker, entry),
-        Kind::Special if entry.follow && !cx.options.recursive => file::copy(cx, worker, entry),
+        Kind::Special if !cx.options.recursive => file::copy(cx, worker, entry),
         Kind::Symlink | Kind::Special | Kind::Directory => node::copy(cx, entry).map(|()| None),
     }
 }

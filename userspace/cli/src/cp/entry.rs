@@ -5,7 +5,7 @@
 
 use super::dir::{Dir, release};
 use super::failure::{Failure, Side};
-use super::options::Existing;
+use super::options::{Existing, Follow};
 use super::session::Session;
 use super::stat::{Kind, Stat};
 use super::sys::{self, At, Base, Fault, c_string};
@@ -95,6 +95,8 @@ pub struct Target<'a> {
     pub there: Option<Stat>,
     /// It is a fifo or device, and is written to.
     pub special: bool,
+    /// The copy has nothing of what is there.
+    fresh: bool,
 }
 
 #[derive(Debug)]
@@ -113,6 +115,12 @@ impl Target<'_> {
     /// Another name in the same directory.
     pub fn beside<'a>(&'a self, name: &'a CStr) -> At<'a> {
         self.base().at(name)
+    }
+
+    /// What is there, if the copy is to be it: what is not kept of the source
+    /// stays as it was.
+    pub fn kept_by_it(&self) -> Option<&Stat> {
+        self.there.as_ref().filter(|_| !self.fresh)
     }
 
     /// The name in its directory.
@@ -144,6 +152,7 @@ pub fn look<'a>(cx: &Session, entry: &'a Entry, stat: &Stat) -> Result<Decision<
         name: Cow::Borrowed(entry.target_name()),
         there: None,
         special: false,
+        fresh: false,
     };
     if entry.dir.created {
         return Ok(Decision::Copy(target));
@@ -156,13 +165,23 @@ pub fn look<'a>(cx: &Session, entry: &'a Entry, stat: &Stat) -> Result<Decision<
     if there.identity() == stat.identity() {
         return Err(same_file(entry));
     }
-    if there.kind() == Kind::Directory && cx.options.existing != Existing::Keep {
-        return Err(Failure::found(
-            entry.target_path(),
-            "it is a directory, and the source is not",
-            "move the directory away, or choose another target",
-        ));
+    target.there = Some(there);
+    let bytes = match stat.kind() {
+        Kind::Regular => true,
+        Kind::Special => !cx.options.recursive,
+        _ => false,
+    };
+    // As with cp(1), who removes then what is there.
+    target.fresh = cx.options.backup.is_some()
+        || cx.options.remove_destination
+        || (stat.kind() == Kind::Special && cx.options.follow == Follow::Never);
+    let through = bytes && !target.fresh;
+    match there.kind() {
+        Kind::Special if through => target.special = true,
+        Kind::Symlink if through => follow(entry, stat, &mut target)?,
+        _ => {}
     }
+    let there = target.there.unwrap_or(there);
     match cx.options.existing {
         Existing::Keep => return Ok(Decision::Keep),
         Existing::Older if there.modified() >= stat.modified() => return Ok(Decision::Keep),
@@ -170,17 +189,17 @@ pub fn look<'a>(cx: &Session, entry: &'a Entry, stat: &Stat) -> Result<Decision<
             let what = "something of that name is there, and is not replaced";
             return Err(Failure::found(entry.target_path(), what, "choose another target"));
         }
-        Existing::Ask if !may_replace(cx, entry) => return Ok(Decision::Keep),
         _ => {}
     }
-    let bytes = matches!(stat.kind(), Kind::Regular)
-        || (entry.follow && stat.kind() != Kind::Symlink && !cx.options.recursive);
-    let through = bytes && cx.options.backup.is_none() && !cx.options.remove_destination;
-    target.there = Some(there);
-    match there.kind() {
-        Kind::Special if through => target.special = true,
-        Kind::Symlink if through => follow(entry, stat, &mut target)?,
-        _ => {}
+    if there.kind() == Kind::Directory {
+        return Err(Failure::found(
+            entry.target_path(),
+            "it is a directory, and the source is not",
+            "move the directory away, or choose another target",
+        ));
+    }
+    if cx.options.existing == Existing::Ask && !may_replace(cx, entry) {
+        return Ok(Decision::Keep);
     }
     Ok(Decision::Copy(target))
 }
@@ -202,15 +221,8 @@ fn follow(entry: &Entry, stat: &Stat, target: &mut Target<'_>) -> Result<(), Fai
     if there.identity() == stat.identity() {
         return Err(same_file(entry));
     }
-    if there.kind() == Kind::Directory {
-        return Err(Failure::found(
-            entry.target_path(),
-            "a symbolic link to a directory is there, and the source is no directory",
-            "move the link away, or choose another target",
-        ));
-    }
     target.there = Some(there);
-    target.special = true;
+    target.special = there.kind() != Kind::Directory;
     if there.kind() == Kind::Regular
         && let Some((base, name)) = resolve(opened.as_fd(), &there)
     {

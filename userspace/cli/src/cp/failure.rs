@@ -61,10 +61,7 @@ impl Failure {
 
     fn why(&self) -> String {
         match &self.reason {
-            Reason::Errno(errno) => {
-                let known = nix::errno::Errno::from_raw(errno.0);
-                format!("{} ({known:?})", known.desc())
-            }
+            Reason::Errno(errno) => why(*errno),
             Reason::Found(what) => what.clone(),
             Reason::Stopped => "stopped by a signal".into(),
         }
@@ -80,6 +77,12 @@ impl Failure {
     fn advice(&self) -> Option<&'static str> {
         self.help.or_else(|| advice(self.operation, self.side, self.errno()?))
     }
+}
+
+/// What an error number means, and its name.
+pub fn why(errno: Errno) -> String {
+    let known = nix::errno::Errno::from_raw(errno.0);
+    format!("{} ({known:?})", known.desc())
 }
 
 /// What was tried, as a person would say it.

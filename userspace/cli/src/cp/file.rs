@@ -53,7 +53,7 @@ pub fn copy<'a>(
 ) -> Result<Option<Staged<'a>>, Failure> {
     let source = open_source(&entry.source(), entry.follow).map_err(|f| entry.at_source(f))?;
     let stat = sys::fstat(&source).map_err(|f| entry.at_source(f))?;
-    if stat.kind() == Kind::Special && entry.follow && !cx.options.recursive {
+    if stat.kind() == Kind::Special && !cx.options.recursive {
         return stream::copy(cx, worker, entry, source, &stat).map(|()| None);
     }
     if stat.kind() != Kind::Regular {
@@ -63,7 +63,7 @@ pub fn copy<'a>(
             "it was replaced since its directory was listed; copy again",
         ));
     }
-    if stat.links() > 1 && cx.options.keep.links {
+    if links::may_be(cx, &stat) {
         let copy = || now(cx, worker, entry, source, stat);
         return links::copy(cx, entry, &stat, copy).map(|()| None);
     }
@@ -147,7 +147,7 @@ fn stage<'a>(
     } else {
         let job = Job { entry, source: &source, target: &copy, stat: &stat };
         contents::copy(cx, worker, &job).and_then(|end| {
-            let there = target.there.as_ref();
+            let there = target.kept_by_it();
             meta::give_to(cx, copy.as_fd(), &stat, &extra, traits, born, there)
                 .map_err(|f| entry.at_target(f))?;
             Ok(end)

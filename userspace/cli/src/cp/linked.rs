@@ -41,10 +41,13 @@ impl Links {
     }
 
     /// The file, which is one name nearer to being forgotten.
-    pub fn meet(&self, stat: &Stat) -> Arc<Linked> {
+    ///
+    /// If symbolic links are `followed`, nobody knows how many names will come.
+    pub fn meet(&self, stat: &Stat, followed: bool) -> Arc<Linked> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let linked = files.entry(stat.identity()).or_insert_with(|| {
-            let names_left = AtomicUsize::new(stat.links() as usize);
+            let names_left =
+                AtomicUsize::new(if followed { usize::MAX } else { stat.links() as usize });
             Arc::new(Linked { first: Mutex::default(), names_left })
         });
         let linked = Arc::clone(linked);

@@ -5,12 +5,18 @@ use super::dir;
 use super::entry::{Decision, Entry, look};
 use super::failure::Failure;
 use super::linked::First;
+use super::options::Follow;
 use super::place::{Commit, make_named, settle};
 use super::session::Session;
 use super::stat::Stat;
 use super::sys::{self, At, Fault};
 use std::ffi::CStr;
 use std::sync::PoisonError;
+
+/// Whether the copy of a file may have to be a link.
+pub fn may_be(cx: &Session, stat: &Stat) -> bool {
+    cx.options.keep.links && (stat.links() > 1 || cx.options.follow == Follow::Always)
+}
 
 /// Copies a file with several names: by `copy` the first time, later as a link.
 pub fn copy(
@@ -19,7 +25,7 @@ pub fn copy(
     stat: &Stat,
     copy: impl FnOnce() -> Result<Commit, Failure>,
 ) -> Result<(), Failure> {
-    let linked = cx.links.meet(stat);
+    let linked = cx.links.meet(stat, cx.options.follow == Follow::Always);
     let mut first = linked.first.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(first) = &*first
         && link(cx, entry, stat, first)?

@@ -5,7 +5,7 @@
 //! the source.
 
 use super::session::Session;
-use super::stat::Stat;
+use super::stat::{Kind, Stat};
 use super::sys::{At, Fault, Named, c_string};
 use super::traits::{DEFAULT_ACL, Traits};
 use rustix::fs::{AtFlags, Gid, Mode, Uid, XattrFlags};
@@ -141,11 +141,17 @@ fn must_chown(cx: &Session, stat: &Stat, traits: &Traits) -> bool {
 /// before it is complete: that of the copy, if nothing else changes it.
 pub fn birth_mode(cx: &Session, stat: &Stat, extra: &Extra, traits: &Traits) -> Option<u32> {
     let alone = extra.acl.is_none() && !traits.gives_acl && !must_chown(cx, stat, traits);
-    alone.then(|| wanted_mode(cx, stat, extra, None))
+    alone.then(|| wanted_mode(cx, stat, extra, traits, None))
 }
 
 /// The mode of a copy; `there` is what it replaces.
-fn wanted_mode(cx: &Session, stat: &Stat, extra: &Extra, there: Option<&Stat>) -> u32 {
+fn wanted_mode(
+    cx: &Session,
+    stat: &Stat,
+    extra: &Extra,
+    traits: &Traits,
+    there: Option<&Stat>,
+) -> u32 {
     if cx.options.keep.mode {
         return if cx.options.keep.owner || stat.owner() == cx.owner {
             stat.permissions()
@@ -153,10 +159,19 @@ fn wanted_mode(cx: &Session, stat: &Stat, extra: &Extra, there: Option<&Stat>) -
             stat.permissions() & !SET_ID
         };
     }
-    match there {
-        Some(there) => there.permissions() & 0o777,
-        None => plain_mode(stat.permissions(), extra) & 0o777 & !cx.umask,
+    if let Some(there) = there {
+        return there.permissions() & 0o777;
     }
+    let is_dir = stat.kind() == Kind::Directory;
+    let mode = match (cx.options.keep.mode_fresh, is_dir) {
+        (true, true) => 0o777,
+        (true, false) => 0o666,
+        (false, true) => plain_mode(stat.permissions(), extra) & 0o1777,
+        (false, false) => plain_mode(stat.permissions(), extra) & 0o777,
+    };
+    // What a new directory gets from the one above it.
+    let inherited = if is_dir && traits.sets_group { libc::S_ISGID } else { 0 };
+    mode & !cx.umask | inherited
 }
 
 /// Changes the owner where permitted; returns the bits that the mode loses.
@@ -203,7 +218,7 @@ pub fn give_to(
         rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()).named("fsetxattr")
     };
     set_xattrs(cx, extra, &set)?;
-    let mode = wanted_mode(cx, stat, extra, there) & !lost;
+    let mode = wanted_mode(cx, stat, extra, traits, there) & !lost;
     let chmod = |mode| rustix::fs::fchmod(fd, Mode::from_raw_mode(mode)).named("fchmod");
     let remove = |name: &CStr| match rustix::fs::fremovexattr(fd, name) {
         Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
@@ -224,7 +239,7 @@ pub fn give_to(
             chmod(mode)?;
         }
     }
-    if keep.mode && stat.kind() == super::stat::Kind::Directory {
+    if keep.mode && stat.kind() == Kind::Directory {
         match &extra.default_acl {
             Some(acl) if set(DEFAULT_ACL, acl).is_err() => cx.tally.acls_lost.add(1),
             None if traits.gives_acl => remove(DEFAULT_ACL)?,
@@ -277,8 +292,8 @@ pub fn give_by_name(
         rustix::fs::lsetxattr(&*path(to), name, value, XattrFlags::empty()).named("lsetxattr")
     };
     set_xattrs(cx, &extra, &set)?;
-    if stat.kind() != super::stat::Kind::Symlink {
-        let mode = wanted_mode(cx, stat, &extra, None) & !lost;
+    if stat.kind() != Kind::Symlink {
+        let mode = wanted_mode(cx, stat, &extra, traits, None) & !lost;
         let chmod = |mode| {
             let mode = Mode::from_raw_mode(mode);
             rustix::fs::chmodat(to.dir, &*to.name, mode, AtFlags::empty()).named("fchmodat")

@@ -104,6 +104,9 @@ pub fn run(global: &Global, args: CpArgs) -> Result<Exit, Trouble> {
         ReportForm::None => Ok(()),
         _ => global.print(&report, &report),
     };
+    if told.is_err() || cx.output_lost() {
+        cx.warn("standard output cannot be written: what was copied is not told");
+    }
     Ok(match (cx.signal(), report.failures) {
         (0, 0) if told.is_err() || cx.output_lost() => Exit::ReportLost,
         (0, 0) => Exit::Done,

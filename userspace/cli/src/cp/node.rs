@@ -24,7 +24,7 @@ pub fn copy(cx: &Session, entry: &Entry) -> Result<(), Failure> {
             "copy again",
         ));
     }
-    if stat.links() > 1 && cx.options.keep.links {
+    if links::may_be(cx, &stat) {
         links::copy(cx, entry, &stat, || replace(cx, entry, &stat))
     } else {
         replace(cx, entry, &stat).map(|_| ())

@@ -33,6 +33,8 @@ pub enum Existing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
     pub mode: bool,
+    /// The mode is what the umask leaves, whatever the source has.
+    pub mode_fresh: bool,
     pub owner: bool,
     pub times: bool,
     pub links: bool,
@@ -129,13 +131,21 @@ impl Options {
     }
 }
 
-/// Everything is kept, unless the command line lists what is.
+/// Everything is kept, unless the command line says what is.
 fn keep(args: &CpArgs) -> Result<Keep, String> {
-    let all =
-        |to| Keep { mode: to, owner: to, times: to, links: to, xattrs: to, xattrs_required: false };
-    let mut keep = all(true);
-    if !args.preserve.is_empty() && !args.archive {
-        keep = all(false);
+    let says = args.links || args.preserve_usual || !args.preserve.is_empty();
+    let mut keep = Keep {
+        mode: true,
+        mode_fresh: false,
+        owner: true,
+        times: true,
+        links: true,
+        xattrs: true,
+        xattrs_required: false,
+    };
+    if says && !args.archive {
+        set(&mut keep, "all", false)?;
+        keep.mode_fresh = false;
         keep.links = args.links;
         if args.preserve_usual {
             set(&mut keep, "mode,ownership,timestamps", true)?;
@@ -153,20 +163,22 @@ fn keep(args: &CpArgs) -> Result<Keep, String> {
 fn set(keep: &mut Keep, list: &str, to: bool) -> Result<(), String> {
     for name in list.split(',') {
         match name {
-            "mode" => keep.mode = to,
+            "mode" => (keep.mode, keep.mode_fresh) = (to, !to),
             "ownership" => keep.owner = to,
             "timestamps" => keep.times = to,
             "links" => keep.links = to,
             "xattr" => (keep.xattrs, keep.xattrs_required) = (to, to),
             // The security context is one of the attributes of xattr.
             "context" => {}
+            "none" if to => {}
             "all" => {
-                *keep = Keep { mode: to, owner: to, times: to, links: to, xattrs: to, ..*keep };
+                (keep.mode, keep.mode_fresh, keep.owner) = (to, !to, to);
+                (keep.times, keep.links, keep.xattrs) = (to, to, to);
             }
             _ => {
                 return Err(format!(
                     "{name:?} cannot be preserved: mode, ownership, timestamps, links, xattr, \
-                     all can"
+                     all and none can"
                 ));
             }
         }

@@ -67,7 +67,7 @@ impl Place {
         let traits = &entry.dir.traits;
         if target.special || (traits.append_only && target.there.is_some()) {
             let fd = open_there(cx, target).map_err(|f| entry.at_target(f))?;
-            return Ok((Place::Final, fd, None));
+            return Ok((Place::Final, fd, mode_there(target)));
         }
         let made = if traits.nameless() { nameless(target, birth) } else { None };
         let made = match made {
@@ -80,7 +80,7 @@ impl Place {
         match made {
             Err(fault) if fault.is_any(&FIXED) && is_regular(target) => {
                 match open_there(cx, target) {
-                    Ok(fd) => Ok((Place::Final, fd, None)),
+                    Ok(fd) => Ok((Place::Final, fd, mode_there(target))),
                     // Why it cannot be replaced says more.
                     Err(_) => Err(entry.at_target(fault)),
                 }
@@ -124,6 +124,12 @@ impl Place {
         };
         settle(cx, entry, target, &name)
     }
+}
+
+/// The mode of what is written to, if that does not change it.
+fn mode_there(target: &Target<'_>) -> Option<u32> {
+    let mode = target.there.map(|there| there.permissions());
+    mode.filter(|mode| mode & (libc::S_ISUID | libc::S_ISGID) == 0)
 }
 
 fn is_regular(target: &Target<'_>) -> bool {

@@ -6,7 +6,7 @@
 use super::crew::Crew;
 use super::dir::{Dir, release};
 use super::entry::{self, Entry};
-use super::failure::{Failure, Side};
+use super::failure::{self, Failure, Side};
 use super::options::Follow;
 use super::session::Session;
 use super::stat::{Identity, Kind, Stat};
@@ -102,11 +102,11 @@ pub fn run(
     into: Into,
 ) -> Result<(), BadTarget> {
     let target = resolve(cx, sources.len(), &Given::new(target), into)?;
-    let mut names: HashMap<Vec<u8>, Arc<[u8]>> = HashMap::new();
+    let mut names: HashMap<Vec<u8>, (Arc<[u8]>, bool)> = HashMap::new();
     for source in sources {
         let source = Given::new(source);
         let name = target.name.clone().unwrap_or_else(|| source.copy_name().to_vec());
-        let merges = name == b".";
+        let dots = name == b".";
         let entry = Entry {
             dir: Arc::clone(&target.dir),
             root: source.path.as_slice().into(),
@@ -114,21 +114,37 @@ pub fn run(
             other_name: Some(c_string(&name)),
             follow: cx.options.follow != Follow::Never || source.slash,
         };
-        if let (false, Some(before)) = (merges, names.insert(name, Arc::clone(&entry.root))) {
-            if before == entry.root {
+        let kind = kind(cx, &entry, &target);
+        let is_dir = matches!(kind, Ok(Kind::Directory));
+        let before =
+            if dots { None } else { names.insert(name, (Arc::clone(&entry.root), is_dir)) };
+        match &before {
+            Some((root, _)) if *root == entry.root => {
                 let path = Printable(&entry.root);
                 cx.warn(&format!("'{path}' is given twice; it is copied once"));
-            } else {
-                cx.fail(&twice(&entry));
+                entry.release(cx);
+                continue;
             }
-            entry.release(cx);
-            continue;
+            Some((_, was_dir)) if !(is_dir && *was_dir) => {
+                cx.fail(&twice(&entry));
+                entry.release(cx);
+                continue;
+            }
+            _ => {}
         }
         // Names of the one may be names of the other: in their order.
+        let merges = dots || before.is_some();
         if merges {
             crew.barrier();
         }
-        start(cx, crew, entry, &target);
+        match kind {
+            Ok(Kind::Directory) => tree::copy(cx, crew, entry),
+            Ok(kind) => crew.start(entry, kind),
+            Err(failure) => {
+                cx.fail(&failure);
+                entry.release(cx);
+            }
+        }
         if merges {
             crew.barrier();
         }
@@ -199,13 +215,13 @@ fn resolve(cx: &Session, sources: usize, target: &Given, into: Into) -> Result<T
 }
 
 fn bad(path: &[u8], fault: Fault) -> BadTarget {
-    let errno = fault.errno;
-    let hint = match errno.0 {
+    let why = failure::why(fault.errno);
+    let hint = match fault.errno.0 {
         libc::ENOENT => "; make the directory first",
         libc::ENOTDIR => "; choose a target in a directory",
         _ => "",
     };
-    BadTarget(format!("target '{}': {errno}{hint}", Printable(path)))
+    BadTarget(format!("target '{}': {why}{hint}", Printable(path)))
 }
 
 /// The directory and all above it: none of them can be copied into it.
@@ -219,18 +235,6 @@ fn chain(dir: &Base, stat: &Stat) -> Result<HashSet<Identity>, Fault> {
             // Above what may be looked at: what cannot be read is not copied.
             Err(fault) if fault.is_any(&[libc::EACCES, libc::ENAMETOOLONG]) => return Ok(chain),
             Err(fault) => return Err(fault),
-        }
-    }
-}
-
-/// Starts to copy one source.
-fn start(cx: &Session, crew: &mut Crew<'_, '_>, entry: Entry, target: &Target) {
-    match kind(cx, &entry, target) {
-        Ok(Kind::Directory) => tree::copy(cx, crew, entry),
-        Ok(kind) => crew.start(entry, kind),
-        Err(failure) => {
-            cx.fail(&failure);
-            entry.release(cx);
         }
     }
 }

@@ -68,7 +68,7 @@ fn put(
             return Ok(());
         }
         let traits = &entry.dir.traits;
-        meta::give_to(cx, copy.as_fd(), stat, &extra, traits, None, target.there.as_ref())
+        meta::give_to(cx, copy.as_fd(), stat, &extra, traits, None, target.kept_by_it())
             .and_then(|()| if cx.options.sync { sys::fsync(&copy) } else { Ok(()) })
             .map_err(|f| entry.at_target(f))
     });
