@@ -17,7 +17,8 @@ impl Factory for InProcess {
     }
 
     fn create(&self, setup: &Setup) -> Result<Box<dyn Backend>, Errno> {
-        Engine::new(setup).map(|engine| Box::new(engine) as Box<dyn Backend>)
+        // SAFETY: a descriptor of a test is its own, or not open.
+        unsafe { Engine::with_numbers(setup) }.map(|engine| Box::new(engine) as Box<dyn Backend>)
     }
 
     fn probe(&self, setup: &Setup) -> Result<Setup, Errno> {
@@ -35,7 +36,8 @@ impl Factory for Running {
     }
 
     fn create(&self, setup: &Setup) -> Result<Box<dyn Backend>, Errno> {
-        Kernel::new(setup).map(|kernel| Box::new(kernel) as Box<dyn Backend>)
+        // SAFETY: a descriptor of a test is its own, or not open.
+        unsafe { Kernel::with_numbers(setup) }.map(|kernel| Box::new(kernel) as Box<dyn Backend>)
     }
 
     fn probe(&self, setup: &Setup) -> Result<Setup, Errno> {

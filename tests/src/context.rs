@@ -3,6 +3,7 @@
 //! No wait is without end: what does not come within [`patience`] has failed.
 
 use crate::request::{Batch, Request};
+use crate::words::Words;
 use aio2::backend::{Backend, Wait};
 use aio2::error::Errno;
 use aio2::ring::Memory;

@@ -10,6 +10,7 @@ use crate::backends::InProcess;
 use crate::env::Factory;
 use crate::model;
 use crate::trace::Trace;
+use crate::words::Words;
 use aio2::engine::Engine;
 use aio2::ring::{
     Consumer, Geometry, Heap, Memory, Pending, ReapError, Sink, header, len_of, split,
@@ -421,7 +422,8 @@ fn ring_against_list(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
                 room *= 2;
                 let geometry = Geometry::new(room, 64).expect("sizes that can be");
                 let (producer, next) = split(Heap::new(geometry.starting_at(start)));
-                sink.grow(producer, || consumer.append(next)).expect("there is memory");
+                aio2::ring::grow(&mut sink, producer, || aio2::ring::append(&consumer, next))
+                    .expect("there is memory");
                 lists.rings.push_back((room as usize, VecDeque::new()));
                 lists.flush();
             }

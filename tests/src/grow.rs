@@ -5,9 +5,10 @@ use crate::context::{Context, Event, errno, patience, until};
 use crate::env::{Env, Factory, Outcome, setup};
 use crate::file::{Busy, eventfd, eventfd_count};
 use crate::request::{Batch, Request};
+use crate::words::Words;
+use aio2::Consumer;
 use aio2::backend::Wait;
-use aio2::ring::{Consumer, Memory, Pending};
-use aio2::shm::ConsumerMap;
+use aio2::ring::{Memory, Pending};
 use aio2_abi::ring::{Flags, NOTIFY_OFF, NOTIFY_ON};
 use aio2_abi::setup::{Features, Flags as SetupFlags, RING_BYTES_MAX, Setup};
 use libc::{EINVAL, ENOMEM, ETIME, EXDEV};
@@ -38,12 +39,12 @@ fn numbers(events: &[Event]) -> Vec<u64> {
 }
 
 /// What the consumer finds in the ring that it is at.
-fn reap_here(consumer: &Consumer<ConsumerMap>) -> Vec<u64> {
+fn reap_here(consumer: &Consumer) -> Vec<u64> {
     let mut buffer = vec![0; 8192];
     consumer.reap(&mut buffer, usize::MAX).expect("it is sound").map(|e| e[1]).collect()
 }
 
-fn flags(consumer: &Consumer<ConsumerMap>) -> Flags {
+fn flags(consumer: &Consumer) -> Flags {
     Flags::from_bits_retain(consumer.memory().view().flags.load(SeqCst))
 }
 

@@ -15,6 +15,7 @@ use crate::env::{Env, Factory, Outcome, setup};
 use crate::file::{Pipe, TwoViews, eventfd, file_with, socket_pair};
 use crate::random::{Random, cases};
 use crate::request::{Batch, Request};
+use crate::words::Words;
 use aio2::backend::Wait;
 use aio2::ring::Memory;
 use aio2_abi::attr;

@@ -65,3 +65,4 @@ mod submit;
 mod syscalls;
 mod teardown;
 mod wakeups;
+mod words;

@@ -4,6 +4,7 @@ use crate::context::{Context, until};
 use crate::env::{Env, Outcome, setup};
 use crate::file::{Pipe, eventfd, eventfd_count};
 use crate::request::{Batch, Request};
+use crate::words::Words;
 use aio2::backend::Wait;
 use aio2::ring::Memory;
 use aio2_abi::ring::{NOTIFY_OFF, NOTIFY_ON};

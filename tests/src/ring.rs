@@ -5,6 +5,7 @@ use crate::context::{Context, patience};
 use crate::env::{Env, Factory, Outcome, setup};
 use crate::file::Pipe;
 use crate::request::{Batch, Request};
+use crate::words::Words;
 use aio2::backend::Wait;
 use aio2::ring::{Memory, Word};
 use aio2_abi::attr;

@@ -6,6 +6,7 @@ use crate::env::{Env, Outcome, setup};
 use crate::file::{gettid, thread_state};
 use crate::random::Random;
 use crate::request::{Batch, Request};
+use crate::words::Words;
 use aio2::backend::Wait;
 use aio2::ring::{Memory, Pending};
 use aio2_abi::setup::Setup;

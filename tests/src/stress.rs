@@ -9,6 +9,7 @@ use crate::context::{Context, Stop, errno, patience};
 use crate::env::{Env, Factory, Outcome, setup};
 use crate::file::{Pipe, proc_self};
 use crate::request::{Batch, Request};
+use crate::words::Words;
 use aio2::backend::Wait;
 use aio2::ring::{Memory, Pending};
 use aio2_abi::setup::{Features, Setup};

@@ -11,9 +11,7 @@
 
 use aio2::backend::Backend;
 use aio2::engine::Engine;
-use aio2::ring::Consumer;
-use aio2::shm::ConsumerMap;
-use aio2::{Context, Op, Prefer, Queue, SharedFd, Timeout};
+use aio2::{Consumer, Context, Op, Prefer, Queue, SharedFd, Timeout};
 use aio2_abi::setup::Setup;
 use aio2_abi::{attr, event, iocb, op};
 use std::io::Write as _;
@@ -82,7 +80,7 @@ impl Contender for Plain {
 /// The engine: an iocb stream in, events from the ring out.
 struct Aio2 {
     engine: Engine,
-    consumer: Consumer<ConsumerMap>,
+    consumer: Consumer,
     stream: Vec<u64>,
     events: Vec<u64>,
     nop: bool,
@@ -91,7 +89,8 @@ struct Aio2 {
 
 impl Aio2 {
     fn new(nop: bool, attributes: &'static [u16]) -> Self {
-        let engine = Engine::new(&Setup { version: 1, ..Setup::default() }).expect("an engine");
+        let engine =
+            Engine::new(&Setup { version: 1, ..Setup::default() }, None).expect("an engine");
         let consumer = engine.consumer();
         let stream = vec![0; BATCH_MAX * 32];
         Aio2 { engine, consumer, stream, events: vec![0; 4096], nop, attributes }

@@ -1,15 +1,14 @@
 //! What a context needs of an implementation: the calls of SPEC section 4.
 //!
 //! Two implement it: the in-process engine and the kernel. Nothing here reaps
-//! from the mapped ring; that is [`crate::ring::Consumer`], the same for both.
+//! from the mapped ring; that is [`crate::Consumer`], the same for both.
 
+use crate::consumer::Consumer;
 use crate::error::Errno;
-use crate::ring::Consumer;
-use crate::ring::shm::ConsumerMap;
-use aio2_abi::setup::Setup;
+use aio2_abi::setup::{Flags, Setup};
 use aio2_abi::wait::Cancel;
 use std::fmt::Debug;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 /// How long to wait.
@@ -23,7 +22,7 @@ pub enum Timeout {
     Until(u64),
 }
 
-/// What [`Backend::wait`] waits for.
+/// What a wait is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Wait<'a> {
     /// This many events; 0 does not wait.
@@ -136,8 +135,27 @@ pub trait Backend: Send + Sync + Debug {
 
     /// One more consumer of the mapped ring; if the ring was replaced, of the
     /// oldest one that may hold events.
-    fn consumer(&self) -> Consumer<ConsumerMap>;
+    fn consumer(&self) -> Consumer;
 
     /// A file descriptor that polls readable when events are there.
     fn as_fd(&self) -> BorrowedFd<'_>;
+}
+
+/// What a context is asked for that signals `eventfd`, if that is given.
+///
+/// # Errors
+/// EINVAL if another descriptor is named.
+pub(crate) fn lend(wanted: &Setup, eventfd: Option<BorrowedFd<'_>>) -> Result<Setup, Errno> {
+    let by_number = (Flags::EVENTFD | Flags::GROW).bits();
+    if wanted.flags & by_number != 0 || wanted.eventfd != 0 || wanted.fd != 0 {
+        return Err(Errno(libc::EINVAL));
+    }
+    Ok(match eventfd {
+        Some(fd) => Setup {
+            flags: wanted.flags | Flags::EVENTFD.bits(),
+            eventfd: fd.as_raw_fd(),
+            ..*wanted
+        },
+        None => *wanted,
+    })
 }

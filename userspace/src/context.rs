@@ -7,18 +7,17 @@
 //! SPEC: section 4.
 
 use crate::backend::{Backend, Got, Wait};
+use crate::consumer::Consumer;
 use crate::engine::Engine;
 use crate::error::{CancelError, Errno, ExecError, GrowError, SubmitError, WaitError};
 use crate::kernel::{Kernel, Probe};
 use crate::reap::Reaper;
-use crate::ring::Consumer;
-use crate::ring::shm::ConsumerMap;
 use aio2_abi::VERSION;
-use aio2_abi::setup::{Flags, Setup};
+use aio2_abi::setup::Setup;
 use aio2_abi::wait::Cancel;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// Who implements a context.
@@ -103,16 +102,34 @@ impl Builder {
     /// [`SetupError`]: the implementation is not there, or refuses.
     pub fn build(mut self) -> Result<Context, SetupError> {
         self.setup.version = VERSION;
-        if let Some(eventfd) = &self.eventfd {
-            self.setup.flags |= Flags::EVENTFD.bits();
-            self.setup.eventfd = eventfd.as_raw_fd();
+        match self.choose()? {
+            Implementation::Engine => self.engine(),
+            Implementation::Kernel => self.kernel(),
         }
+    }
+
+    /// What the context would be, and what its implementation can do. Makes
+    /// none; an eventfd is not looked at.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn probe(&self) -> Result<Setup, SetupError> {
+        let wanted = Setup { version: VERSION, ..self.setup };
+        let (implementation, resolved) = match self.choose()? {
+            Implementation::Engine => (Implementation::Engine, Engine::resolve(&wanted)),
+            Implementation::Kernel => (Implementation::Kernel, Kernel::resolve(&wanted)),
+        };
+        resolved.map_err(|errno| SetupError::Refused { implementation, errno })
+    }
+
+    /// The implementation that is preferred and there.
+    fn choose(&self) -> Result<Implementation, SetupError> {
         if self.prefer == Prefer::Engine {
-            return self.engine();
+            return Ok(Implementation::Engine);
         }
         match Probe::run() {
-            Probe::Available(_) => self.kernel(),
-            _ if self.prefer == Prefer::Auto => self.engine(),
+            Probe::Available(_) => Ok(Implementation::Kernel),
+            _ if self.prefer == Prefer::Auto => Ok(Implementation::Engine),
             Probe::NotImplemented => Err(SetupError::NoKernel),
             Probe::Refused(errno) => Err(SetupError::KernelRefused(errno)),
         }
@@ -120,7 +137,7 @@ impl Builder {
 
     fn kernel(self) -> Result<Context, SetupError> {
         let implementation = Implementation::Kernel;
-        match Kernel::new(&self.setup) {
+        match Kernel::new(&self.setup, self.eventfd.as_ref().map(AsFd::as_fd)) {
             Ok(kernel) => Ok(Context { backend: Arc::new(kernel), implementation }),
             Err(errno) => Err(SetupError::Refused { implementation, errno }),
         }
@@ -128,7 +145,7 @@ impl Builder {
 
     fn engine(self) -> Result<Context, SetupError> {
         let implementation = Implementation::Engine;
-        match Engine::new(&self.setup) {
+        match Engine::new(&self.setup, self.eventfd.as_ref().map(AsFd::as_fd)) {
             Ok(engine) => Ok(Context { backend: Arc::new(engine), implementation }),
             Err(errno) => Err(SetupError::Refused { implementation, errno }),
         }
@@ -265,7 +282,7 @@ impl Context {
     /// One more consumer of its ring, which sees the words of events. It goes
     /// on to the next ring only if it is told to ([`Consumer::advance`]).
     #[must_use]
-    pub fn consumer(&self) -> Consumer<ConsumerMap> {
+    pub fn consumer(&self) -> Consumer {
         self.backend.consumer()
     }
 

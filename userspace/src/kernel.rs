@@ -11,6 +11,9 @@ mod sys;
 use crate::error::Errno;
 use aio2_abi::setup::{Features, Flags, RING_BYTES_MIN, Setup};
 use aio2_abi::{VERSION, event, iocb};
+#[cfg(not(feature = "unstable"))]
+pub(crate) use backend::Kernel;
+#[cfg(feature = "unstable")]
 pub use backend::Kernel;
 use std::os::fd::RawFd;
 

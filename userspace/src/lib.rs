@@ -4,7 +4,7 @@
 //! with the result and an answer to each attribute that was asked for: when it
 //! ran and where, what it found in the page cache, the checksum of its bytes.
 //! Events arrive in a ring that any number of threads reap without a lock, and
-//! none is ever lost. Two implement this: the [`engine`], in the process, on
+//! none is ever lost. Two implement this: the engine, in the process, on
 //! any kernel; and a kernel with the AIO2 series.
 //!
 //! ```
@@ -30,15 +30,15 @@
 //! | the same with callbacks | [`Dispatcher`] |
 //! | the same as futures | [`Driver`], [`Handle`] |
 //! | write iocbs oneself (unsafe) | [`Iocbs`], [`Context::submit_raw`] |
-//! | reap events, also in many threads | [`Reaper`], [`Event`] |
+//! | reap events, also in many threads | [`Reaper`], [`Event`], [`Consumer`] |
 //! | wait for several contexts, some before others | [`Set`] |
 //! | know what a syscall may be | [`syscall`] |
 //! | ask the running kernel | [`kernel`] |
 //! | use the ring for something else | [`ring`], [`shm`] |
-//! | write another implementation | [`backend`] |
+//! | write another implementation | `backend` (feature `unstable`) |
 //!
 //! Dependencies point one way: futures and queues, then [`submit`] and
-//! [`reap`], which do not know each other, then [`backend`] and [`ring`]. The
+//! [`reap`], which do not know each other, then `backend` and [`ring`]. The
 //! bytes themselves are described by the crate `aio2-abi`.
 //!
 //! # The way of a request
@@ -79,13 +79,25 @@
 //! # Features
 //!
 //! `tokio`: drive futures within tokio (`Driver::drive`).
+//!
+//! `unstable`: what models, benchmarks, the conformance suite and other
+//! implementations use: `backend`, `engine`, the words of rings. It is not
+//! promised, and its safe functions can break what they are given.
 #![deny(unsafe_code)]
 
+#[cfg(not(feature = "unstable"))]
+#[allow(unsafe_code)]
+mod backend;
+#[cfg(feature = "unstable")]
 #[allow(unsafe_code)]
 pub mod backend;
+mod consumer;
 #[cfg(not(loom))]
 #[allow(unsafe_code)]
 mod context;
+#[cfg(not(feature = "unstable"))]
+mod engine;
+#[cfg(feature = "unstable")]
 pub mod engine;
 pub mod error;
 #[cfg(not(loom))]
@@ -108,7 +120,8 @@ mod sync;
 pub mod syscall;
 
 #[cfg(not(loom))]
-pub use backend::Timeout;
+pub use backend::{Got, Timeout, Wait};
+pub use consumer::Consumer;
 #[cfg(not(loom))]
 pub use context::{Builder, Context, Implementation, Prefer, SetupError};
 pub use error::Errno;

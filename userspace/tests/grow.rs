@@ -98,7 +98,7 @@ fn a_queue_gathers_completions_from_all_rings() {
 #[test]
 fn a_driver_sleeps_and_wakes_over_it() {
     let setup = Setup { version: 1, ring_bytes: 4096, ..Setup::default() };
-    let engine = Arc::new(Engine::new(&setup).unwrap());
+    let engine = Arc::new(Engine::new(&setup, None).unwrap());
     // SAFETY: the engine keeps SPEC.md, and only grows beside this context.
     let context = unsafe { Context::over(engine.clone(), Implementation::Engine) };
     let mut driver: Driver<Vec<u8>> = Driver::new(context).unwrap();

@@ -212,7 +212,7 @@ fn events_go_on_in_a_larger_ring_when_the_old_one_is_empty() {
         };
         send(&mut sink, 0..10);
         let (producer, next) = split(Heap::new(geometry(128, !start)));
-        sink.grow(producer, || consumer.append(next)).unwrap();
+        aio2::ring::grow(&mut sink, producer, || aio2::ring::append(&consumer, next)).unwrap();
         send(&mut sink, 10..30);
         assert_eq!((sink.frozen_rings(), sink.overflow_events()), (1, 6));
         assert_eq!((sink.used_bytes(), sink.available_events(99)), (64 + 128, 24));
@@ -240,7 +240,8 @@ fn events_go_on_in_a_larger_ring_when_the_old_one_is_empty() {
 fn the_next_ring_takes_events_as_long_as_those_of_the_old_one() {
     let (producer, consumer) = split(Heap::new(geometry(64, 0)));
     let (shorter, next) = split(Heap::new(Geometry::new(128, 56).unwrap()));
-    let _ = Sink::new(producer).grow(shorter, || consumer.append(next));
+    let _ =
+        aio2::ring::grow(&mut Sink::new(producer), shorter, || aio2::ring::append(&consumer, next));
 }
 
 // SPEC: R-OVF-2, R-OVF-3

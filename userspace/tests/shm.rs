@@ -251,7 +251,8 @@ fn like_a_context() -> (File, Setup) {
 #[test]
 fn a_context_is_mapped_from_where_its_setup_says() {
     let (file, setup) = like_a_context();
-    let consumer = map_context(file.as_fd(), &setup).unwrap();
+    // SAFETY: the file is a ring, and stays as long as it is.
+    let consumer = unsafe { map_context(file.as_fd(), &setup) }.unwrap();
     let mut buffer = [0; 3];
     assert_eq!(consumer.reap(&mut buffer, 9).unwrap().next(), Some(&event(3, 7)[..]));
     let words = consumer.memory().view().words;
@@ -262,7 +263,8 @@ fn a_context_is_mapped_from_where_its_setup_says() {
         Setup { ring_bytes: 2048, ..setup },
         Setup { ring_bytes: 4095, ..setup },
     ] {
-        let error = map_context(file.as_fd(), &wrong).err().unwrap();
+        // SAFETY: as above.
+        let error = unsafe { map_context(file.as_fd(), &wrong) }.err().unwrap();
         assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
     }
 }

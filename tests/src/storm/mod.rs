@@ -25,6 +25,7 @@ use crate::env::{Factory, setup};
 use crate::file::Pipe;
 use crate::random::Random;
 use crate::request::{Batch, Request};
+use crate::words::Words;
 use aio2::backend::Wait;
 use aio2::ring::Memory;
 use aio2_abi::setup::Setup;

@@ -302,7 +302,7 @@ pub unsafe extern "C" fn aio2_ring(ctx: *const Handle, ring: *mut Ring) -> c_int
         // SAFETY: as the caller says.
         let handle = unsafe { context(ctx) }?;
         // SAFETY: as the caller says.
-        *unsafe { structure(ring) }? = handle.ring();
+        *unsafe { structure(ring) }? = handle.ring()?;
         Ok(0)
     })
 }

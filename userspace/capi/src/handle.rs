@@ -1,9 +1,8 @@
 //! A context as C holds it, and its rings as C maps them.
 
 use crate::exports::Ring;
-use aio2::ring::{Consumer, Memory};
-use aio2::shm::ConsumerMap;
-use aio2::{Context, Errno, Prefer};
+use aio2::ring::Memory;
+use aio2::{Consumer, Context, Errno, Prefer};
 use aio2_abi::setup::{Flags, Setup};
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 pub struct Handle {
     pub context: Context,
     /// The rings that C was shown; they stay mapped as long as the context.
-    rings: Mutex<Vec<Consumer<ConsumerMap>>>,
+    rings: Mutex<Vec<Consumer>>,
 }
 
 impl Handle {
@@ -37,7 +36,10 @@ impl Handle {
     }
 
     /// The oldest ring that may hold events.
-    pub fn ring(&self) -> Ring {
+    ///
+    /// # Errors
+    /// EXDEV in a child after fork.
+    pub fn ring(&self) -> Result<Ring, Errno> {
         self.show(self.context.consumer())
     }
 
@@ -49,26 +51,28 @@ impl Handle {
     pub fn ring_after(&self, ring: &Ring) -> Result<Ring, Errno> {
         let known = {
             let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-            rings.iter().find(|shown| Ring::of(shown).head == ring.head).cloned()
+            rings.iter().find(|shown| ring.is_of(shown)).cloned()
         };
         let mut consumer = known.ok_or(Errno(libc::EINVAL))?;
-        if consumer.advance() { Ok(self.show(consumer)) } else { Err(Errno(libc::EAGAIN)) }
+        if consumer.advance() { self.show(consumer) } else { Err(Errno(libc::EAGAIN)) }
     }
 
-    fn show(&self, consumer: Consumer<ConsumerMap>) -> Ring {
-        let ring = Ring::of(&consumer);
+    fn show(&self, consumer: Consumer) -> Result<Ring, Errno> {
+        let ring = Ring::of(&consumer).ok_or(Errno(libc::EXDEV))?;
         let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        if !rings.iter().any(|shown| Ring::of(shown).head == ring.head) {
+        if !rings.iter().any(|shown| ring.is_of(shown)) {
             rings.push(consumer);
         }
-        ring
+        Ok(ring)
     }
 }
 
 impl Ring {
-    fn of(consumer: &Consumer<ConsumerMap>) -> Self {
-        let view = consumer.memory().view();
-        Ring {
+    /// None in a child after fork.
+    fn of(consumer: &Consumer) -> Option<Self> {
+        // SAFETY: C promises to be one more consumer and no more.
+        let view = unsafe { consumer.ring() }?.memory().view();
+        Some(Ring {
             head: view.head.as_ptr(),
             notify: view.notify.as_ptr(),
             tail: std::ptr::from_ref(view.tail).cast(),
@@ -76,7 +80,11 @@ impl Ring {
             data: view.words.as_ptr().cast(),
             ring_bytes: view.ring_bytes,
             event_max: view.event_max,
-        }
+        })
+    }
+
+    fn is_of(&self, consumer: &Consumer) -> bool {
+        Ring::of(consumer).is_some_and(|ring| ring.head == self.head)
     }
 }
 

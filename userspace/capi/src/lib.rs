@@ -13,4 +13,5 @@
 mod arguments;
 #[allow(unsafe_code)] // symbols for C
 mod exports;
+#[allow(unsafe_code)] // the words of a ring
 mod handle;

@@ -17,7 +17,7 @@
 //! | `ends` | what the end of a request brings about |
 //! | `host` | what is asked of the host beside the operations |
 //!
-//! Not here: reaping from the ring ([`crate::ring::Consumer`]) and anything
+//! Not here: reaping from the ring ([`Consumer`]) and anything
 //! that makes the calls pleasant.
 //!
 //! SPEC: sections 4, 6, 8 to 11.
@@ -33,13 +33,13 @@ mod run;
 mod state;
 mod threads;
 
-use crate::backend::{Backend, Got, Wait};
+use crate::backend::{self, Backend, Got, Wait};
+use crate::consumer::Consumer;
 use crate::error::Errno;
 use crate::os::notify::Notifier;
 use crate::os::process::Process;
 use crate::ring::shm::{self, ConsumerMap, ProducerMap};
-use crate::ring::{Consumer, Geometry, Producer, Sink};
-use aio2_abi::VERSION;
+use crate::ring::{self, Geometry, Producer, Sink};
 use aio2_abi::setup::{Flags, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use calls::wait::Clock;
@@ -66,14 +66,29 @@ pub struct Engine {
     shared: ManuallyDrop<Arc<Shared>>,
 }
 
+#[allow(unsafe_code)] // descriptors by their numbers
 impl Engine {
-    /// Makes a context as `setup` wants it; [`Backend::setup`] says what it
-    /// became.
+    /// Makes a context as `setup` wants it, which signals `eventfd` if there is
+    /// one; [`Backend::setup`] says what it became.
     ///
     /// # Errors
     /// SPEC section 4.1: EINVAL and EOPNOTSUPP for what cannot be, and for the
-    /// flag PROBE; EBADF and EINVAL for the eventfd; EMFILE, ENFILE, ENOMEM.
-    pub fn new(setup: &Setup) -> Result<Self, Errno> {
+    /// flags PROBE and EVENTFD; EINVAL for the eventfd; EMFILE, ENFILE, ENOMEM.
+    pub fn new(setup: &Setup, eventfd: Option<BorrowedFd<'_>>) -> Result<Self, Errno> {
+        let setup = backend::lend(setup, eventfd)?;
+        // SAFETY: the eventfd is borrowed.
+        unsafe { Engine::with_numbers(&setup) }
+    }
+
+    /// As `io_setup2`, with descriptors by their numbers.
+    ///
+    /// # Errors
+    /// As [`Engine::new`]; EBADF for the eventfd.
+    ///
+    /// # Safety
+    /// With the flag EVENTFD, the caller must own what is open by that number,
+    /// or nothing may be.
+    pub unsafe fn with_numbers(setup: &Setup) -> Result<Self, Errno> {
         let process = Process::this()?;
         let setup = setup::resolve(setup)?;
         let flags = Flags::from_bits_retain(setup.flags);
@@ -99,9 +114,10 @@ impl Engine {
 
     /// What a context with the default sizes would be, and what the engine can
     /// do. Nothing is created.
+    #[cfg(feature = "unstable")]
     #[must_use]
     pub fn probe() -> Setup {
-        let wanted = Setup { version: VERSION, ..Setup::default() };
+        let wanted = Setup { version: aio2_abi::VERSION, ..Setup::default() };
         Self::resolve(&wanted).unwrap_or(wanted)
     }
 
@@ -185,13 +201,11 @@ impl Backend for Engine {
         Ok(ring_bytes)
     }
 
-    /// # Panics
-    /// In a child after fork, if another thread was just at the context.
-    fn consumer(&self) -> Consumer<ConsumerMap> {
+    fn consumer(&self) -> Consumer {
         if self.in_its_process().is_err() {
-            return self.shared.try_lock().expect("the context of another process").consumer();
+            return Consumer::elsewhere();
         }
-        self.shared.lock().consumer()
+        Consumer::over(self.shared.lock().consumer())
     }
 
     /// The eventfd: readable after an event became available, until it is read.
@@ -260,7 +274,7 @@ impl fmt::Debug for Engine {
 fn ring(
     ring_bytes: u32,
     event_max: u32,
-) -> Result<(Producer<ProducerMap>, Consumer<ConsumerMap>), Errno> {
+) -> Result<(Producer<ProducerMap>, ring::Consumer<ConsumerMap>), Errno> {
     let geometry = Geometry::new(ring_bytes, event_max).map_err(|_| Errno(EINVAL))?;
     let (producer, files) = shm::create(geometry).map_err(errno)?;
     Ok((producer, files.map().map_err(errno)?))

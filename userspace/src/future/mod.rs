@@ -18,12 +18,11 @@ mod tokio;
 
 pub use run::Run;
 
+use crate::consumer::Consumer;
 use crate::context::Context;
 use crate::error::{SubmitError, WaitError};
 use crate::os::sleep::Sleeper;
 use crate::queue::{Completion, Queue, Slab};
-use crate::ring::Consumer;
-use crate::ring::shm::ConsumerMap;
 use crate::submit::{Buffer, Op};
 use std::io;
 use std::mem;
@@ -169,7 +168,7 @@ impl<B: Buffer> Handle<B> {
 /// ```
 pub struct Driver<B: Buffer> {
     shared: Arc<Shared<B>>,
-    consumer: Consumer<ConsumerMap>,
+    consumer: Consumer,
     /// The context's descriptor, which is readable when events came.
     readable: OwnedFd,
     sleeper: Arc<Sleeper>,

@@ -6,10 +6,10 @@
 //! SPEC: section 4.
 
 use super::sys;
-use crate::backend::{Backend, Got, Timeout, Wait};
+use crate::backend::{self, Backend, Got, Timeout, Wait};
+use crate::consumer::Consumer;
 use crate::error::Errno;
-use crate::ring::Consumer;
-use crate::ring::shm::{self, ConsumerMap};
+use crate::ring::shm;
 use aio2_abi::setup::{Flags, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags, GetEvents, GetFlags};
 use std::fmt;
@@ -27,17 +27,32 @@ const KERNEL_SIGSET_BYTES: u32 = 8;
 pub struct Kernel {
     setup: Setup,
     fd: OwnedFd,
-    consumer: Consumer<ConsumerMap>,
+    consumer: Consumer,
 }
 
 impl Kernel {
-    /// Makes a context as `setup` wants it; [`Backend::setup`] says what it
-    /// became.
+    /// Makes a context as `setup` wants it, which signals `eventfd` if there is
+    /// one; [`Backend::setup`] says what it became.
     ///
     /// # Errors
     /// SPEC section 4.1; ENOSYS from a kernel without AIO2; EINVAL for the flag
-    /// PROBE, for which there is [`Kernel::resolve`]; those of mmap(2).
-    pub fn new(setup: &Setup) -> Result<Self, Errno> {
+    /// PROBE, for which there is [`Kernel::resolve`], and the flag EVENTFD; those
+    /// of mmap(2).
+    pub fn new(setup: &Setup, eventfd: Option<BorrowedFd<'_>>) -> Result<Self, Errno> {
+        let setup = backend::lend(setup, eventfd)?;
+        // SAFETY: the eventfd is borrowed.
+        unsafe { Kernel::with_numbers(&setup) }
+    }
+
+    /// As `io_setup2`, with descriptors by their numbers.
+    ///
+    /// # Errors
+    /// As [`Kernel::new`].
+    ///
+    /// # Safety
+    /// With the flags EVENTFD and GROW, the caller must own what is open by
+    /// those numbers, or nothing may be.
+    pub unsafe fn with_numbers(setup: &Setup) -> Result<Self, Errno> {
         if setup.flags & Flags::PROBE.bits() != 0 {
             return Err(Errno(libc::EINVAL));
         }
@@ -45,9 +60,10 @@ impl Kernel {
         let fd = sys::io_setup2(&mut setup)?;
         // SAFETY: the kernel has just made this descriptor for us.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let consumer = shm::map_context(fd.as_fd(), &setup)
+        // SAFETY: it is the context's, as the kernel has just said.
+        let consumer = unsafe { shm::map(fd.as_fd(), &setup) }
             .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EIO)))?;
-        Ok(Kernel { setup, fd, consumer })
+        Ok(Kernel { setup, fd, consumer: Consumer::over(consumer) })
     }
 
     /// What a context with these parameters would be: a creation with the flag
@@ -107,7 +123,7 @@ impl Backend for Kernel {
         Err(Errno(libc::EOPNOTSUPP))
     }
 
-    fn consumer(&self) -> Consumer<ConsumerMap> {
+    fn consumer(&self) -> Consumer {
         self.consumer.clone()
     }
 

@@ -2,9 +2,9 @@
 
 use super::Event;
 use crate::backend::{Backend, Timeout, Wait};
+use crate::consumer::Consumer;
 use crate::error::{Errno, ReapError, WaitError};
-use crate::ring::shm::ConsumerMap;
-use crate::ring::{self, Consumer, Pending};
+use crate::ring::{self, Pending};
 use aio2_abi::event::{self, LEN_MAX};
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -22,7 +22,7 @@ const _: () = assert!(BUFFER_WORDS * 8 >= LEN_MAX);
 /// when it is dropped.
 pub struct Reaper {
     backend: Arc<dyn Backend>,
-    consumer: Consumer<ConsumerMap>,
+    consumer: Consumer,
     buffer: Box<[u64]>,
     /// Claimed and not handed out: words `next..end` of the buffer.
     next: usize,

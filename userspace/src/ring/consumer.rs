@@ -63,6 +63,7 @@ impl<M: Memory> Consumer<M> {
     }
 
     /// The memory of the ring.
+    #[cfg(feature = "unstable")]
     pub fn memory(&self) -> &M {
         &self.shared.memory
     }
@@ -179,13 +180,14 @@ impl<M: Memory> Consumer<M> {
     /// Tells all clones which ring comes next: behind this one, or behind the
     /// last one of those that come next already. To be told before FROZEN is
     /// set: see [`super::Sink::grow`].
-    pub fn append(&self, next: Self) {
+    pub(crate) fn append(&self, next: Self) {
         // One thread appends, so that this is the last one still.
         let _ = self.last().shared.successor.set(next);
     }
 
     /// The memory of the ring that events go to: this one, or the last one of
     /// those that have replaced it.
+    #[cfg(feature = "unstable")]
     pub fn last_memory(&self) -> &M {
         self.last().memory()
     }

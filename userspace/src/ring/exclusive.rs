@@ -42,6 +42,7 @@ impl<M: Memory> ExclusiveConsumer<M> {
     }
 
     /// The memory of the ring.
+    #[cfg(feature = "unstable")]
     pub fn memory(&self) -> &M {
         &self.memory
     }

@@ -29,7 +29,7 @@
 //!
 //! # Growing
 //!
-//! A ring never changes its size. [`Sink::grow`] puts a larger one behind it:
+//! A ring never changes its size. A sink that grows puts a larger one behind it:
 //! events go there from then on, and the old one, frozen, is reaped to its end.
 //! A consumer that finds it empty goes on with [`Consumer::advance`]. So no
 //! event of the new ring is taken before the last one of the old ring is.
@@ -40,6 +40,8 @@ mod consumer;
 mod event;
 mod exclusive;
 mod geometry;
+#[cfg(any(loom, test, feature = "unstable"))]
+mod heap;
 mod memory;
 mod overflow;
 mod pieces;
@@ -49,6 +51,7 @@ mod producer;
 pub mod shm;
 mod sink;
 
+#[cfg(any(loom, test, feature = "unstable"))]
 use std::sync::Arc;
 
 use aio2_abi::ring::{Flags, NOTIFY_OFF, NOTIFY_ON};
@@ -56,7 +59,15 @@ pub use consumer::{Consumer, Corruption, Pending, ReapError};
 pub use event::{Events, header, len_of};
 pub use exclusive::{Drain, Event, ExclusiveConsumer};
 pub use geometry::{Geometry, GeometryError};
-pub use memory::{Heap, Memory, View, Word};
+#[cfg(any(loom, test, feature = "unstable"))]
+pub use heap::Heap;
+#[cfg(not(feature = "unstable"))]
+pub(crate) use memory::{Memory, View, Word};
+#[cfg(feature = "unstable")]
+pub use memory::{Memory, View, Word};
+#[cfg(not(feature = "unstable"))]
+use overflow::Overflow;
+#[cfg(feature = "unstable")]
 pub use overflow::Overflow;
 pub use producer::{Batch, Producer};
 pub use sink::{Sink, SinkBatch};
@@ -64,9 +75,35 @@ pub use sink::{Sink, SinkBatch};
 use crate::sync::{AtomicU32, Ordering, fence};
 
 /// Both ends of a ring in memory that is shared within the process.
+#[cfg(any(loom, test, feature = "unstable"))]
 pub fn split<M: Memory>(memory: M) -> (Producer<Arc<M>>, Consumer<Arc<M>>) {
     let memory = Arc::new(memory);
     (Producer::new(memory.clone()), Consumer::new(memory))
+}
+
+/// Tells all clones of `consumer` which ring comes next: behind its own, or
+/// behind the last one of those that come next already. To be told before the
+/// ring is frozen: see [`grow`].
+#[cfg(feature = "unstable")]
+pub fn append<M: Memory>(consumer: &Consumer<M>, next: Consumer<M>) {
+    consumer.append(next);
+}
+
+/// As `Sink::grow`: goes on in the ring of `producer`, to which `link` leads
+/// consumers.
+///
+/// # Errors
+/// If the memory cannot be had; nothing changes then.
+///
+/// # Panics
+/// If the new ring's longest event is shorter.
+#[cfg(feature = "unstable")]
+pub fn grow<M: Memory>(
+    sink: &mut Sink<M>,
+    producer: Producer<M>,
+    link: impl FnOnce(),
+) -> Result<(), std::collections::TryReserveError> {
+    sink.grow(producer, link)
 }
 
 /// Bytes from one position on to another.

@@ -57,6 +57,7 @@ impl<M: Memory> Producer<M> {
     }
 
     /// The memory of the ring.
+    #[cfg(feature = "unstable")]
     pub fn memory(&self) -> &M {
         &self.memory
     }

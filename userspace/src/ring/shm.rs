@@ -74,13 +74,33 @@ pub fn create(geometry: Geometry) -> io::Result<(Producer<ProducerMap>, RingFile
     Ok((Producer::new(ProducerMap(map)), files))
 }
 
+/// As the kernel's backend maps the ring of a context.
+///
+/// # Errors
+///
+/// EINVAL for sizes and places that cannot be; otherwise those of mmap(2).
+///
+/// # Safety
+///
+/// As for [`map`].
+#[cfg(feature = "unstable")]
+pub unsafe fn map_context(fd: BorrowedFd<'_>, setup: &Setup) -> io::Result<Consumer<ConsumerMap>> {
+    // SAFETY: the caller's promise is the one that is asked for.
+    unsafe { map(fd, setup) }
+}
+
 /// Maps the ring of a context of the kernel for consumers, as `setup`, which
 /// the kernel has filled in, says. The descriptor may be closed afterwards.
 ///
 /// # Errors
 ///
 /// EINVAL for sizes and places that cannot be; otherwise those of mmap(2).
-pub fn map_context(fd: BorrowedFd<'_>, setup: &Setup) -> io::Result<Consumer<ConsumerMap>> {
+///
+/// # Safety
+///
+/// It must be a context's descriptor, or that of a file whose bytes are a ring
+/// of the caller's own, and which never shrinks.
+pub(crate) unsafe fn map(fd: BorrowedFd<'_>, setup: &Setup) -> io::Result<Consumer<ConsumerMap>> {
     let page = page_bytes();
     let geometry = Geometry::new(setup.ring_bytes, setup.event_max)
         .ok()

@@ -41,7 +41,7 @@ impl<M: Memory> Sink<M> {
     /// If the new ring's longest event is shorter.
     ///
     /// SPEC: R-GROW-1, R-GROW-3
-    pub fn grow(
+    pub(crate) fn grow(
         &mut self,
         mut producer: Producer<M>,
         link: impl FnOnce(),

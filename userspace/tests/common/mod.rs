@@ -3,9 +3,7 @@
 
 use aio2::backend::{Backend, Got, Wait};
 use aio2::engine::Engine;
-use aio2::ring::Consumer;
-use aio2::shm::ConsumerMap;
-use aio2::{Context, Errno, Implementation};
+use aio2::{Consumer, Context, Errno, Implementation};
 use aio2_abi::iocb::Stream;
 use aio2_abi::setup::{Features, Setup};
 use aio2_abi::wait::Cancel;
@@ -65,7 +63,7 @@ impl fmt::Debug for Stingy {
 impl Stingy {
     fn new(setup: &Setup, accept: impl FnMut() -> usize + Send + 'static) -> Self {
         let setup = Setup { version: aio2_abi::VERSION, ..*setup };
-        let engine = Engine::new(&setup).expect("an engine");
+        let engine = Engine::new(&setup, None).expect("an engine");
         let setup = *engine.setup();
         let (submits, waits) = Default::default();
         Stingy { engine, setup, submits, waits, accept: Mutex::new(Box::new(accept)) }
@@ -149,7 +147,7 @@ impl Backend for Stingy {
         self.engine.grow(ring_bytes)
     }
 
-    fn consumer(&self) -> Consumer<ConsumerMap> {
+    fn consumer(&self) -> Consumer {
         self.engine.consumer()
     }
 

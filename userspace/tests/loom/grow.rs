@@ -31,7 +31,7 @@ fn grow_against(old: Ring, new: Ring, before: u64, attempts: &[usize]) {
     (0..before).for_each(|id| push(&mut sink, id));
     // Known from the beginning, so that only FROZEN tells when to go on.
     let (producer, next) = split(new);
-    consumer.append(next);
+    aio2::ring::append(&consumer, next);
     let alone = attempts.len() == 1;
     let threads: Vec<_> = attempts
         .iter()
@@ -48,7 +48,7 @@ fn grow_against(old: Ring, new: Ring, before: u64, attempts: &[usize]) {
         .collect();
     // No barrier between them, as there is one if somebody is told.
     push(&mut sink, before);
-    sink.grow(producer, || ()).unwrap();
+    aio2::ring::grow(&mut sink, producer, || ()).unwrap();
     push(&mut sink, before + 1);
     let mut ids: Vec<u64> = threads.into_iter().flat_map(|t| t.join().unwrap()).collect();
     ids.sort_unstable();
@@ -101,9 +101,9 @@ fn who_finds_the_ring_frozen_can_go_on() {
         let (producer, next) = split(ring(32));
         let link = || {
             step.step();
-            consumer.append(next);
+            aio2::ring::append(&consumer, next);
         };
-        sink.grow(producer, link).unwrap();
+        aio2::ring::grow(&mut sink, producer, link).unwrap();
         thread.join().unwrap();
     });
 }

@@ -15,9 +15,7 @@
 use crate::context::{Context, Slot, State, context_of};
 use crate::park::{Bell, Ended, Parker, sleep};
 use crate::{fd, request};
-use aio2::ring::Consumer;
-use aio2::shm::ConsumerMap;
-use aio2::{Event, Implementation, Iocbs, Reaper};
+use aio2::{Consumer, Event, Implementation, Iocbs, Reaper};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use aio2_record::{Count, Counters, Recorder};
 use std::io;
@@ -45,7 +43,7 @@ pub struct Hub {
     pub recorder: Option<Arc<Recorder>>,
     /// Where calls are counted, if they are.
     pub counters: Option<Counters>,
-    consumer: Consumer<ConsumerMap>,
+    consumer: Consumer,
     drain: Mutex<Drain>,
     roles: Mutex<Roles>,
     /// Rung for the leader, where another thread has found its events.

@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_worker_that_panics_is_replaced_and_loses_nothing() {
         let setup = Setup { version: 1, concurrency: 1, ..Setup::default() };
-        let engine = Engine::new(&setup).unwrap();
+        let engine = Engine::new(&setup, None).unwrap();
         let mut iocbs = [[0_u64; 4]; 2];
         for (iocb, user_data) in iocbs.iter_mut().zip([run::PANICS, 1]) {
             let bytes = iocb.as_mut_bytes();

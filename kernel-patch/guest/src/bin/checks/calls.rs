@@ -248,7 +248,9 @@ pub fn another_process_reaps_and_does_not_submit() -> Result<()> {
         }
         // The parent's mapping is not here.
         let backend = context.backend();
-        let consumer = shm::map_context(backend.as_fd(), backend.setup()).expect("a mapping");
+        // SAFETY: it is a context's descriptor.
+        let mapped = unsafe { shm::map_context(backend.as_fd(), backend.setup()) };
+        let consumer = mapped.expect("a mapping");
         let mut buffer = [0; 64];
         while events.len() < COPIED + REAPED {
             context.wait(&wait).expect("events come");
@@ -369,7 +371,7 @@ pub fn contexts_of_a_user_are_bounded() -> Result<()> {
         assert!(read().is_ok_and(|limit| limit > 2));
         std::fs::write(LIMIT, "2").expect(LIMIT);
         assert_eq!(read(), Ok(2));
-        let create = || Kernel::new(&setup());
+        let create = || Kernel::new(&setup(), None);
         let kept = [create(), create()].map(|context| context.expect("within the limit"));
         assert_eq!(errno(create()), Some(EAGAIN));
         let [first, _second] = kept;
