@@ -5,7 +5,7 @@
 //! must do little.
 
 use crate::env::Factory;
-use crate::{attributes, crash, grow, hostile, ring, same, stress, teardown};
+use crate::{attributes, crash, grow, hostile, ring, same, signals, stress, teardown};
 use std::process::{Command, ExitStatus};
 
 /// Names the implementation and the role that a process shall play.
@@ -20,6 +20,7 @@ const ROLES: &[(&str, Role)] = &[
     ("write_to_the_consumer_page", ring::write_to_the_consumer_page),
     ("grows_without_memory", grow::grows_without_memory),
     ("reads_signals", same::reads_signals),
+    ("asks_for_signals_that_cannot_be_queued", signals::asks_for_signals_that_cannot_be_queued),
     ("exits_with_requests_in_flight", teardown::exits_with_requests_in_flight),
     ("execs_with_requests_in_flight", teardown::execs_with_requests_in_flight),
     ("reaps_while_it_is_stopped", stress::reaps_while_it_is_stopped),

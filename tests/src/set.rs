@@ -1,4 +1,4 @@
-//! Sets of contexts. SPEC: section 4.7.
+//! Sets of contexts. SPEC: appendix E.
 
 use crate::context::patience;
 use crate::env::{Env, Outcome, setup};

@@ -1,6 +1,8 @@
 //! The attribute SIGNAL. SPEC: R-SIGNAL-1.
 
-use crate::env::{Env, Outcome};
+use crate::child;
+use crate::context::Context;
+use crate::env::{Env, Factory, Outcome, setup};
 use crate::file::{Slow, gettid};
 use crate::request::{Batch, Request};
 use aio2_abi::attr;
@@ -107,6 +109,35 @@ pub(crate) fn what_fails_sends_its_signal_too(env: &Env<'_>) -> Outcome {
     assert_eq!(values, [1, 2]);
     assert_eq!(context.ends(2).len(), 2);
     Ok(())
+}
+
+/// Where no signal can be queued, events come as ever.
+pub(crate) fn full_queue_of_signals_changes_no_event(env: &Env<'_>) -> Outcome {
+    env.needs_attr(attr::SIGNAL)?;
+    let role = child::command(env.factory, "asks_for_signals_that_cannot_be_queued");
+    assert!({ role }.status().expect("the child runs").success());
+    Ok(())
+}
+
+/// The child: its limit of queued signals is 0.
+pub(crate) fn asks_for_signals_that_cannot_be_queued(factory: &dyn Factory) -> i32 {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit can be read.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &raw const none) }, 0);
+    let context = Context::new(factory.create(&setup()).expect("a context can be created"));
+    let signal = Blocked::new(3);
+    for n in 0..200 {
+        let request = match n % 3 {
+            0 => Request::nop(n),
+            1 => Request::nop(n).on_worker(),
+            _ => Request::call(libc::SYS_ptrace, &[]).user_data(n),
+        };
+        let event = context.run(signal.with(request, n).returns(attr::TAG));
+        let res = if n % 3 == 2 { -i64::from(libc::EOPNOTSUPP) } else { 0 };
+        assert_eq!((event.user_data, event.res), (n, res));
+    }
+    assert_eq!(signal.take(0), None, "there is no room for one");
+    0
 }
 
 pub(crate) fn group_sends_its_signal_after_its_members(env: &Env<'_>) -> Outcome {

@@ -218,6 +218,7 @@ tests! {
         file_stays_while_it_is_polled: "R-OP-5";
     }
     signals {
+        full_queue_of_signals_changes_no_event: "R-SIGNAL-2";
         thread_gets_the_signal_after_the_event: "R-SIGNAL-1";
         what_fails_sends_its_signal_too: "R-SIGNAL-1";
         group_sends_its_signal_after_its_members: "R-SIGNAL-1" "R-GROUP-3";

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const NOW: Timeout = Timeout::After(Duration::ZERO);
 
-/// What SPEC 4.7 says, in its words: for each member its events, and how often
+/// What appendix E of SPEC.md says, in its words: for each member its events, and how often
 /// it was passed over.
 struct Model {
     ageing: u32,

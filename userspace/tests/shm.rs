@@ -152,6 +152,7 @@ fn a_peer_cannot_get_at_the_data_by_any_other_way() {
     assert_eq!((result, io::Error::last_os_error().raw_os_error()), (-1, Some(libc::EACCES)));
 }
 
+// SPEC: R-SHM-1
 #[test]
 fn files_that_are_no_ring_are_refused() {
     let fds = || ring().1.into_fds();

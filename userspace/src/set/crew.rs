@@ -7,7 +7,7 @@
 //! be. All of this stands under the set's lock, and nothing here sleeps or
 //! wakes.
 //!
-//! SPEC: section 4.7 (R-SET-4 to R-SET-8).
+//! SPEC: appendix E (R-SET-4 to R-SET-8).
 
 /// Names a thread's wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@
 //! | `crew` | which thread is told, and which watches |
 //! | `watch` | the descriptors |
 //!
-//! SPEC: section 4.7.
+//! SPEC: appendix E.
 
 #[cfg(loom)]
 pub mod crew;

@@ -3,7 +3,7 @@
 //! No threads and no events here: only which of the members that have one is
 //! next.
 //!
-//! SPEC: section 4.7 (R-SET-1, R-SET-2).
+//! SPEC: appendix E (R-SET-1, R-SET-2).
 
 /// Where a member of a set stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! ended as those of `Set::wait` are. A wakeup that is missed is a deadlock,
 //! which the explorer finds.
 //!
-//! SPEC: section 4.7 (R-SET-4 to R-SET-8).
+//! SPEC: appendix E (R-SET-4 to R-SET-8).
 
 use super::common::model;
 use aio2::set::crew::{Call, Crew, Step};
