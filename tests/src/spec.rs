@@ -57,6 +57,8 @@ pub struct Allowed {
 pub struct Spec {
     /// Ids in the order in which they are defined, as often as they are.
     pub defined: Vec<String>,
+    /// What they say, one for each.
+    pub rules: Vec<String>,
     /// Appendix B.
     pub table: Vec<Requirement>,
     /// Appendix A.
@@ -90,11 +92,20 @@ impl Spec {
         for line in text.lines() {
             if let Some(title) = line.strip_prefix("## ") {
                 appendix = if title.starts_with("Appendix ") { title } else { "" };
-            } else if let Some(rule) = line.strip_prefix("> **R") {
-                match rule.split_once("** ") {
-                    Some((id, _)) => spec.defined.push(format!("R{id}")),
-                    None => spec.problems.push(format!("a rule without text: {line}")),
+            } else if line.starts_with("> **R") || line.starts_with("> <a") {
+                match rule(line) {
+                    Some((id, text)) => {
+                        spec.defined.push(id.into());
+                        spec.rules.push(text.into());
+                    }
+                    None => spec.problems.push(format!(
+                        "a rule begins with `> <a id=\"r-x-1\"></a>**R-X-1** `, its own id twice: {line}"
+                    )),
                 }
+            } else if let (Some(more), Some(rule)) =
+                (line.strip_prefix("> "), spec.rules.last_mut())
+            {
+                *rule = format!("{rule} {more}");
             } else if let Some(cells) = cells(line) {
                 if appendix.starts_with("Appendix A") {
                     spec.allowed_row(&cells);
@@ -154,6 +165,11 @@ impl Spec {
                 }
             }
         }
+        for (id, text) in self.defined.iter().zip(&self.rules) {
+            if keywords(text) != 1 {
+                problems.push(format!("{id}: a rule has one of MUST, SHOULD and MAY, once"));
+            }
+        }
         let defined: BTreeSet<&String> = self.defined.iter().collect();
         let rows: BTreeSet<&String> = self.table.iter().map(|r| &r.id).collect();
         problems.extend(defined.difference(&rows).map(|id| format!("{id} is not in appendix B")));
@@ -191,6 +207,19 @@ impl Spec {
     }
 }
 
+/// The id and the text of a rule that begins in this line.
+fn rule(line: &str) -> Option<(&str, &str)> {
+    let (anchor, rest) = line.strip_prefix("> <a id=\"")?.split_once("\"></a>**")?;
+    let (id, text) = rest.split_once("** ")?;
+    (anchor == id.to_lowercase()).then_some((id, text))
+}
+
+/// How many keywords of BCP 14 are in `text`.
+fn keywords(text: &str) -> usize {
+    let is_keyword = |word: &&str| matches!(*word, "MUST" | "SHOULD" | "MAY");
+    text.split(|c: char| !c.is_alphanumeric()).filter(is_keyword).count()
+}
+
 fn cells(line: &str) -> Option<Vec<&str>> {
     let row = line.strip_prefix('|')?.strip_suffix('|')?;
     if row.chars().all(|c| matches!(c, '-' | '|')) {
@@ -214,9 +243,12 @@ fn status(cell: &str) -> Option<Status> {
 mod tests {
     use super::*;
 
+    const FIRST: &str = "> <a id=\"r-a-1\"></a>**R-A-1**";
+    const SECOND: &str = "> <a id=\"r-a-2\"></a>**R-A-2**";
     const TEXT: &str = "\
-> **R-A-1** An implementation MUST do.\n\
-> **R-A-2** An implementation MUST NOT do.\n\
+> <a id=\"r-a-1\"></a>**R-A-1** An implementation MUST do.\n\
+> <a id=\"r-a-2\"></a>**R-A-2** An implementation MUST\n\
+> NOT do.\n\
 ## Appendix A: allow list\n\
 | syscall | arguments | first is a descriptor | first try |\n\
 |---|---|---|---|\n\
@@ -265,7 +297,7 @@ mod tests {
     #[test]
     fn a_duplicate_is_found_in_text_and_table() {
         assert_eq!(
-            doctored("> **R-A-2**", "> **R-A-1**"),
+            doctored(SECOND, FIRST),
             ["text: R-A-1 stands twice", "R-A-2 is not in the text"]
         );
         assert_eq!(
@@ -302,7 +334,16 @@ mod tests {
         assert_eq!(doctored("n/a: no reason", "n/a").len(), 2, "without a reason");
         assert_eq!(doctored("| read | 3 | yes |", "| read | 3 | perhaps |").len(), 1);
         assert_eq!(doctored("| read | 3 |", "| read | many |").len(), 1);
-        assert_eq!(doctored("> **R-A-2**", "> **R-a-2**").len(), 3);
+        assert_eq!(doctored(SECOND, "> <a id=\"r-a-2\"></a>**R-a-2**").len(), 3);
+    }
+
+    #[test]
+    fn a_rule_without_its_anchor_or_its_one_keyword_is_found() {
+        assert_eq!(doctored(SECOND, "> **R-A-2**").len(), 2);
+        assert_eq!(doctored(SECOND, "> <a id=\"r-a-1\"></a>**R-A-2**").len(), 2);
+        assert_eq!(doctored("MUST do", "MUST do, and MUST NOT rest").len(), 1);
+        assert_eq!(doctored("MUST\n> NOT", "does\n> not").len(), 1);
+        assert_eq!(doctored("MUST\n> NOT do", "MUST\n> do, and MAY not").len(), 1);
     }
 
     #[test]
