@@ -4,6 +4,7 @@
 use aio2_link::{LIBAIO, run};
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -73,6 +74,9 @@ fn built() -> &'static Path {
         run(suite.args(["-laio", "-lpthread", "-ldl"])).unwrap();
         let mut saboteur = Command::new("gcc");
         saboteur.args(strict).args(["-shared", "-fPIC"]).arg(crate_dir().join("tests/sabotage.c"));
+        let mut jail = Command::new("gcc");
+        jail.args(strict).arg(crate_dir().join("tests/jail.c")).arg("-o").arg(at.join("jail"));
+        run(&mut jail).unwrap();
         run(saboteur.arg("-o").arg(at.join("sabotage.so")).arg("-ldl")).unwrap();
         dir
     });
@@ -146,6 +150,37 @@ fn each_sabotage_is_found() {
         println!("{sabotage}: found by {}", found.len());
         assert!(!found.is_empty(), "{sabotage} is not found");
     }
+}
+
+/// Without root, and with io_uring and Linux AIO forbidden.
+#[test]
+fn the_drop_in_passes_where_the_kernels_interfaces_are_forbidden() {
+    if original().is_none() {
+        return;
+    }
+    // Where nobody can read and write.
+    let open = tempfile::tempdir().unwrap();
+    for (from, to) in [("suite", "suite"), ("jail", "jail"), ("drop-in/libaio.so.1", "libaio.so.1")]
+    {
+        fs::copy(built().join(from), open.path().join(to)).unwrap();
+    }
+    fs::create_dir(open.path().join("files")).unwrap();
+    for dir in ["", "files"] {
+        fs::set_permissions(open.path().join(dir), fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let output = Command::new(open.path().join("jail"))
+        .arg(open.path().join("suite"))
+        .arg(open.path().join("files"))
+        .env("LD_LIBRARY_PATH", open.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.starts_with("io_uring and Linux AIO are forbidden"), "{} {said}", output.status);
+    let failed = said.lines().filter_map(|line| line.strip_prefix("not ok ")?.split_once(": "));
+    let failed = failed.map(|(name, why)| (name.to_owned(), why.to_owned())).collect();
+    assert!(said.contains(" cases, "), "the suite did not end: {said}");
+    println!("{}", said.lines().next().unwrap_or_default());
+    assert_only(&failed, &DROP_IN, "the drop-in");
 }
 
 /// Names with versions, as the loader sees them.
