@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::exit::Trouble;
+use crate::recorded::{PlotArgs, ReportArgs, RunArgs};
 use aio2::{Context, Prefer};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -151,6 +152,20 @@ pub enum Command {
     /// hexadecimal: 42=0011223344556677.
     #[command(verbatim_doc_comment)]
     Exec(ExecArgs),
+    /// Run a program that uses libaio on AIO2, and report what it did
+    ///
+    /// The program is unmodified: libaio.so.1 is taken from the drop-ins that were
+    /// installed with this command. Its children are followed. At its end the report
+    /// is printed, on standard error (with --json on standard output): for each
+    /// operation and file how many, errors, latencies, bytes found in the page cache
+    /// and not, where requests ran, how long submissions were blocked, and what was
+    /// not truly asynchronous. The exit status is the program's.
+    #[command(verbatim_doc_comment)]
+    Run(RunArgs),
+    /// Report from what was recorded
+    Report(ReportArgs),
+    /// Draw what was recorded: latencies over time, hits and misses, percentiles
+    Plot(PlotArgs),
     /// Decode saved requests, events or a ring
     ///
     /// A ring is its consumer page, its producer page, and the data, one after

@@ -14,12 +14,15 @@ pub enum Exit {
     ReportLost,
     /// Stopped by this signal: 128 and its number, as shells have it.
     Signal(usize),
+    /// As the program that was run.
+    OfProgram(u8),
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         match exit {
             Exit::Done => ExitCode::SUCCESS,
+            Exit::OfProgram(status) => ExitCode::from(status),
             Exit::SomeFailed => ExitCode::from(1),
             Exit::ReportLost => ExitCode::from(3),
             Exit::Signal(signal) => ExitCode::from(128_u8.saturating_add(signal as u8)),

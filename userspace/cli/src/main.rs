@@ -1,5 +1,5 @@
-//! The `aio2` command: copy trees, probe, run a syscall with attributes,
-//! decode dumps.
+//! The `aio2` command: copy trees, probe, run a syscall with attributes, run and
+//! look into programs, decode dumps.
 //!
 //! Duty: choose the command and end as it says. Exit status: 0 done, 1
 //! something failed and was named, 2 usage or setup, 3 done but not printed, 128+N
@@ -17,6 +17,7 @@ mod exit;
 mod printable;
 #[allow(unsafe_code)]
 mod probe;
+mod recorded;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -36,6 +37,9 @@ fn main() -> ExitCode {
         Command::Cp(args) => ("cp", cp::run(&global, args)),
         Command::Probe(args) => ("probe", probe::run(&global, &args)),
         Command::Exec(args) => ("exec", exec::run(&global, &args)),
+        Command::Run(args) => ("run", recorded::run(&global, &args)),
+        Command::Report(args) => ("report", recorded::report_of(&global, &args)),
+        Command::Plot(args) => ("plot", recorded::plot_of(&args)),
         Command::Dump(args) => ("dump", dump::run(&global, &args)),
     };
     match exit {

@@ -1,0 +1,83 @@
+//! The program: with the drop-ins before other libraries, its signals, its end.
+
+use crate::exit::{Exit, Trouble};
+use aio2_record::{COUNT, RECORD};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::Signals;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+/// The drop-in that tells where they are.
+const LIBAIO: &str = "libaio.so.1";
+const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
+
+/// Where the drop-ins are.
+///
+/// # Errors
+/// They are not there.
+pub fn drop_ins(told: Option<&Path>) -> Result<PathBuf, Trouble> {
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("lib/aio2"));
+    let dir = told.map(Path::to_path_buf).or_else(beside).unwrap_or_default();
+    if dir.join(LIBAIO).exists() {
+        return std::path::absolute(&dir)
+            .map_err(|e| Trouble::new(format!("{}: {e}", dir.display())));
+    }
+    Err(Trouble::new(format!(
+        "there is no {LIBAIO} in {}: install the drop-ins with this command (cargo xtask install \
+         --prefix DIR), or say where they are (--drop-ins DIR)",
+        dir.display()
+    )))
+}
+
+/// Runs the program to its end, and hands on the signals that come meanwhile.
+///
+/// # Errors
+/// It cannot be run.
+pub fn run(
+    program: &[OsString],
+    drop_ins: &Path,
+    record: &Path,
+    count: &Path,
+) -> Result<Exit, Trouble> {
+    let mut path = drop_ins.as_os_str().to_owned();
+    if let Some(others) = std::env::var_os(LIBRARY_PATH).filter(|others| !others.is_empty()) {
+        path.push(":");
+        path.push(others);
+    }
+    // Caught before there is a program that could miss one.
+    let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]);
+    let mut signals = signals.map_err(|e| Trouble::new(format!("signals: {e}")))?;
+    let mut child = Command::new(&program[0])
+        .args(&program[1..])
+        .env(LIBRARY_PATH, path)
+        .env(RECORD, record)
+        .env(COUNT, count)
+        .spawn()
+        .map_err(|e| Trouble::new(format!("{}: {e}", program[0].to_string_lossy())))?;
+    let stop = signals.handle();
+    let pid = Pid::from_child(&child);
+    // A terminal sends these to the program itself.
+    let by_terminal = std::io::stdin().is_terminal();
+    let hand_on = thread::spawn(move || {
+        for signal in &mut signals {
+            let at_terminal = by_terminal && matches!(signal, SIGINT | SIGQUIT);
+            if let Some(signal) = Signal::from_named_raw(signal).filter(|_| !at_terminal) {
+                // It may be gone already.
+                let _ = kill_process(pid, signal);
+            }
+        }
+    });
+    let status = child.wait();
+    stop.close();
+    let _ = hand_on.join();
+    let status = status.map_err(|e| Trouble::new(format!("waiting for the program: {e}")))?;
+    Ok(match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::OfProgram(code as u8),
+        (None, signal) => Exit::Signal(signal.unwrap_or(0) as usize),
+    })
+}
