@@ -15,6 +15,7 @@ mod run;
 #[cfg(feature = "tokio")]
 #[allow(unsafe_code)]
 mod tokio;
+mod wake;
 
 pub use run::Run;
 
@@ -31,6 +32,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread::{self, ThreadId};
+use wake::Wakes;
 
 /// Names a task of a driver: the token of its request.
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +51,8 @@ enum Task<B> {
 
 /// What a driver, its handles and their futures share.
 ///
-/// Whatever runs code of others (waking and dropping wakers, dropping buffers)
-/// is done after the lock is released: it may come back here.
+/// Whatever runs code of others (cloning, waking and dropping wakers, dropping
+/// buffers) is done without the lock: it may come back here.
 struct Shared<B: Buffer>(Mutex<State<B>>);
 
 struct State<B: Buffer> {
@@ -72,7 +74,7 @@ impl<B: Buffer> Shared<B> {
     ///
     /// Whoever takes an event submits what a limit had kept in the queue:
     /// nobody else may come by.
-    fn round(&self, wake: &mut Vec<Waker>) -> Result<(), WaitError> {
+    fn round(&self, wake: &mut Wakes) -> Result<(), WaitError> {
         loop {
             // Bound, so that the lock is released before it is dropped.
             let unwanted = self.lock().advance(wake)?;
@@ -102,10 +104,7 @@ impl<B: Buffer> State<B> {
 
     /// Submits and hands out until nothing is left to do, or a completion is
     /// met that nobody wants.
-    fn advance(
-        &mut self,
-        wake: &mut Vec<Waker>,
-    ) -> Result<Option<Completion<B, TaskKey>>, WaitError> {
+    fn advance(&mut self, wake: &mut Wakes) -> Result<Option<Completion<B, TaskKey>>, WaitError> {
         loop {
             let submitted = self.submit();
             let mut any = false;
@@ -115,7 +114,7 @@ impl<B: Buffer> State<B> {
                 match self.tasks.get_mut(key) {
                     Some(task @ Task::Waiting(_)) => {
                         if let Task::Waiting(waker) = mem::replace(task, Task::Ended(done)) {
-                            wake.extend(waker);
+                            wake.add(waker);
                         }
                     }
                     _ => {
@@ -173,7 +172,7 @@ pub struct Driver<B: Buffer> {
     readable: OwnedFd,
     sleeper: Arc<Sleeper>,
     /// Whom to wake; empty between rounds.
-    wake: Vec<Waker>,
+    wake: Wakes,
 }
 
 impl<B: Buffer> Driver<B> {
@@ -193,7 +192,7 @@ impl<B: Buffer> Driver<B> {
             consumer,
             readable,
             sleeper: Arc::new(Sleeper::new()?),
-            wake: Vec::new(),
+            wake: Wakes::default(),
         })
     }
 
@@ -230,7 +229,7 @@ impl<B: Buffer> Driver<B> {
     fn round(&mut self) -> Result<bool, WaitError> {
         let result = self.shared.round(&mut self.wake);
         let any = !self.wake.is_empty();
-        self.wake.drain(..).for_each(Waker::wake);
+        self.wake.wake();
         result.map(|()| any)
     }
 

@@ -1,5 +1,6 @@
 //! The future of one operation.
 
+use super::wake::Wakes;
 use super::{Shared, Task, TaskKey};
 use crate::queue::{Completion, Key};
 use crate::submit::{Buffer, Op};
@@ -38,44 +39,54 @@ impl<B: Buffer> Run<B> {
 
     /// Pushes the operation; submits it too, unless this thread's driver will.
     fn start(&mut self, op: Op<B>, waker: &Waker) {
+        let waker = waker.clone();
         let mut shared = self.shared.lock();
-        let (task, _) = shared.tasks.insert(Task::Waiting(Some(waker.clone())));
+        let (task, _) = shared.tasks.insert(Task::Waiting(Some(waker)));
         let task = TaskKey(task);
         let request = shared.queue.push(op, task);
         let driven = shared.driving == Some(thread::current().id());
         drop(shared);
         self.state = State::Running { task, request };
         if !driven {
-            let mut wake = Vec::new();
+            let mut wake = Wakes::default();
             if let Err(error) = self.shared.round(&mut wake) {
                 // Its driver may sleep, and would not know.
                 self.shared.lock().queue.give_up(request, error.errno());
                 // What was given up is handed out before the error is met again.
                 let _ = self.shared.round(&mut wake);
             }
-            wake.into_iter().for_each(Waker::wake);
+            wake.wake();
         }
     }
 
     /// Looks whether the request has ended; if not, `waker` is who to wake.
     fn look(&mut self, TaskKey(key): TaskKey, waker: &Waker) -> Poll<Completion<B, ()>> {
-        let mut shared = self.shared.lock();
-        let before = match shared.tasks.get_mut(key) {
-            Some(Task::Waiting(Some(known))) if known.will_wake(waker) => None,
-            Some(Task::Waiting(other)) => other.replace(waker.clone()),
-            _ => {
-                let task = shared.tasks.remove(key);
-                drop(shared);
-                self.state = State::Done;
-                return match task {
-                    Some(Task::Ended(done)) => Poll::Ready(done.with_token(())),
-                    _ => unreachable!("only this future abandons its task"),
-                };
+        let mut copy = None;
+        loop {
+            let mut shared = self.shared.lock();
+            let task = match shared.tasks.get_mut(key) {
+                Some(Task::Waiting(Some(known))) if known.will_wake(waker) => {
+                    return Poll::Pending;
+                }
+                Some(Task::Waiting(known)) if copy.is_some() => {
+                    let before = mem::replace(known, copy);
+                    drop(shared);
+                    drop(before);
+                    return Poll::Pending;
+                }
+                Some(Task::Waiting(_)) => None,
+                _ => Some(shared.tasks.remove(key)),
+            };
+            drop(shared);
+            match task {
+                None => copy = Some(waker.clone()),
+                Some(Some(Task::Ended(done))) => {
+                    self.state = State::Done;
+                    return Poll::Ready(done.with_token(()));
+                }
+                Some(_) => unreachable!("only this future abandons its task"),
             }
-        };
-        drop(shared);
-        drop(before);
-        Poll::Pending
+        }
     }
 }
 

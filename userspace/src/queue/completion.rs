@@ -23,19 +23,8 @@ impl<B: Buffer, T> Completion<B, T> {
     /// A request that was accepted has ended with `event`.
     #[inline]
     pub(super) fn ended(mut op: Op<B>, token: T, event: Event<'_>) -> Self {
-        // Otherwise it is closed with the completion, if that is left alone.
-        if !event.never_began() {
-            op.let_go();
-        }
+        let opened = take_effect(&mut op, &event);
         let result = event.result();
-        let opened = match result {
-            Ok(fd) if op.opens() => i32::try_from(fd).ok().map(|fd| {
-                // SAFETY: the operation has just opened it for this process,
-                // and its one event has gone to this one completion.
-                unsafe { OwnedFd::from_raw_fd(fd) }
-            }),
-            _ => None,
-        };
         Completion { token, op, result, opened, event: OwnedEvent::of(&event) }
     }
 
@@ -44,6 +33,24 @@ impl<B: Buffer, T> Completion<B, T> {
     pub(super) fn refused(op: Op<B>, token: T, errno: Errno) -> Self {
         let event = OwnedEvent::failed(errno);
         Completion { token, op, result: Err(errno), opened: None, event }
+    }
+}
+
+/// Does to the descriptors of an operation what its one event says: one that it
+/// has closed is let go of, one that it has opened is returned. One that it never
+/// came to close is closed with the operation, if that is left alone.
+#[inline]
+pub(super) fn take_effect<B>(op: &mut Op<B>, event: &Event<'_>) -> Option<OwnedFd> {
+    if !event.never_began() {
+        op.let_go();
+    }
+    match event.result() {
+        Ok(fd) if op.opens() => i32::try_from(fd).ok().map(|fd| {
+            // SAFETY: the operation has just opened it for this process, and its
+            // one event is seen once.
+            unsafe { OwnedFd::from_raw_fd(fd) }
+        }),
+        _ => None,
     }
 }
 

@@ -487,23 +487,30 @@ enum Quiet {
 
 impl<B: Buffer, T> Drop for Queue<B, T> {
     /// Cancels what is in flight and waits until it has ended.
+    ///
+    /// Tokens and buffers run code of others when they are dropped, which can
+    /// panic: they are dropped last, when nothing uses them any more.
     fn drop(&mut self) {
-        for user_data in self.iocbs.user_datas() {
-            self.entries.remove(user_data);
+        let quiet = if self.in_flight > 0 { self.quiesce() } else { Quiet::Yes };
+        let mut entries = mem::take(&mut self.entries);
+        if let Quiet::Unknown = quiet {
+            mem::forget(entries);
+            return;
         }
-        if self.in_flight > 0 {
-            match self.quiesce() {
-                // Their completions own what they opened, and close it.
-                Quiet::Yes => while let Ok(Some(_)) = self.pop() {},
-                Quiet::Elsewhere => {}
-                Quiet::Unknown => {
-                    mem::forget(mem::take(&mut self.entries));
-                    return;
-                }
+        let refused = self.refused.iter().map(|(key, _)| key.0);
+        for key in self.iocbs.user_datas().chain(refused) {
+            entries.get_mut(key).into_iter().for_each(|entry| entry.op.close_unbegun());
+        }
+        while let Ok(Some(event)) = self.reaper.next_event() {
+            if event.is_last()
+                && let Some(entry) = entries.get_mut(event.user_data())
+            {
+                drop(completion::take_effect(&mut entry.op, &event));
+                entry.op.close_unbegun();
             }
         }
         // Left are those whose events another consumer took.
-        for entry in self.entries.iter_mut() {
+        for entry in entries.iter_mut() {
             entry.op.let_go();
         }
     }

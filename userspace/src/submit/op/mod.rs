@@ -464,6 +464,13 @@ impl<B> Op<B> {
             && matches!(libc::c_long::from(self.nr), libc::SYS_openat | libc::SYS_accept4)
     }
 
+    /// Closes a descriptor that the operation was to close, and never will.
+    pub(crate) fn close_unbegun(&mut self) {
+        if let Shape::Close { fd } = &mut self.shape {
+            drop(fd.take());
+        }
+    }
+
     /// Lets go of a descriptor that the accepted operation has closed.
     #[inline]
     pub(crate) fn let_go(&mut self) {
