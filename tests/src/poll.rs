@@ -82,6 +82,9 @@ pub(crate) fn poll_works_on_every_kind_of_file(env: &Env<'_>) -> Outcome {
     }
     assert_eq!(context.run(Request::poll(timer().as_raw_fd(), libc::POLLIN)).res, IN);
     assert_eq!(context.run(Request::poll(-1, libc::POLLIN)).res, -i64::from(EBADF));
+    // Only its low 32 bits are the descriptor.
+    let wide = 1 << 40 | pipe.write_fd() as u64;
+    assert_eq!(context.run(Request::new(op::POLL, &[wide, OUT as u64])).res, OUT);
     let too_many = Request::new(op::POLL, &[pipe.write_fd() as u64, 1 << 16]);
     assert_eq!(context.run(too_many).res, -i64::from(EINVAL));
     Ok(())

@@ -109,6 +109,17 @@ fn the_calls_keep_their_promises() {
     });
 }
 
+/// Written from SPEC.md and the header alone: the text says all that is needed.
+///
+/// SPEC: R-RING-9, R-RING-10, R-RING-11, R-RING-12, R-RING-13, R-OVF-5, R-NOTIFY-3,
+/// R-GROW-2
+#[test]
+fn what_is_written_from_the_text_alone_works() {
+    with_each_compiler(&crate_dir().join("tests/spec.c"), |program, how| {
+        println!("{how}: {}", run_program(program, &[]));
+    });
+}
+
 #[test]
 fn the_archive_links_too() {
     let dir = tempfile::tempdir().unwrap();
