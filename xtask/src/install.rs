@@ -1,7 +1,7 @@
 //! `cargo xtask install`: the library for C, the drop-ins and the command,
 //! where a package or an administrator wants them.
 
-use aio2_link::{LIBAIO, Recipe};
+use aio2_link::{LIBAIO, LIBAIO_SYSCALL, Recipe};
 use anyhow::{Context, Result};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -49,7 +49,13 @@ pub fn run(args: &Args) -> Result<()> {
     let archive = built.join(LIBRARY.archive());
     LIBRARY.link(root, &archive, &lib.join(LIBRARY.soname))?;
     LIBRARY.static_library(root, &archive, "aio2_*", &lib.join("libaio2.a"))?;
-    LIBAIO.link(root, &built.join(LIBAIO.archive()), &drop_ins.join(LIBAIO.soname))?;
+    for drop_in in [LIBAIO, LIBAIO_SYSCALL] {
+        if drop_in.soname == LIBAIO_SYSCALL.soname && !cfg!(target_arch = "x86_64") {
+            println!("SKIP {}: for x86-64 only", drop_in.soname);
+            continue;
+        }
+        drop_in.link(root, &built.join(drop_in.archive()), &drop_ins.join(drop_in.soname))?;
+    }
     let link = lib.join("libaio2.so");
     let _ = fs::remove_file(&link);
     symlink(LIBRARY.soname, &link)?;

@@ -54,6 +54,17 @@ const PROOFS: &[Need] = &[
     need("z3", "z3"),
     need("gcc", "gcc"),
 ];
+/// What the tests of the C library and the drop-ins compare with and run.
+const TESTS: &[Need] = &[
+    need("gcc", "gcc"),
+    need("clang", "clang"),
+    need("pkg-config", "pkg-config"),
+    need("/usr/include/libaio.h", "libaio-dev"),
+    need("fio", "fio"),
+    need("qemu-img", "qemu-utils"),
+    need("stress-ng", "stress-ng"),
+    need("sysbench", "sysbench"),
+];
 /// To check.
 const CHECK: &[Need] = &[
     need("perl", "perl"),
@@ -119,6 +130,14 @@ pub fn for_fuzz(sh: &Shell) -> Result<()> {
         install.quiet().run().map_err(|e| Unavailable(format!("missing: cargo-fuzz: {e}")))?;
     }
     Ok(())
+}
+
+/// Sees to it that what tests run is there, as far as that can be; they skip what
+/// is not.
+pub fn for_tests(sh: &Shell) {
+    if let Err(error) = install(sh, &missing(TESTS)) {
+        println!("note: some tests will be skipped: {error:#}");
+    }
 }
 
 /// Sees to it that LLVM's tools of this major version are there; their directory.

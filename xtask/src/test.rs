@@ -186,6 +186,7 @@ fn run_stage(stage: &Stage) -> Result<(Counts, bool)> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    crate::packages::for_tests(&xshell::Shell::new()?);
     let mut stages = vec![&FORMAT, &LINTS, &TESTS, &TABLE];
     if !args.quick {
         stages.extend([&LOOM, &FUZZ, &SANITIZERS, &PROOFS]);

@@ -30,6 +30,10 @@ pub struct RunArgs {
     /// command
     #[arg(long, value_name = "DIR", env = "AIO2_DROP_INS")]
     pub drop_ins: Option<PathBuf>,
+    /// Also for programs that make the calls of Linux AIO by number, as databases
+    /// do: syscall(2) is interposed
+    #[arg(long)]
+    pub syscalls: bool,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub program: Vec<OsString>,

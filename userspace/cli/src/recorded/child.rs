@@ -14,7 +14,20 @@ use std::thread;
 
 /// The drop-in that tells where they are.
 const LIBAIO: &str = "libaio.so.1";
+/// The one for calls by number.
+const SYSCALL: &str = "libaio2-syscall.so";
 const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
+const PRELOAD: &str = "LD_PRELOAD";
+
+/// A path, before those that stand in the environment already.
+fn before(path: &Path, variable: &str) -> OsString {
+    let mut paths = path.as_os_str().to_owned();
+    if let Some(others) = std::env::var_os(variable).filter(|others| !others.is_empty()) {
+        paths.push(":");
+        paths.push(others);
+    }
+    paths
+}
 
 /// Where the drop-ins are.
 ///
@@ -41,20 +54,19 @@ pub fn drop_ins(told: Option<&Path>) -> Result<PathBuf, Trouble> {
 pub fn run(
     program: &[OsString],
     drop_ins: &Path,
+    by_number: bool,
     record: &Path,
     count: &Path,
 ) -> Result<Exit, Trouble> {
-    let mut path = drop_ins.as_os_str().to_owned();
-    if let Some(others) = std::env::var_os(LIBRARY_PATH).filter(|others| !others.is_empty()) {
-        path.push(":");
-        path.push(others);
+    let mut command = Command::new(&program[0]);
+    command.args(&program[1..]).env(LIBRARY_PATH, before(drop_ins, LIBRARY_PATH));
+    if by_number {
+        command.env(PRELOAD, before(&drop_ins.join(SYSCALL), PRELOAD));
     }
     // Caught before there is a program that could miss one.
     let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]);
     let mut signals = signals.map_err(|e| Trouble::new(format!("signals: {e}")))?;
-    let mut child = Command::new(&program[0])
-        .args(&program[1..])
-        .env(LIBRARY_PATH, path)
+    let mut child = command
         .env(RECORD, record)
         .env(COUNT, count)
         .spawn()

@@ -33,7 +33,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Exit, Trouble> {
         None => scratch.path().join("record"),
     };
     let counted = scratch.path().join("count");
-    let exit = child::run(&args.program, &drop_ins, &recorded, &counted)?;
+    let exit = child::run(&args.program, &drop_ins, args.syscalls, &recorded, &counted)?;
     let program = args.program[0].to_string_lossy();
     let calls = Counters::open(&counted).map_or(0, |counters| {
         counters.get(Count::Submissions)
@@ -43,7 +43,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Exit, Trouble> {
     if calls == 0 {
         say(&format!(
             "aio2 run: {program} never called a drop-in, so there is nothing to report: it is \
-             linked statically, or uses neither libaio nor a drop-in of AIO2"
+             linked statically, or uses no libaio (--syscalls is for calls by number)"
         ));
         return Ok(exit);
     }

@@ -8,13 +8,35 @@ use crate::context::Context;
 use crate::hub::Hub;
 use crate::ring::Ring;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError, RwLock};
+
+/// Of the address of a page, which few bits tell from others.
+#[derive(Default)]
+struct PageHasher(u64);
+
+impl Hasher for PageHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_usize(usize::from(*byte) << 12));
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        // Fibonacci hashing: the golden ratio of 2^64.
+        self.0 = (self.0 ^ (address as u64 >> 12)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
+
+type Contexts = HashMap<usize, Arc<Context>, BuildHasherDefault<PageHasher>>;
 
 /// All that this process has.
 #[derive(Default)]
 pub struct Process {
-    contexts: RwLock<HashMap<usize, Arc<Context>>>,
+    contexts: RwLock<Contexts>,
     hub: OnceLock<Arc<Hub>>,
     making: Mutex<()>,
     next_id: AtomicU32,

@@ -1,7 +1,8 @@
 //! The drop-in beside the original: symbols, and the suite of `suite.c`, which is
 //! run with the original first.
 
-use aio2_link::{LIBAIO, run};
+use aio2_link::{LIBAIO, LIBAIO_SYSCALL, run};
+use aio2_record::{Count, Counters};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -68,12 +69,17 @@ fn built() -> &'static Path {
         LIBAIO
             .link(&crate_dir().join("../../.."), &archive, &at.join("drop-in/libaio.so.1"))
             .unwrap();
+        let root = crate_dir().join("../../..");
+        LIBAIO_SYSCALL.link(&root, &archive, &at.join("libaio2-syscall.so")).unwrap();
         let strict = ["-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror"];
         let mut suite = Command::new("gcc");
         suite.args(strict).arg(crate_dir().join("tests/suite.c")).arg("-o").arg(at.join("suite"));
         run(suite.args(["-laio", "-lpthread", "-ldl"])).unwrap();
         let mut saboteur = Command::new("gcc");
         saboteur.args(strict).args(["-shared", "-fPIC"]).arg(crate_dir().join("tests/sabotage.c"));
+        let mut calls = Command::new("gcc");
+        calls.args(strict).arg(crate_dir().join("tests/syscalls.c")).arg("-o");
+        run(calls.arg(at.join("syscalls")).arg("-laio")).unwrap();
         let mut jail = Command::new("gcc");
         jail.args(strict).arg(crate_dir().join("tests/jail.c")).arg("-o").arg(at.join("jail"));
         run(&mut jail).unwrap();
@@ -150,6 +156,28 @@ fn each_sabotage_is_found() {
         println!("{sabotage}: found by {}", found.len());
         assert!(!found.is_empty(), "{sabotage} is not found");
     }
+}
+
+/// Calls by number and by name on one context, whichever made it.
+#[test]
+fn calls_by_number_reach_the_preloaded_drop_in() {
+    if original().is_none() {
+        return;
+    }
+    let preload = built().join("libaio2-syscall.so");
+    let count = built().join("count-of-syscalls");
+    let output = Command::new(built().join("syscalls"))
+        .env("LD_PRELOAD", &preload)
+        .env("AIO2_COUNT", &count)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{} {said}", output.status);
+    let counters = Counters::open(&count).unwrap();
+    assert_eq!((counters.get(Count::Contexts), counters.get(Count::Events)), (2, 3));
+    let preload = preload.to_str().expect("a path of ours is text");
+    let (failed, _) = suite(&[("LD_PRELOAD", preload)]);
+    assert_only(&failed, &DROP_IN, "the preloaded drop-in");
 }
 
 /// Without root, and with io_uring and Linux AIO forbidden.

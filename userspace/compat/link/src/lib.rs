@@ -47,6 +47,15 @@ pub const LIBAIO: Recipe = Recipe {
     soname: "libaio.so.1",
 };
 
+/// The same for programs that make calls by number too: to be preloaded. x86-64
+/// only: the version of `syscall` is that of its C library.
+pub const LIBAIO_SYSCALL: Recipe = Recipe {
+    sources: &["symbols.c", "interpose.c"],
+    version_script: "syscall.map",
+    soname: "libaio2-syscall.so",
+    ..LIBAIO
+};
+
 /// Why there is no object.
 #[derive(Debug)]
 pub enum LinkError {
