@@ -64,6 +64,8 @@ const TESTS: &[Need] = &[
     need("qemu-img", "qemu-utils"),
     need("stress-ng", "stress-ng"),
     need("sysbench", "sysbench"),
+    need("mariadbd", "mariadb-server-core"),
+    need("mariadb", "mariadb-client"),
 ];
 /// To check.
 const CHECK: &[Need] = &[

@@ -218,3 +218,83 @@ fn stress_ng_runs_by_the_preloaded_drop_in() {
     stage.run_with("stress-ng", &args, &[("LD_PRELOAD", &preload)]);
     stage.row("stress-ng --aiol, verified, by number");
 }
+
+/// A database: its tables written on the drop-in, and read without it.
+#[test]
+fn mariadb_keeps_its_rows() {
+    if !there("mariadbd", "mariadb-server-core") || !there("mariadb", "mariadb-client") {
+        return;
+    }
+    let stage = Stage::new();
+    let short = tempfile::tempdir().unwrap();
+    // SAFETY: takes nothing.
+    let user = if unsafe { libc::getuid() } == 0 { "--user=root" } else { "--skip-name-resolve" };
+    let data = format!("--datadir={}", stage.path("data").display());
+    let how = "--auth-root-authentication-method=normal";
+    stage.run("mariadb-install-db", &["--no-defaults", user, how, "--skip-test-db", &data]);
+    // A socket's name may not be long.
+    let socket = short.path().join("socket");
+    let socket = format!("--socket={}", socket.display());
+    let query = |sql: &str| {
+        let output = Command::new("mariadb")
+            .args(["--no-defaults", "-uroot", "-N", &socket, "-e", sql])
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let sum = "select count(*), sum(crc32(v)) from d.t";
+    // Without io_uring, which it would take first, and without the kernel's own AIO.
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/jail.c");
+    let jail = stage.path("jail");
+    aio2_link::run(Command::new("gcc").arg(source).arg("-o").arg(&jail)).unwrap();
+    let serve = |environment: &[String], sql: &str| {
+        let log = fs::File::create(stage.path("log")).unwrap();
+        let mut server = Command::new(&jail)
+            .env("JAIL_KEEPS_USER", "1")
+            .arg("env")
+            .args(environment)
+            .args([
+                "mariadbd",
+                "--no-defaults",
+                user,
+                "--skip-networking",
+                "--innodb-use-native-aio=ON",
+            ])
+            .args([
+                "--innodb-buffer-pool-size=8M",
+                "--innodb-flush-method=O_DIRECT",
+                &data,
+                &socket,
+            ])
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let ready = (0..600).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            query("select 1").0
+        });
+        let said = || fs::read_to_string(stage.path("log")).unwrap_or_default();
+        let answer = query(sql);
+        let stopped = query("shutdown").0;
+        if !stopped {
+            server.kill().unwrap();
+        }
+        let status = server.wait().unwrap();
+        assert!(ready && answer.0 && status.success(), "{status}: {}\n{}", answer.1, said());
+        (answer.1, said())
+    };
+    let preload = drop_in().join(LIBAIO_SYSCALL.soname);
+    let fill = format!(
+        "create database d; use d; create table t (id int primary key, v char(200), key (v)) \
+         engine=innodb; insert into t select seq, repeat(md5(seq), 6) from seq_1_to_20000; {sum}"
+    );
+    let variables = [
+        format!("LD_PRELOAD={}", preload.display()),
+        format!("AIO2_COUNT={}", stage.path("count").display()),
+    ];
+    let (written, log) = serve(&variables, &fill);
+    assert!(written.starts_with("20000\t"), "{written}");
+    assert!(log.contains("Using Linux native AIO"), "{log}");
+    stage.row("mariadbd, InnoDB with native AIO");
+    assert_eq!(serve(&[], sum).0, written, "what was written is not what is read");
+}
