@@ -84,6 +84,7 @@
 //! implementations use: `backend`, `engine`, the words of rings. It is not
 //! promised, and its safe functions can break what they are given.
 #![deny(unsafe_code)]
+#![cfg_attr(not(loom), deny(missing_debug_implementations))]
 
 #[cfg(not(feature = "unstable"))]
 #[allow(unsafe_code)]
@@ -119,6 +120,8 @@ pub mod submit;
 mod sync;
 pub mod syscall;
 
+/// The bytes of the ABI, some of whose types stand in signatures here.
+pub use aio2_abi as abi;
 #[cfg(not(loom))]
 pub use backend::{Got, Timeout, Wait};
 pub use consumer::Consumer;
@@ -127,6 +130,8 @@ pub use context::{Builder, Context, Implementation, Prefer, SetupError};
 pub use error::Errno;
 #[cfg(not(loom))]
 pub use future::{Driver, Handle, Run};
+/// Of whose types a few stand in signatures here.
+pub use libc;
 #[cfg(not(loom))]
 pub use queue::{Cancelled, Completion, Completions, Dispatcher, Key, Popped, Queue};
 #[cfg(not(loom))]

@@ -25,6 +25,7 @@ use crate::error::{SubmitError, WaitError};
 use crate::os::sleep::Sleeper;
 use crate::queue::{Completion, Queue, Slab};
 use crate::submit::{Buffer, Op};
+use std::fmt;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
@@ -256,5 +257,17 @@ impl<B: Buffer> Driving<B> {
 impl<B: Buffer> Drop for Driving<B> {
     fn drop(&mut self) {
         self.0.lock().driving = None;
+    }
+}
+
+impl<B: Buffer> fmt::Debug for Handle<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+impl<B: Buffer> fmt::Debug for Driver<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("readable", &self.readable).finish_non_exhaustive()
     }
 }

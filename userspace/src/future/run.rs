@@ -4,6 +4,7 @@ use super::wake::Wakes;
 use super::{Shared, Task, TaskKey};
 use crate::queue::{Completion, Key};
 use crate::submit::{Buffer, Op};
+use std::fmt;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -121,5 +122,11 @@ impl<B: Buffer> Drop for Run<B> {
         };
         drop(shared);
         drop(before);
+    }
+}
+
+impl<B: Buffer> fmt::Debug for Run<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").finish_non_exhaustive()
     }
 }

@@ -564,3 +564,9 @@ impl<B: Buffer, T> Iterator for Completions<'_, B, T> {
         self.queue.pop().ok().flatten()
     }
 }
+
+impl<B: Buffer, T> fmt::Debug for Completions<'_, B, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Completions").field("queue", &self.queue).finish_non_exhaustive()
+    }
+}

@@ -7,6 +7,7 @@ use crate::error::{Errno, ReapError, WaitError};
 use crate::ring::{self, Pending};
 use aio2_abi::event::{self, LEN_MAX};
 use std::cell::Cell;
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
@@ -256,5 +257,20 @@ impl<'r> Iterator for Batch<'r> {
                 None
             }
         }
+    }
+}
+
+impl fmt::Debug for Reaper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reaper")
+            .field("consumer", &self.consumer)
+            .field("claimed", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("words", &self.words.len()).finish_non_exhaustive()
     }
 }

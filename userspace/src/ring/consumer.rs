@@ -418,3 +418,12 @@ impl fmt::Display for ReapError {
 }
 
 impl std::error::Error for ReapError {}
+
+impl<M> fmt::Debug for Consumer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("event_max", &self.shared.event_max)
+            .field("broken", &self.shared.broken.get())
+            .finish_non_exhaustive()
+    }
+}

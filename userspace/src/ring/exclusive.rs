@@ -7,6 +7,7 @@
 //! SPEC: section 5.5 (reaping), by a consumer that is alone.
 
 use core::cell::Cell;
+use core::fmt;
 use core::marker::PhantomData;
 
 use super::consumer::{self, used};
@@ -199,5 +200,29 @@ impl<W: Word> Event<'_, W> {
         self.words.load_into(copy);
         copy[0] = self.header;
         Some(copy)
+    }
+}
+
+impl<M: Memory> fmt::Debug for ExclusiveConsumer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExclusiveConsumer")
+            .field("head", &self.head)
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: Memory> fmt::Debug for Drain<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain")
+            .field("next", &self.next)
+            .field("bytes_left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<W: Word> fmt::Debug for Event<'_, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event").field("header", &self.header).finish_non_exhaustive()
     }
 }

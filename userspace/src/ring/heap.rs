@@ -1,5 +1,7 @@
 //! A ring in plain memory: for models, tests and benchmarks.
 
+use std::fmt;
+
 use super::{Geometry, Memory, View, Word};
 use crate::sync::{AtomicU32, AtomicU64};
 
@@ -57,5 +59,11 @@ impl<W: Word> Memory for Heap<W> {
             ring_bytes: self.geometry.ring_bytes(),
             event_max: self.geometry.event_max(),
         }
+    }
+}
+
+impl<W> fmt::Debug for Heap<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heap").field("geometry", &self.geometry).finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! SPEC: sections 5.2 and 5.3 (pages).
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::pieces::Pieces;
@@ -122,5 +123,15 @@ impl<M: Memory + ?Sized> Memory for Arc<M> {
     #[inline]
     fn is_here(&self) -> bool {
         (**self).is_here()
+    }
+}
+
+impl<W> fmt::Debug for View<'_, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("head", &self.head)
+            .field("tail", &self.tail)
+            .field("ring_bytes", &self.ring_bytes)
+            .finish_non_exhaustive()
     }
 }

@@ -7,6 +7,8 @@
 //!
 //! SPEC: sections 5.4 (publishing), 5.7 (notification).
 
+use std::fmt;
+
 use super::event::{len_of, valid_len};
 use super::{Flags, Memory, NOTIFY_OFF, View, Word, distance};
 use crate::sync::{Ordering, fence};
@@ -337,5 +339,21 @@ impl<M: Memory> Drop for Batch<'_, M> {
     #[inline]
     fn drop(&mut self) {
         self.producer.publish();
+    }
+}
+
+impl<M: Memory> fmt::Debug for Producer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("ring_bytes", &self.ring_bytes)
+            .field("tail", &self.tail)
+            .field("flags", &self.flags)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: Memory> fmt::Debug for Batch<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("producer", &self.producer).finish_non_exhaustive()
     }
 }

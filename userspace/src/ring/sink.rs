@@ -8,6 +8,7 @@
 //! SPEC: sections 5.6 (overflow), 5.8 (growing).
 
 use std::collections::TryReserveError;
+use std::fmt;
 
 use super::{Memory, Overflow, Producer, len_of};
 
@@ -297,5 +298,20 @@ impl<M: Memory> Drop for SinkBatch<'_, M> {
     #[inline]
     fn drop(&mut self) {
         self.sink.producer.publish();
+    }
+}
+
+impl<M: Memory> fmt::Debug for Sink<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink")
+            .field("producer", &self.producer)
+            .field("overflow", &self.overflow)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: Memory> fmt::Debug for SinkBatch<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SinkBatch").field("sink", &self.sink).finish_non_exhaustive()
     }
 }

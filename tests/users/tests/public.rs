@@ -1,0 +1,58 @@
+//! What aio2 promises: its public items stand in `public.txt`, and change only
+//! together with that.
+//!
+//! After a change that is meant, `AIO2_BLESS=1 cargo test -p aio2-users --test
+//! public` writes the list anew.
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+use std::process::Command;
+
+/// What rustdoc says of the crate, without `unstable`; why not, if it cannot.
+fn public_items(root: &Path) -> Result<String, String> {
+    let target = root.join("target/public");
+    let output = Command::new(env!("CARGO"))
+        .current_dir(root)
+        .args(["rustdoc", "-q", "-p", "aio2", "--lib", "--features", "tokio", "--target-dir"])
+        .arg(&target)
+        .args(["--", "-Z", "unstable-options", "--output-format", "json", "--cap-lints", "allow"])
+        // rustdoc's JSON is not stable; a version that is not known is told.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env_remove("RUSTFLAGS")
+        .output()
+        .map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let json = target.join("doc/aio2.json");
+    let api = public_api::Builder::from_rustdoc_json(json)
+        .omit_blanket_impls(true)
+        .omit_auto_trait_impls(true)
+        .omit_auto_derived_impls(true)
+        .build()
+        .map_err(|error| error.to_string())?;
+    Ok(api.items().map(|item| format!("{item}\n")).collect())
+}
+
+#[test]
+fn public_items_are_those_of_the_list() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here.ancestors().nth(2).expect("the crate lies in the project");
+    let items = match public_items(root) {
+        Ok(items) => items,
+        Err(reason) => {
+            println!("SKIP: rustdoc says nothing that can be read here: {reason}");
+            return;
+        }
+    };
+    let list = here.join("public.txt");
+    if std::env::var_os("AIO2_BLESS").is_some() {
+        std::fs::write(&list, &items).expect("the list can be written");
+    }
+    let listed = std::fs::read_to_string(&list).expect("there is a list");
+    let [new, gone] = [(&items, &listed), (&listed, &items)].map(|(these, those)| {
+        let those: std::collections::HashSet<_> = those.lines().collect();
+        these.lines().filter(|line| !those.contains(line)).collect::<Vec<_>>().join("\n")
+    });
+    assert!(items == listed, "not in tests/users/public.txt:\n{new}\nnot there any more:\n{gone}");
+}
