@@ -166,6 +166,18 @@ pub(crate) fn calls_move_the_overflow_list_to_the_ring(env: &Env<'_>) -> Outcome
     Ok(())
 }
 
+pub(crate) fn event_that_does_not_fit_is_told_by_who_does_not_wait(env: &Env<'_>) -> Outcome {
+    let context = env.context();
+    context.submit_these([Request::nop(7)]);
+    for min_events in [0, 1] {
+        let wait = Wait::events(min_events).within(Duration::ZERO);
+        assert_eq!(errno(context.wait_copy(&wait, 16)), Some(libc::ENOBUFS), "{min_events}");
+    }
+    assert_eq!(context.wait_copy(&Wait::events(0), 24).map(|events| events.len()), Ok(1));
+    assert_eq!(context.wait_copy(&Wait::events(0), 16).map(|events| events.len()), Ok(0));
+    Ok(())
+}
+
 pub(crate) fn event_that_does_not_fit_stays_with_enobufs(env: &Env<'_>) -> Outcome {
     let context = env.context();
     let tag = [0; 8];

@@ -112,6 +112,7 @@ tests! {
         whole_events_are_copied_in_order_as_many_as_fit: "R-GET-3";
         calls_move_the_overflow_list_to_the_ring: "R-GET-5" "R-OVF-4";
         event_that_does_not_fit_stays_with_enobufs: "R-GET-6";
+        event_that_does_not_fit_is_told_by_who_does_not_wait: "R-GET-6";
         time_that_is_over_gives_etime: "R-GET-7";
         events_are_returned_rather_than_an_error: "R-GET-8";
         wait_for_an_id_ends_with_it_and_consumes_nothing: "R-GET-9";

@@ -14,7 +14,7 @@ use crate::kernel::{Kernel, Probe};
 use crate::reap::Reaper;
 use aio2_abi::VERSION;
 use aio2_abi::setup::Setup;
-use aio2_abi::wait::Cancel;
+use aio2_abi::wait::{Cancel, CancelFlags};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -200,6 +200,7 @@ impl fmt::Display for SetupError {
                          and eventfd must be one"
                     }
                     libc::EAGAIN => "drop contexts, or raise the user's limit of them",
+                    libc::EFBIG => "ask for a smaller ring, or raise RLIMIT_FSIZE",
                     libc::EMFILE | libc::ENFILE => "close files, or raise RLIMIT_NOFILE",
                     libc::ENOMEM => "lower ring_bytes, max_requests or concurrency",
                     _ => "try a smaller context",
@@ -226,6 +227,17 @@ impl From<SetupError> for io::Error {
 pub struct Context {
     backend: Arc<dyn Backend>,
     implementation: Implementation,
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // Its reapers keep the implementation, and get the last events.
+        if Arc::strong_count(&self.backend) > 1 {
+            let flags = (CancelFlags::ALL | CancelFlags::WAIT).bits();
+            // ENOENT: there is nothing to cancel.
+            let _ = self.backend.cancel(&mut Cancel { flags, ..Cancel::default() });
+        }
+    }
 }
 
 impl Context {

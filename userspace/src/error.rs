@@ -312,6 +312,7 @@ impl fmt::Display for GrowError {
                 write!(f, "the ring stays as it is ({errno}): ").and_then(|()| {
                     f.write_str(match errno.0 {
                         libc::EXDEV => "it belongs to the parent of this process",
+                        libc::EFBIG => "ask for a smaller ring, or raise RLIMIT_FSIZE",
                         libc::EMFILE | libc::ENFILE => "close files, or raise RLIMIT_NOFILE",
                         _ => "ask for less",
                     })

@@ -147,3 +147,25 @@ fn every_error_becomes_an_io_error_of_its_number() {
     let numbers = errors.map(|error| error.raw_os_error().unwrap());
     assert_eq!(numbers, [libc::ENOSYS, libc::EXDEV, libc::EINTR, libc::ETIME, libc::EPERM]);
 }
+
+/// SPEC: R-SETUP-6
+#[test]
+fn under_a_small_limit_of_files_a_context_is_refused_without_a_signal() {
+    const ALONE: &str = "AIO2_TEST_FILE_LIMIT";
+    if std::env::var_os(ALONE).is_none() {
+        let program = std::env::current_exe().unwrap();
+        let name = "under_a_small_limit_of_files_a_context_is_refused_without_a_signal";
+        let mut command = std::process::Command::new(program);
+        let status = command.args([name, "--exact"]).env(ALONE, "1").status().unwrap();
+        assert!(status.success(), "{status}");
+        return;
+    }
+    let limit = libc::rlimit { rlim_cur: 65536, rlim_max: 65536 };
+    // SAFETY: reads the limit.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
+    let builder = || Context::builder().prefer(Prefer::Engine);
+    let refused = builder().build().expect_err("the ring is a file");
+    assert_eq!(refused.errno().0, libc::EFBIG);
+    assert!(refused.to_string().contains("RLIMIT_FSIZE"), "{refused}");
+    builder().ring_bytes(4096).build().expect("a small one fits");
+}

@@ -74,3 +74,21 @@ fn every_event_goes_to_one_of_four_reapers_beyond_the_ring_too() {
     });
     assert!(seen.iter().all(|count| count.load(Ordering::Relaxed) == 1));
 }
+
+/// SPEC: R-LIFE-1, R-EVENT-1
+#[test]
+fn a_reaper_gets_the_last_events_of_a_context_that_was_dropped() {
+    let context = Context::builder().prefer(aio2::Prefer::Engine).build().unwrap();
+    let mut reaper = context.reaper();
+    let long = libc::timespec { tv_sec: 1_000_000, tv_nsec: 0 };
+    let mut iocbs = Iocbs::new();
+    let args = [(&raw const long).expose_provenance() as u64, 0];
+    for flags in [Flags::empty(), Flags::ASYNC] {
+        iocbs.push(libc::SYS_nanosleep as u32, &args, flags, 7).unwrap();
+    }
+    // SAFETY: the time is there until both have ended.
+    unsafe { context.submit_raw(iocbs.bytes_mut()) }.unwrap();
+    drop(context);
+    let ends: Vec<_> = reaper.wait(2, Timeout::Forever).unwrap().map(|e| e.result()).collect();
+    assert_eq!(ends, [Err(Errno(libc::ECANCELED)); 2]);
+}

@@ -52,6 +52,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// A context of the in-process implementation.
 ///
@@ -128,6 +129,20 @@ impl Engine {
     /// As [`Engine::new`] for parameters that cannot be.
     pub fn resolve(setup: &Setup) -> Result<Setup, Errno> {
         setup::resolve(setup)
+    }
+
+    /// Waits until the workers have gone, which are told to, and sends them what
+    /// the thread for it would send again, if there can be none.
+    fn wait_for_workers(&self) {
+        loop {
+            let mut context = self.shared.lock();
+            if context.workers.count == 0 || context.timers.exists {
+                return;
+            }
+            context.do_what_is_due();
+            self.shared.tell(context);
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// EXDEV in a child after fork, before any lock is taken.
@@ -244,6 +259,7 @@ impl Drop for Engine {
         let _ = cancel::cancel(&self.shared, &mut all);
         let handles = self.shared.lock().workers.stop();
         self.shared.jobs.notify_all();
+        self.wait_for_workers();
         handles.into_iter().for_each(thread::join);
         // Those that interrupt the workers go after them.
         let handles = {
@@ -252,9 +268,12 @@ impl Drop for Engine {
         };
         self.shared.alarm.notify_all();
         handles.into_iter().flatten().for_each(thread::join);
-        // They may have had a worker created just before.
-        let handles = self.shared.lock().workers.stop();
-        handles.into_iter().for_each(thread::join);
+        // They may have had a worker created just before, or each other.
+        let mut context = self.shared.lock();
+        let handles = context.workers.stop();
+        let alarm = context.timers.stop();
+        drop(context);
+        handles.into_iter().chain(alarm).for_each(thread::join);
         let mut context = self.shared.lock();
         context.bury_the_rest();
         context.sink.set_dead();

@@ -39,7 +39,8 @@ const DATA_SEALS: libc::c_int = SIZE_SEALS | libc::F_SEAL_FUTURE_WRITE;
 ///
 /// # Errors
 ///
-/// EINVAL for another size; otherwise those of memfd_create(2), ftruncate(2),
+/// EINVAL for another size; EFBIG above the limit of a file's size, without its
+/// signal; otherwise those of memfd_create(2), ftruncate(2),
 /// mmap(2) and fcntl(2).
 pub fn create(geometry: Geometry) -> io::Result<(Producer<ProducerMap>, RingFiles)> {
     if !mappable(&geometry) {
@@ -47,8 +48,8 @@ pub fn create(geometry: Geometry) -> io::Result<(Producer<ProducerMap>, RingFile
     }
     let consumer_file = memory_file(c"aio2-consumer")?;
     let producer_file = memory_file(c"aio2-producer")?;
-    consumer_file.set_len(page_bytes() as u64)?;
-    producer_file.set_len(data_file_bytes(&geometry))?;
+    set_len(&consumer_file, page_bytes() as u64)?;
+    set_len(&producer_file, data_file_bytes(&geometry))?;
     let consumer_page = ConsumerPage { head: geometry.start(), ..FromZeros::new_zeroed() };
     consumer_file.write_all_at(consumer_page.as_bytes(), 0)?;
     let producer_page = ProducerPage {
@@ -465,6 +466,17 @@ fn memory_file(name: &core::ffi::CStr) -> io::Result<File> {
     }
     // SAFETY: the descriptor is new, and no one else's.
     Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// Gives a file its size, unless that brought SIGXFSZ.
+fn set_len(file: &File, len: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: fills in the limit.
+    unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
+    if len > limit.rlim_cur {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
+    file.set_len(len)
 }
 
 fn seal(file: &File, seals: libc::c_int) -> io::Result<()> {

@@ -2,6 +2,7 @@
 //! interrupt, and threads. A thread that cannot be had is in `lifetime`.
 
 use crate::context::{Answer, Fixture, Iocb, address, alone, file_of, syscall, with_limit};
+use crate::gone::filter;
 use crate::lifetime::held;
 use crate::request::{Slow, ends, errno};
 use crate::waiting::{catch, until_a_worker_is_in};
@@ -255,10 +256,10 @@ fn poll_ends_with(error: i32, descriptors: u64) {
     works(&f);
 }
 
-/// SPEC: R-OP-5, R-DEADLINE-1, R-OVF-7
+/// SPEC: R-OP-5, R-DEADLINE-1, R-OVF-7, R-RUN-13
 #[test]
-fn without_a_thread_what_waits_ends_with_eagain() {
-    if !alone("faults::without_a_thread_what_waits_ends_with_eagain") {
+fn without_a_thread_what_runs_is_run_by_who_waits() {
+    if !alone("faults::without_a_thread_what_runs_is_run_by_who_waits") {
         return;
     }
     let f = Fixture::new();
@@ -267,10 +268,102 @@ fn without_a_thread_what_waits_ends_with_eagain() {
     // No address space is left for a stack.
     let words = with_limit(libc::RLIMIT_AS, 1, || f.submit(requests));
     drop(words);
-    let mut ends = ends(&f, 2);
-    ends.sort_unstable();
-    assert_eq!(ends, [(1, errno(libc::EAGAIN)), (2, errno(libc::EAGAIN))]);
+    assert_eq!(ends(&f, 1), [(1, errno(libc::EAGAIN))]);
+    slow.finish();
+    assert_eq!(ends(&f, 1), [(2, 1)]);
     works(&f);
+    // Nor the thread for deadlines: who waits sees to them, too.
+    let f = Fixture::new();
+    let late = Iocb::nop(2).after(attr::AFTER_GROUP, 7).deadline(20_000_000);
+    let ended = with_limit(libc::RLIMIT_AS, 1, || {
+        f.submit([Iocb::nop(1).in_group(7), late]);
+        ends(&f, 2)
+    });
+    assert_eq!(ended, [(1, 0), (2, errno(libc::ETIMEDOUT))]);
+}
+
+/// A request that sleeps for very long.
+fn nap() -> Iocb {
+    static LONG: libc::timespec = libc::timespec { tv_sec: 1_000_000, tv_nsec: 0 };
+    syscall(libc::SYS_nanosleep, &[(&raw const LONG).expose_provenance() as u64, 0])
+}
+
+/// Cancels a request that sleeps, and drops its context while another one does.
+fn cancels_what_sleeps() {
+    let f = Fixture::new();
+    f.submit([nap()]);
+    until_a_worker_is_in(libc::SYS_nanosleep);
+    let mut cancel = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };
+    assert_eq!(f.engine.cancel(&mut cancel), Ok(1));
+    assert_eq!((cancel.interrupted, ends(&f, 1)), (1, vec![(0, errno(libc::ECANCELED))]));
+    f.submit([nap().deadline(1_000_000).user_data(1)]);
+    assert_eq!(ends(&f, 1), [(1, errno(libc::ETIMEDOUT))]);
+    f.submit([nap()]);
+    until_a_worker_is_in(libc::SYS_nanosleep);
+}
+
+/// SPEC: R-CANCEL-7, R-CANCEL-9, R-DEADLINE-1, R-LIFE-2
+#[test]
+fn what_sleeps_is_interrupted_though_no_signal_can_be_queued() {
+    if !alone("faults::what_sleeps_is_interrupted_though_no_signal_can_be_queued") {
+        return;
+    }
+    with_limit(libc::RLIMIT_SIGPENDING, 0, cancels_what_sleeps);
+}
+
+/// SPEC: R-CANCEL-7, R-CANCEL-9, R-DEADLINE-1, R-LIFE-2
+#[test]
+fn what_sleeps_is_interrupted_though_the_application_uses_a_signal() {
+    if !alone("faults::what_sleeps_is_interrupted_though_the_application_uses_a_signal") {
+        return;
+    }
+    cancels_what_sleeps();
+    for default in [libc::SIG_DFL, libc::SIG_IGN] {
+        // SAFETY: the handler is none.
+        unsafe { libc::signal(libc::SIGSTKFLT, default) };
+        cancels_what_sleeps();
+    }
+    catch(libc::SIGSTKFLT);
+    cancels_what_sleeps();
+}
+
+/// SPEC: R-CANCEL-7, R-CANCEL-9, R-DEADLINE-1, R-LIFE-2
+#[test]
+fn what_sleeps_is_interrupted_though_a_filter_refuses_tgkill() {
+    if !alone("faults::what_sleeps_is_interrupted_though_a_filter_refuses_tgkill") {
+        return;
+    }
+    filter(libc::SYS_tgkill, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
+    cancels_what_sleeps();
+}
+
+/// SPEC: R-CANCEL-7
+#[test]
+fn a_signal_that_the_application_waits_for_is_not_swallowed() {
+    if !alone("faults::a_signal_that_the_application_waits_for_is_not_swallowed") {
+        return;
+    }
+    let signo = libc::SIGSTKFLT;
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: fills in the set.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: the set was filled in.
+    unsafe { libc::sigaddset(set.as_mut_ptr(), signo) };
+    // SAFETY: as above. The test's own thread is the only other one, and sleeps.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) };
+    let f = Fixture::new();
+    f.submit([nap()]);
+    until_a_worker_is_in(libc::SYS_nanosleep);
+    for _ in 0..3 {
+        // SAFETY: takes numbers.
+        unsafe { libc::kill(std::process::id() as i32, signo) };
+        let time = libc::timespec { tv_sec: 10, tv_nsec: 0 };
+        // SAFETY: the set can be read, and the time.
+        let got =
+            unsafe { libc::sigtimedwait(set.as_ptr(), std::ptr::null_mut(), &raw const time) };
+        assert_eq!(got, signo);
+    }
+    cancels_what_sleeps();
 }
 
 /// SPEC: R-OP-5
@@ -319,6 +412,8 @@ fn nothing_is_interrupted_once_the_application_has_taken_the_signal() {
     };
     assert_eq!(cancelled(false), (1, 0, errno(libc::ECANCELED)));
     (libc::SIGRTMIN()..=libc::SIGRTMAX()).for_each(catch);
+    assert_eq!(cancelled(false), (1, 0, errno(libc::ECANCELED)));
+    catch(libc::SIGSTKFLT);
     assert_eq!(cancelled(true), (0, 1, 2));
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Has the kernel answer `nr` with `action` in each thread of this process that
 /// is yet to come, and in this one.
-fn filter(nr: libc::c_long, action: u32) {
+pub fn filter(nr: libc::c_long, action: u32) {
     let code = |op: u32, jt, jf, k| libc::sock_filter { code: op as u16, jt, jf, k };
     let mut code = [
         // The number is the first word of the data.
@@ -121,7 +121,8 @@ fn a_worker_that_runs_is_not_gone_whatever_a_filter_says() {
             let mut slow = Slow::new();
             f.submit([slow.read().flags(Flags::ASYNC).user_data(1)]);
             until_a_worker_is_in(libc::SYS_read);
-            for call in [libc::SYS_tgkill, libc::SYS_tkill, libc::SYS_kill] {
+            let calls = [libc::SYS_tgkill, libc::SYS_tkill, libc::SYS_kill];
+            for call in calls.into_iter().chain([libc::SYS_rt_tgsigqueueinfo]) {
                 filter(call, libc::SECCOMP_RET_ERRNO | said as u32);
             }
             let mut all = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };

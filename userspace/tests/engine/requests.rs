@@ -1,6 +1,7 @@
 //! What becomes of a request: results, rungs of the ladder, attributes.
 
 use crate::context::{Answer, Fixture, Iocb, address, alone, file_of, syscall};
+use crate::gone::filter;
 use crate::request::{Slow, ends, errno, failing};
 use crate::waiting::until_a_worker_is_in;
 use aio2::Errno;
@@ -603,21 +604,6 @@ fn only_a_write_that_drops_what_it_wrote_has_to_be_run_by_a_worker() {
     }
 }
 
-/// Has this thread answered with `errno` when it calls syscall `nr`.
-fn refuse(nr: libc::c_long, errno: i32) {
-    let load = libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 };
-    let is = libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: nr as u32 };
-    let refuse = libc::SECCOMP_RET_ERRNO | errno as u32;
-    let answer = |k| libc::sock_filter { code: 0x06, jt: 0, jf: 0, k };
-    let mut filter = [load, is, answer(refuse), answer(libc::SECCOMP_RET_ALLOW)];
-    let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
-    // SAFETY: takes numbers.
-    unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    let mode = libc::SECCOMP_MODE_FILTER;
-    // SAFETY: the program can be read.
-    assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) }, 0);
-}
-
 /// SPEC: R-OP-3, R-RUN-12
 #[test]
 fn where_the_calls_with_flags_are_refused_the_plain_ones_are_run() {
@@ -625,8 +611,8 @@ fn where_the_calls_with_flags_are_refused_the_plain_ones_are_run() {
         return;
     }
     // As an old kernel, and as a filter does it.
-    refuse(libc::SYS_preadv2, libc::ENOSYS);
-    refuse(libc::SYS_pwritev2, libc::EPERM);
+    filter(libc::SYS_preadv2, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
+    filter(libc::SYS_pwritev2, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
     let f = Fixture::new();
     let (file, mut buf) = (file_of(b"hello world"), [0; 5]);
     assert_eq!((only(&f, pread(&file, &mut buf, 6)).res, &buf), (5, b"world"));

@@ -17,7 +17,6 @@ use crate::engine::run::sure::Facts;
 use crate::engine::state::context::{Context, Job, Shared};
 use crate::engine::state::order::{Fate, Refusal};
 use crate::engine::state::slots::{Id, Known};
-use crate::engine::threads::timer;
 use crate::os::clock;
 use aio2_abi::attr::{AFTER_GROUP, AFTER_REQUEST, After, PATH_INLINE};
 use libc::{EAGAIN, ECANCELED, EDEADLK, ENOENT, ESTALE, ETIMEDOUT};
@@ -53,7 +52,6 @@ pub(crate) fn accept(
     let mut progress = Progress::new(request, None);
     let timeout = request.plan.as_ref().and_then(|plan| plan.deadline());
     let deadline = timeout.map(|timeout| clock::now().saturating_add(timeout));
-    let alarm = if deadline.is_some() { timer::ensure(shared) } else { Ok(()) };
     let mut context = shared.lock();
     // Before it has a slot, which may be that of its target.
     let after = request.plan.as_ref().and_then(|plan| plan.after());
@@ -63,7 +61,7 @@ pub(crate) fn accept(
         context.slots.pin(id);
     }
     // SPEC: R-DEADLINE-1
-    let verdict = if timeout == Some(0) { Err(ETIMEDOUT) } else { alarm };
+    let verdict = if timeout == Some(0) { Err(ETIMEDOUT) } else { Ok(()) };
     match context.enter(id, request, verdict.and(target)) {
         Entry::Ended(errno) => context.abandon(id, request, errno),
         Entry::Held => {

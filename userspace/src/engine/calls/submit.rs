@@ -28,6 +28,8 @@ use zerocopy::IntoBytes;
 
 /// Words of events that are published at once.
 const BATCH_WORDS: usize = 256;
+/// Bytes that are moved between two publications: some hundred microseconds.
+const MOVED_BYTES: u64 = 1 << 20;
 /// Requests that are admitted at once.
 const BATCH_REQUESTS: usize = 64;
 
@@ -88,6 +90,8 @@ struct Batch<'a> {
     words: [u64; BATCH_WORDS],
     len: usize,
     events: usize,
+    /// Bytes that those requests have moved.
+    moved: u64,
     /// Bytes that are reserved for them.
     reserved: usize,
     /// Requests that are admitted, and bytes reserved, for what follows.
@@ -112,6 +116,7 @@ impl<'a> Batch<'a> {
             words: [0; BATCH_WORDS],
             len: 0,
             events: 0,
+            moved: 0,
             reserved: 0,
             admitted: 0,
             room: 0,
@@ -128,7 +133,8 @@ impl<'a> Batch<'a> {
     #[inline]
     fn admit(&mut self, request: &Request, rest: &[u8]) -> bool {
         let bytes = request.event_bytes as usize;
-        if self.admitted == 0 || self.room < bytes {
+        // Who waits does not wait for many copies of much.
+        if self.admitted == 0 || self.room < bytes || self.moved >= MOVED_BYTES {
             self.exchange(count_iocbs(rest));
         }
         if self.admitted == 0 {
@@ -154,7 +160,7 @@ impl<'a> Batch<'a> {
         }
         context.dismiss(self.admitted, self.room);
         (self.len, self.events, self.reserved, self.nr_ids) = (0, 0, 0, 0);
-        self.failed = 0;
+        (self.failed, self.moved) = (0, 0);
         let room = BATCH_WORDS * 8;
         self.admitted = context.admit(wanted, room);
         self.room = if self.admitted > 0 { room } else { 0 };
@@ -243,6 +249,7 @@ impl<'a> Batch<'a> {
             }
         };
         self.events += 1;
+        self.moved += progress.done;
         self.reserved += request.event_bytes as usize;
         if let Some(id) = id {
             self.ids[self.nr_ids] = Some(id);

@@ -9,6 +9,7 @@ use crate::backend::Wait;
 use crate::engine::state::context::Shared;
 use crate::engine::state::slots::Known;
 use crate::engine::state::waiters::Wants;
+use crate::engine::threads::worker;
 use crate::error::Errno;
 use crate::os::clock;
 use crate::os::park::{Ended, Parker};
@@ -49,7 +50,7 @@ enum Slept {
 /// # Errors
 /// As [`crate::backend::Backend::wait`].
 pub(crate) fn wait(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     wait: &Wait<'_>,
     clock: Clock,
     buffer: Option<&mut [u8]>,
@@ -73,7 +74,7 @@ pub(crate) fn wait(
 ///
 /// SPEC: R-GET-9, R-GET-10
 pub(crate) fn wait_for_end(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     id: u64,
     deadline: Option<u64>,
     sigmask: Option<&libc::sigset_t>,
@@ -94,7 +95,7 @@ pub(crate) fn wait_for_end(
 }
 
 /// Waits until events are available, and takes none.
-fn wait_for_events(shared: &Shared, wait: &Wait<'_>, clock: Clock) -> Result<(), Errno> {
+fn wait_for_events(shared: &Arc<Shared>, wait: &Wait<'_>, clock: Clock) -> Result<(), Errno> {
     loop {
         let needed = clock.needed(wait.min_events) as usize;
         let mut context = shared.lock();
@@ -120,7 +121,7 @@ fn wait_for_events(shared: &Shared, wait: &Wait<'_>, clock: Clock) -> Result<(),
 ///
 /// SPEC: R-GET-3, R-GET-6, R-GET-7, R-GET-8
 fn copy_events(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     mut consumer: Consumer<ConsumerMap>,
     wait: &Wait<'_>,
     clock: Clock,
@@ -130,7 +131,7 @@ fn copy_events(
     loop {
         let full = copy_available(shared, &mut consumer, buffer, &mut copied);
         let needed = clock.needed(wait.min_events);
-        if copied.events >= needed {
+        if copied.events >= needed && (copied.events > 0 || full.is_ok()) {
             return Ok(copied);
         }
         if let Err(errno) = full {
@@ -150,7 +151,7 @@ fn copy_events(
 
 /// Copies what is available; an error if the next event cannot be copied.
 fn copy_available(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     consumer: &mut Consumer<ConsumerMap>,
     buffer: &mut [u8],
     copied: &mut Copied,
@@ -216,13 +217,22 @@ fn reap_misaligned(
 /// # Errors
 /// EAGAIN without memory; with a signal mask EMFILE, ENFILE.
 fn sleep(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     wants: Wants,
     deadline: Option<u64>,
     sigmask: Option<&libc::sigset_t>,
 ) -> Result<Slept, Errno> {
+    if worker::stand_in(shared) {
+        return Ok(Slept::Satisfied);
+    }
     let parker = Arc::new(Parker::new(sigmask.is_some())?);
     let mut context = shared.lock();
+    // There is no thread for it.
+    let alarm = if context.timers.exists { None } else { context.do_what_is_due() };
+    if !context.deferred.is_empty() {
+        shared.tell(context);
+        context = shared.lock();
+    }
     let satisfied = match wants {
         // Of a bad head the caller learns when it looks.
         Wants::Events(n) => context.available(n) >= n || context.sink.has_bad_head(),
@@ -235,11 +245,13 @@ fn sleep(
     // What this thread was told of, and does not suffice, may suffice another
     // (R-GET-14).
     shared.tell_waiters(context);
-    let ended = parker.park(deadline, sigmask);
+    let until = alarm.map_or(deadline, |alarm| Some(deadline.map_or(alarm, |d| d.min(alarm))));
+    let ended = parker.park(until, sigmask);
     let was_told = shared.lock().waiters.leave(&parker, wants);
     Ok(match ended {
         _ if was_told => Slept::Satisfied,
         Ended::Told => Slept::Satisfied,
+        Ended::TimedOut if until != deadline => Slept::Satisfied,
         Ended::TimedOut => Slept::TimedOut,
         Ended::Interrupted => Slept::Interrupted,
     })

@@ -111,7 +111,7 @@ impl Context {
             // First of all: another thread may have its number by now.
             Some(State::Running) if self.bury_worker_of(id) => Stopped::Interrupted,
             Some(State::Running) if self.workers.interrupt(id, errno) => {
-                self.set_nudge(id);
+                self.deferred.alarm = true;
                 Stopped::Interrupted
             }
             Some(State::Running) => Stopped::TooLate,

@@ -4,9 +4,9 @@
 
 use crate::engine::state::context::Context;
 use crate::engine::state::slots::{Id, Known};
-use crate::engine::state::timers::{Timer, What};
+use crate::engine::state::timers::Timer;
 use crate::os::clock;
-use libc::EAGAIN;
+use libc::{EAGAIN, ETIMEDOUT};
 use std::cmp::Reverse;
 
 /// Timers that are not worth a cleaning.
@@ -18,18 +18,32 @@ impl Context {
     /// # Errors
     /// EAGAIN (positive) if there is no memory.
     pub(crate) fn set_deadline(&mut self, id: Id, time: u64) -> Result<(), i32> {
-        self.add_timer(Timer { time, id: id.get(), what: What::Deadline })
+        self.add_timer(Timer { time, id: id.get() })
     }
 
-    /// Has the worker of request `id`, which was sent the signal, sent it again
-    /// as long as it is in its syscall.
-    pub(crate) fn set_nudge(&mut self, id: Id) {
-        self.add_nudge(id, 0);
+    /// Does what is due: ends requests whose time is over, and sends signals
+    /// again. When to look again, in ns.
+    ///
+    /// SPEC: R-DEADLINE-1, R-CANCEL-7
+    pub(crate) fn do_what_is_due(&mut self) -> Option<u64> {
+        let now = clock::now();
+        while let Some(timer) = self.timers.take_due(now) {
+            if let Known::InFlight(id) = self.slots.known(timer.id) {
+                self.stop(id, ETIMEDOUT);
+            }
+        }
+        // One by one: who is gone leaves the list.
+        while let Some(dead) = self.workers.nudge(now) {
+            self.bury(&dead);
+        }
+        self.next_time()
     }
 
-    pub(crate) fn add_nudge(&mut self, id: Id, times: u32) {
-        // Without memory it was sent once.
-        let _ = self.add_timer(Timer::nudge(id.get(), times, clock::now()));
+    /// When something is due, in ns.
+    pub(crate) fn next_time(&self) -> Option<u64> {
+        let deadline = self.timers.heap.peek().map(|Reverse(first)| first.time);
+        let nudge = self.workers.seats.iter().filter_map(|seat| seat.sent_again_at()).min();
+        deadline.into_iter().chain(nudge).min()
     }
 
     fn add_timer(&mut self, timer: Timer) -> Result<(), i32> {

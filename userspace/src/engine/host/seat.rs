@@ -22,16 +22,28 @@ pub struct Seat {
     pub tid: i32,
     pub(crate) life: Life,
     word: AtomicU32,
-    /// The id of the request; changed under the context's lock only.
+    /// The id of the request; changed under the context's lock only, as what
+    /// follows.
     request: AtomicU64,
+    /// When the worker is to be sent the signal again, in ns; 0 for never.
+    again: AtomicU64,
+    /// How often it was.
+    nudges: AtomicU32,
 }
+
+/// First time until a signal is sent again, in ns; the next ones double.
+const NUDGE_NS: u64 = 50_000;
+/// How often they double: a worker in a syscall that is not interruptible is
+/// sent a signal every 50 ms or so.
+const NUDGE_DOUBLINGS: u32 = 10;
 
 impl Seat {
     /// The seat of the thread that the kernel calls `tid`, which runs nothing.
     #[must_use]
     pub fn new(tid: i32) -> Self {
         let (life, word, request) = (Life::new(), AtomicU32::new(OUT), AtomicU64::new(0));
-        Seat { tid, life, word, request }
+        let (again, nudges) = (AtomicU64::new(0), AtomicU32::new(0));
+        Seat { tid, life, word, request, again, nudges }
     }
 
     /// The worker begins an operation. Under the context's lock.
@@ -53,6 +65,24 @@ impl Seat {
     pub fn clear(&self) {
         // Relaxed: under the lock.
         self.request.store(0, Ordering::Relaxed);
+        self.again.store(0, Ordering::Relaxed);
+        self.nudges.store(0, Ordering::Relaxed);
+    }
+
+    /// When the worker, told to stop, is to be sent the signal again, in ns.
+    /// Under the context's lock.
+    pub fn sent_again_at(&self) -> Option<u64> {
+        // Relaxed: under the lock.
+        Some(self.again.load(Ordering::Relaxed)).filter(|&time| time > 0)
+    }
+
+    /// Has it sent again after `now`, less and less often. Under the context's
+    /// lock.
+    pub fn send_again(&self, now: u64) {
+        // Relaxed, all: under the lock.
+        let nudges = self.nudges.load(Ordering::Relaxed);
+        self.nudges.store((nudges + 1).min(NUDGE_DOUBLINGS), Ordering::Relaxed);
+        self.again.store(now + (NUDGE_NS << nudges), Ordering::Relaxed);
     }
 
     /// Whether the worker runs this request. Under the context's lock.
@@ -83,6 +113,20 @@ impl Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signal_is_sent_again_less_and_less_often() {
+        let seat = Seat::new(1);
+        let mut now = 1;
+        let waits = [(); 13].map(|()| {
+            seat.send_again(now);
+            let before = std::mem::replace(&mut now, seat.sent_again_at().unwrap());
+            (now - before) / NUDGE_NS
+        });
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024, 1024]);
+        seat.clear();
+        assert_eq!(seat.sent_again_at(), None);
+    }
 
     #[test]
     fn a_worker_is_stopped_only_while_it_is_in() {

@@ -74,6 +74,11 @@ impl Waiters {
         place.is_none()
     }
 
+    /// Has all of them look again.
+    pub(crate) fn disturb(&self) {
+        self.waiters.iter().for_each(|waiter| waiter.parker.unpark());
+    }
+
     /// Fewest events that satisfy anyone, with those that are promised; none
     /// if nobody waits for events.
     pub(crate) fn least_events(&self) -> Option<usize> {

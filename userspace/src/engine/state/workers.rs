@@ -8,6 +8,7 @@
 use super::slots::Id;
 use crate::engine::host::interrupt;
 use crate::engine::host::seat::Seat;
+use crate::os::clock;
 use crate::sync::{JoinHandle, is_finished};
 use std::collections::TryReserveError;
 use std::sync::Arc;
@@ -68,17 +69,32 @@ impl Workers {
     ///
     /// SPEC: R-CANCEL-7
     pub(crate) fn interrupt(&self, id: Id, errno: i32) -> bool {
-        let seat = self.seats.iter().find(|seat| seat.runs(id.get()));
-        seat.is_some_and(|seat| {
-            interrupt::is_possible() && seat.stop(errno) && interrupt::send(seat)
-        })
+        let Some(seat) = self.seats.iter().find(|seat| seat.runs(id.get())) else { return false };
+        if !interrupt::is_possible() || !seat.stop(errno) {
+            return false;
+        }
+        if seat.sent_again_at().is_none() {
+            seat.send_again(clock::now());
+        }
+        // One that is not sent now is sent later.
+        interrupt::send(seat);
+        true
     }
 
-    /// Sends the signal again to the worker that was told to end request `id`;
-    /// false if there is none any more.
-    pub(crate) fn interrupt_again(&self, id: Id) -> bool {
-        let seat = self.seats.iter().find(|seat| seat.runs(id.get()));
-        seat.is_some_and(|seat| seat.stopped().is_some() && interrupt::send(seat))
+    /// Sends the signals that are due at `now` again, up to the first worker
+    /// that is no more.
+    pub(crate) fn nudge(&self, now: u64) -> Option<Arc<Seat>> {
+        for seat in &self.seats {
+            if seat.sent_again_at().is_none_or(|time| time > now) {
+                continue;
+            }
+            if seat.life.is_over() {
+                return Some(seat.clone());
+            }
+            interrupt::send(seat);
+            seat.send_again(now);
+        }
+        None
     }
 
     /// Sees to it that those that are counted can be noted.

@@ -36,9 +36,7 @@ pub(crate) fn do_deferred(shared: &Arc<Shared>) {
         drop(context);
         drop(fd);
         if alarm {
-            // A request with a deadline was refused without the thread; for the
-            // others it is a help.
-            let _ = timer::ensure(shared);
+            timer::ensure(shared);
         }
         if poller {
             poller::ensure(shared);

@@ -18,7 +18,6 @@ use crate::engine::state::context::{Context, EventRoom, Job, Shared};
 use crate::engine::state::slots::Id;
 use crate::sync::MutexGuard;
 use aio2_abi::attr::PATH_WORKER;
-use libc::EAGAIN;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use zerocopy::IntoBytes;
@@ -71,15 +70,66 @@ fn hire(shared: &Arc<Shared>) {
         Some(Ok(handle)) => context.workers.handles.push(handle),
         Some(Err(_)) | None => {
             context.workers.count -= 1;
-            // Another one will come to them; without one, nobody would.
+            // Another one will come to them; without one, who waits does.
             if context.workers.count == 0 {
-                while let Some((id, job)) = context.slots.dequeue() {
-                    context.cut_short(id, &job, EAGAIN);
-                }
+                context.waiters.disturb();
             }
             shared.tell(context);
         }
     }
+}
+
+/// Runs a job in this thread, which would wait for events otherwise, if there is
+/// one and no worker can be had; whether that was so.
+pub(crate) fn stand_in(shared: &Arc<Shared>) -> bool {
+    let needed = |context: &Context| context.workers.count == 0 && context.slots.queued() > 0;
+    let mut context = shared.lock();
+    if !needed(&context) {
+        return false;
+    }
+    if context.workers.grow(usize::MAX) {
+        drop(context);
+        hire(shared);
+        context = shared.lock();
+    }
+    if needed(&context)
+        && let Some(job) = context.slots.dequeue()
+    {
+        // No one can tell it to stop.
+        let seat = Seat::new(interrupt::tid());
+        let mut room: EventRoom = [0; _];
+        let context = run_job(shared, context, job, &seat, &mut room);
+        shared.tell(context);
+    }
+    true
+}
+
+/// Runs a job; its event is with the sink then.
+fn run_job<'a>(
+    shared: &'a Arc<Shared>,
+    mut context: MutexGuard<'a, Context>,
+    (id, job): (Id, Job),
+    seat: &Seat,
+    room: &mut EventRoom,
+) -> MutexGuard<'a, Context> {
+    if let Operation::Poll = job.request.operation {
+        context.watch(id, job);
+        return context;
+    }
+    let Job { request, mut progress } = job;
+    seat.enter(id.get());
+    drop(context);
+    let told = run::run_here(&request, &mut progress, Runner::Worker(seat), PATH_WORKER);
+    let stopped = seat.leave();
+    let words = write_event(&request, &told, room.as_mut_bytes()).len() / 8;
+    context = shared.lock();
+    seat.clear();
+    context.publish(&room[..words], 1, request.event_bytes as usize);
+    context.retire(id, &request, told.result);
+    if stopped {
+        interrupt::catch_pending();
+    }
+    context
 }
 
 /// A worker at its seat.
@@ -115,30 +165,13 @@ impl Drop for Seated<'_> {
 fn work(shared: &Arc<Shared>) {
     let mut room: EventRoom = [0; _];
     let Seated { seat, .. } = &Seated::take(shared);
-    interrupt::accept_here();
+    let mut accepted = interrupt::Accepted::default();
     let mut context = shared.lock();
     context.workers.seats.push(seat.clone());
     loop {
-        while let Some((id, job)) = context.slots.dequeue() {
-            if let Operation::Poll = job.request.operation {
-                context.watch(id, job);
-                context = shared.tell_between(context);
-                continue;
-            }
-            let Job { request, mut progress } = job;
-            seat.enter(id.get());
-            drop(context);
-            let runner = Runner::Worker(seat);
-            let told = run::run_here(&request, &mut progress, runner, PATH_WORKER);
-            let stopped = seat.leave();
-            let words = write_event(&request, &told, room.as_mut_bytes()).len() / 8;
-            context = shared.lock();
-            seat.clear();
-            context.publish(&room[..words], 1, request.event_bytes as usize);
-            context.retire(id, &request, told.result);
-            if stopped {
-                interrupt::catch_pending();
-            }
+        while let Some(job) = context.slots.dequeue() {
+            accepted.renew();
+            context = run_job(shared, context, job, seat, &mut room);
             context = shared.tell_between(context);
         }
         if context.workers.stopping {
