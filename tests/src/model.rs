@@ -215,7 +215,7 @@ impl Model {
                     left -= event.len as usize;
                     copied.extend(self.reap(1));
                 }
-                Some(event) if copied.is_empty() && min_events > 0 => {
+                Some(event) if copied.is_empty() => {
                     self.changes.push(Change::TooLong(left as u32, event.len));
                     return Err(ENOBUFS);
                 }

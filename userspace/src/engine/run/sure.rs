@@ -108,13 +108,13 @@ impl Facts {
                 flags & !SEND_FLAGS == 0 && self.is_quick(fd)
             };
         }
-        if flags & !FILE_FLAGS != 0 || !transfer.has_usual_length() {
-            return false;
-        }
         let open = self.flags(fd);
         if open < 0 {
             // It is not open, as the call will say.
             return true;
+        }
+        if flags & !FILE_FLAGS != 0 || !transfer.has_usual_length() {
+            return false;
         }
         match (transfer.offset().is_some(), transfer.is_read) {
             (true, true) => open & libc::O_DIRECT == 0,
