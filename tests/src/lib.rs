@@ -13,6 +13,7 @@
 //! | [`model`] | what a context must do, without threads and bytes |
 //! | [`storm`] | random requests by several threads, and what may come of each |
 //! | [`trace`] | the calls of a run as text, and how one that fails is made small |
+//! | [`differential`] | random syscalls, plainly and through an implementation |
 //! | [`stress`] | long runs |
 //! | [`crash`] | a writer that is killed, and what it leaves behind |
 //! | [`fuzz`], [`corpus`] | the bodies of the fuzz targets, and how a plain test runs them |
@@ -23,6 +24,7 @@ pub mod child;
 pub mod context;
 pub mod corpus;
 pub mod crash;
+pub mod differential;
 pub mod env;
 pub mod file;
 pub mod fuzz;

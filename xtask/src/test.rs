@@ -93,6 +93,9 @@ const FUZZ: Stage = Stage {
 const SANITIZERS: Stage =
     Stage { name: "sanitizers", args: &["xtask", "verify", "--asan", "--tsan"], envs: &[] };
 
+/// Random syscalls beside the plain ones, for two minutes.
+const DIFFERENTIAL: Stage =
+    Stage { name: "differential", args: &["xtask", "verify", "--differential"], envs: &[] };
 /// The kernel's parser and ring, by Frama-C, where that can be had.
 const PROOFS: Stage =
     Stage { name: "proofs", args: &["xtask", "verify", "--proofs", "--litmus"], envs: &[] };
@@ -189,7 +192,7 @@ pub fn run(args: &Args) -> Result<()> {
     crate::packages::for_tests(&xshell::Shell::new()?);
     let mut stages = vec![&FORMAT, &LINTS, &TESTS, &TABLE];
     if !args.quick {
-        stages.extend([&LOOM, &FUZZ, &SANITIZERS, &PROOFS]);
+        stages.extend([&LOOM, &FUZZ, &SANITIZERS, &DIFFERENTIAL, &PROOFS]);
     }
     if !args.quick && !args.no_kernel {
         stages.push(&KERNEL);

@@ -5,6 +5,7 @@
 //! be found, run tests under sanitizers, and random requests by the million.
 
 mod coverage;
+mod differential;
 mod litmus;
 mod mutants;
 mod numbers;
@@ -54,8 +55,14 @@ pub struct Args {
     /// Run random requests against the model, until so many events were seen
     #[arg(long, value_name = "NUMBER")]
     events: Option<u64>,
+    /// Make random syscalls plainly and through the engine, and compare
+    #[arg(long)]
+    differential: bool,
+    /// For so long
+    #[arg(long, requires = "differential", value_name = "NUMBER", default_value = "120")]
+    seconds: u64,
     /// Repeat the choices of the run with this seed
-    #[arg(long, requires = "events", value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 }
 
@@ -84,6 +91,9 @@ pub fn run(args: &Args) -> Result<()> {
     if args.coverage {
         coverage::run(root)?;
     }
+    if args.differential {
+        differential::run(root, args.seconds, args.seed)?;
+    }
     if let Some(events) = args.events {
         storm::run(root, events, args.seed)?;
     }
@@ -92,7 +102,7 @@ pub fn run(args: &Args) -> Result<()> {
         mutants::run(root, &mutants::Options { shard, only, jobs: args.jobs })?;
     }
     let others = args.asan || args.tsan || args.planted || args.mutants || args.events.is_some();
-    if !(others || args.coverage || args.proofs || args.litmus) {
+    if !(others || args.differential || args.coverage || args.proofs || args.litmus) {
         numbers::run(root, args.bound)?;
     }
     Ok(())

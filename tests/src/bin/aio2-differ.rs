@@ -1,0 +1,58 @@
+//! Random syscalls, plainly and through the engine:
+//!
+//!     aio2-differ [--seconds N] [--seed S]
+//!
+//! Prints the seed, what was called how often, and the first difference. Exit
+//! status 1 if there is one.
+
+use aio2_conformance::backends::InProcess;
+use aio2_conformance::differential;
+use aio2_conformance::{mounts, random};
+use std::process::ExitCode;
+use std::time::Duration;
+
+fn main() -> ExitCode {
+    let mut options = (120, random::seed());
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    for pair in args.chunks(2) {
+        let [name, value] = pair else { return usage() };
+        let Ok(value) = value.parse::<u64>() else { return usage() };
+        match name.as_str() {
+            "--seconds" => options.0 = value,
+            "--seed" => options.1 = value,
+            _ => return usage(),
+        }
+    }
+    let (seconds, seed) = options;
+    println!("aio2-differ: --seconds {seconds} --seed {seed}");
+    if let Err(why) = mounts::hide() {
+        println!("SKIP mounts: {}", why.0);
+    }
+    let dir = std::env::temp_dir().join(format!("aio2-differ-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory can be made");
+    let report = differential::run(&InProcess, &dir, seed, Duration::from_secs(seconds));
+    let _ = std::fs::remove_dir_all(&dir);
+    for (name, [good, bad]) in &report.by_name {
+        println!("  {name}: {good} succeeded, {bad} failed");
+    }
+    for (way, calls) in &report.by_way {
+        println!("  {way}: {calls}");
+    }
+    for difference in &report.differences {
+        println!("{difference}");
+    }
+    println!(
+        "aio2-differ: seed={seed} syscalls={} calls={} explained={} waited={} differences={}",
+        report.by_name.len(),
+        report.calls,
+        report.explained,
+        report.waited,
+        report.differences.len()
+    );
+    ExitCode::from(u8::from(!report.differences.is_empty()))
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: aio2-differ [--seconds N] [--seed S]");
+    ExitCode::from(2)
+}
