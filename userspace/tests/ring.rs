@@ -158,7 +158,7 @@ fn what_a_batch_does_not_reach_stays_in_the_ring() {
 fn a_handle_with_clones_does_not_become_exclusive() {
     let (_producer, consumer) = split(Heap::new(geometry(64, 0)));
     let clone = consumer.clone();
-    let consumer = consumer.into_exclusive().err().expect("there is a clone");
+    let consumer = consumer.into_exclusive().expect_err("there is a clone");
     drop(clone);
     assert!(consumer.into_exclusive().is_ok());
 }
