@@ -118,6 +118,9 @@ pub(crate) fn min_events_0_does_not_wait(env: &Env<'_>) -> Outcome {
     assert_eq!(context.wait(&Wait::events(0)), Ok(()));
     assert_eq!(context.wait_copy(&Wait::events(0), 100), Ok(vec![]));
     context.submit_all(&mut nops(2));
+    for bytes in [0, 8, 23] {
+        assert_eq!(errno(context.wait_copy(&Wait::events(0), bytes)), Some(ENOBUFS), "{bytes}");
+    }
     assert_eq!(context.wait_copy(&Wait::events(0), 100).map(|e| e.len()), Ok(2));
     Ok(())
 }

@@ -109,6 +109,25 @@ fn a_wait_that_has_no_descriptor_fails_and_takes_nothing() {
     assert_eq!(f.reap().iter().map(|a| a.user_data).collect::<Vec<_>>(), [7, 8]);
 }
 
+/// SPEC: R-GET-8
+#[test]
+fn what_was_copied_is_returned_though_the_wait_has_no_descriptor() {
+    if !alone("faults::what_was_copied_is_returned_though_the_wait_has_no_descriptor") {
+        return;
+    }
+    let f = Fixture::new();
+    f.submit([Iocb::nop(7)]);
+    // SAFETY: a sigset_t may be all zeros, which is the empty set.
+    let none: libc::sigset_t = unsafe { std::mem::zeroed() };
+    let wait = Wait { sigmask: Some(&none), ..Wait::events(2) };
+    let mut buffer = [0; 64];
+    // SAFETY: there is no request.
+    let copy = || unsafe { f.engine.wait(&wait, &mut [], Some(&mut buffer)) };
+    let got = with_descriptors(0, copy).expect("one event was copied");
+    assert_eq!((got.events, got.bytes), (1, 24));
+    assert_eq!(buffer[8], 7);
+}
+
 static CAUGHT: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn count(_: libc::c_int) {

@@ -140,11 +140,12 @@ fn copy_events(
             return copied.or(errno);
         }
         let missing = Wants::Events((needed - copied.events) as usize);
-        match sleep(shared, missing, clock.next(), wait.sigmask)? {
-            Slept::Satisfied => {}
-            Slept::TimedOut if clock.is_over() => return copied.or(Errno(ETIME)),
-            Slept::TimedOut => {}
-            Slept::Interrupted => return copied.or(Errno(EINTR)),
+        match sleep(shared, missing, clock.next(), wait.sigmask) {
+            Ok(Slept::Satisfied) => {}
+            Ok(Slept::TimedOut) if clock.is_over() => return copied.or(Errno(ETIME)),
+            Ok(Slept::TimedOut) => {}
+            Ok(Slept::Interrupted) => return copied.or(Errno(EINTR)),
+            Err(errno) => return copied.or(errno),
         }
     }
 }
