@@ -3,7 +3,7 @@
 use crate::child;
 use crate::context::{Context, Event};
 use crate::env::{Env, Factory, Outcome, setup, skip};
-use crate::file::{Busy, Pipe, file_with, proc_self, socket_pair};
+use crate::file::{BUSY_BYTES, Busy, Pipe, file_with, proc_self, socket_pair};
 use crate::request::{Batch, Request};
 use aio2_abi::attr::{self, Flags};
 use aio2_abi::iocb;
@@ -516,7 +516,7 @@ pub(crate) fn priority_holds_for_the_request_and_nothing_else(env: &Env<'_>) -> 
     assert_eq!(workers.len(), 1, "the thread that runs it, and no other");
     busy.release();
     let event = context.reap(1).remove(0);
-    assert_eq!((event.res, event.status(attr::PRIORITY)), (256 << 10, 0));
+    assert_eq!((event.res, event.status(attr::PRIORITY)), (BUSY_BYTES as i64, 0));
     // The next request of the same worker has what it would have had.
     let mut busy = Busy::new();
     context.submit_all(&mut Batch::of([busy.request()]));

@@ -1,8 +1,8 @@
 //! What never began says so. SPEC: R-EVENT-7.
 
-use crate::context::{Context, Event, errno};
+use crate::context::{Context, Event, errno, until};
 use crate::env::{Env, Outcome};
-use crate::file::{Busy, Pipe, Slow};
+use crate::file::{Pipe, Slow};
 use crate::request::{Batch, Request, failing};
 use aio2_abi::attr::{self, AFTER_REQUEST, AFTER_STREAM};
 use aio2_abi::iocb::Flags;
@@ -106,9 +106,10 @@ pub(crate) fn event_of_what_began_does_not_say_so(env: &Env<'_>) -> Outcome {
     }
     // What has moved bytes has begun, whatever its result.
     if env.needs(Features::INTERRUPT | Features::FULL).is_ok() {
-        let busy = Busy::new();
-        let id = context.submit_one(busy.request().flags(Flags::FULL).user_data(2));
-        busy.wait_started();
+        let (pipe, bytes) = (Pipe::new(), vec![1; 256 << 10]);
+        let write = Request::write(pipe.write_fd(), &bytes).flags(Flags::FULL).user_data(2);
+        let id = context.submit_one(write);
+        until("the request has started", || pipe.readable_bytes() > 0);
         let fields = Cancel { id, ..Cancel::default() };
         let (_, done) = context.cancel(CancelFlags::ID, fields).expect("it runs");
         assert_eq!(done.interrupted, 1);

@@ -7,10 +7,9 @@ use crate::context::until;
 use crate::env::Env;
 use crate::request::Request;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU8;
 
 /// Both ends of a pipe.
 #[derive(Debug)]
@@ -92,26 +91,31 @@ pub fn socket_pair(kind: i32) -> (OwnedFd, OwnedFd) {
     (first, second)
 }
 
-/// A pipe, and a request that sleeps until a byte is written to it.
+/// A pipe, and a request that sleeps in a worker until a byte is written to it:
+/// a read would wait for the pipe without one.
 #[derive(Debug)]
 pub struct Slow {
     pipe: Pipe,
-    /// Where the byte goes; nobody looks at it.
-    byte: Box<AtomicU8>,
+    /// Where the byte goes.
+    null: File,
 }
 
 impl Slow {
     /// An empty pipe.
+    ///
+    /// # Panics
+    /// If there is no /dev/null.
     #[must_use]
     pub fn new() -> Self {
-        Slow { pipe: Pipe::new(), byte: Box::default() }
+        let null = File::options().write(true).open("/dev/null").expect("there is one");
+        Slow { pipe: Pipe::new(), null }
     }
 
     /// The request to submit.
     #[must_use]
     pub fn read(&self) -> Request {
-        let args = [self.fd() as u64, self.byte.as_ptr().addr() as u64, 1];
-        Request::call(libc::SYS_read, &args)
+        let args = [self.fd() as u64, 0, self.null.as_raw_fd() as u64, 0, 1, 0];
+        Request::call(libc::SYS_splice, &args)
     }
 
     /// The descriptor that it reads from.
@@ -143,25 +147,42 @@ impl Default for Slow {
     }
 }
 
-/// A request that keeps its worker busy: a write of more than a pipe holds.
+/// A request that keeps its worker busy: it sends more than a socket holds.
 #[derive(Debug)]
 pub struct Busy {
+    /// Two sockets, one for each direction of use.
     pipe: Pipe,
-    bytes: Vec<u8>,
+    bytes: File,
     drained: usize,
 }
 
+/// Bytes that it sends.
+pub const BUSY_BYTES: usize = 1 << 20;
+
 impl Busy {
     /// Nothing is submitted yet.
+    ///
+    /// # Panics
+    /// If there is no memory.
     #[must_use]
     pub fn new() -> Self {
-        Busy { pipe: Pipe::new(), bytes: vec![0x5a; 256 << 10], drained: 0 }
+        // SAFETY: a name that ends with a 0.
+        let fd = unsafe { libc::memfd_create(c"busy".as_ptr(), libc::MFD_CLOEXEC) };
+        assert!(fd >= 0, "memfd_create: {}", std::io::Error::last_os_error());
+        // SAFETY: the descriptor is new, and no one else's.
+        let mut bytes = unsafe { File::from_raw_fd(fd) };
+        bytes.write_all(&vec![0x5a; BUSY_BYTES]).expect("there is memory");
+        bytes.rewind().expect("it can seek");
+        let (reader, writer) = socket_pair(libc::SOCK_STREAM);
+        let pipe = Pipe { reader: reader.into(), writer: writer.into() };
+        Busy { pipe, bytes, drained: 0 }
     }
 
     /// The request to submit.
     #[must_use]
     pub fn request(&self) -> Request {
-        Request::write(self.pipe.write_fd(), &self.bytes).on_worker()
+        let args = [self.fd() as u64, self.bytes.as_raw_fd() as u64, 0, BUSY_BYTES as u64];
+        Request::call(libc::SYS_sendfile, &args).on_worker()
     }
 
     /// The descriptor that it writes to.
@@ -180,10 +201,10 @@ impl Busy {
     /// # Panics
     /// If it does not write what it should.
     pub fn release(&mut self) -> i64 {
-        let mut buffer = vec![0; self.bytes.len() - self.drained];
+        let mut buffer = vec![0; BUSY_BYTES - self.drained];
         self.pipe.reader.read_exact(&mut buffer).expect("the worker writes everything");
-        self.drained = self.bytes.len();
-        self.bytes.len() as i64
+        self.drained = BUSY_BYTES;
+        BUSY_BYTES as i64
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::context::{Stop, errno};
 use crate::env::{Env, Outcome, setup};
-use crate::file::{Busy, Pipe, TwoViews, file_with, proc_self, socket_pair};
+use crate::file::{Busy, Pipe, Slow, TwoViews, file_with, proc_self, socket_pair};
 use crate::request::{Batch, Request};
 use crate::signal::{Handler, signal_thread};
 use aio2_abi::attr;
@@ -321,18 +321,16 @@ pub(crate) fn multishot_where_there_is_none_is_not_supported(env: &Env<'_>) -> O
 pub(crate) fn workers_are_at_most_the_concurrency_and_the_requests(env: &Env<'_>) -> Outcome {
     let before = proc_self("task").len();
     let context = env.context_with(Setup { concurrency: 3, ..setup() });
-    let mut pipe = Pipe::new();
-    let mut buffers = [[0; 1]; 20];
+    let slow = Slow::new();
     let mut largest = 0;
-    for (n, buffer) in buffers.iter_mut().enumerate() {
-        let read = Request::read(pipe.read_fd(), buffer).on_worker();
-        context.submit_all(&mut Batch::of([read]));
+    for n in 0..20 {
+        context.submit_all(&mut Batch::of([slow.read().on_worker()]));
         let workers = proc_self("task").len() - before;
         assert!(workers <= 3.min(n + 1), "{workers} workers for {} requests", n + 1);
         largest = largest.max(workers);
     }
     assert!(largest >= 1, "the kernel of this test: {before} threads before");
-    pipe.writer.write_all(&[1; 20]).expect("the pipe has room");
+    (0..20).for_each(|_| slow.finish());
     assert!(context.reap(20).iter().all(|e| e.res == 1));
     Ok(())
 }

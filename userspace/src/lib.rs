@@ -59,12 +59,14 @@
 //! | `engine/run/mod.rs` | it is tried without sleeping |
 //! | `engine/request/transfer.rs` | what is left of it behind the bytes moved |
 //! | `engine/threads/worker.rs` | it is given to a worker, which runs it |
+//! | `engine/threads/poller.rs` | unless it waits for its file: then one thread for all tries it again |
 //! | `engine/run/outcome.rs` | what was asked for is measured |
 //! | `engine/run/event.rs` | its event is written |
 //! | `engine/state/context.rs` | the event goes to the ring, under the lock |
 //! | `ring/sink.rs` | or to the overflow list, in order |
 //! | `ring/producer.rs` | the tail moves |
 //! | `engine/ends/mod.rs` | what its end brings about: others start, a group ends |
+//! | `engine/state/files.rs` | the next one that waits for its file has its turn |
 //! | `engine/state/waiters.rs` | who waits for it |
 //! | `os/park.rs` | is told |
 //! | `engine/threads/mod.rs` | and what was deferred is done |

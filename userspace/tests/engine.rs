@@ -20,3 +20,5 @@ mod request;
 mod requests;
 #[path = "engine/waiting.rs"]
 mod waiting;
+#[path = "engine/waits.rs"]
+mod waits;

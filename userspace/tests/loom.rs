@@ -22,6 +22,8 @@ mod context;
 mod crew;
 #[path = "loom/doorbell.rs"]
 mod doorbell;
+#[path = "loom/files.rs"]
+mod files;
 #[path = "loom/groups.rs"]
 mod groups;
 #[path = "loom/grow.rs"]

@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 RING = "userspace/src/ring/"
 LIBRARY = "userspace/src/"
 # The models of each, as they are named to the runner.
-MODELS = {RING: ["aba", "claim", "doorbell", "grow", "overflow", "payload"], LIBRARY: ["groups", "requests", "waiting"]}
+MODELS = {RING: ["aba", "claim", "doorbell", "grow", "overflow", "payload"], LIBRARY: ["files", "groups", "requests", "waiting"]}
 
 # name, file, text, its replacement, whether a model must catch it
 CHANGES = [
@@ -108,6 +108,11 @@ BROKEN = [
         ("        self.word.store(TOLD, Ordering::Relaxed);\n        match", "        match"),
         ("            None => self.word.wake(),\n        }\n",
          "            None => self.word.wake(),\n        }\n        self.word.store(TOLD, Ordering::Relaxed);\n")]),
+    ("a file that others wait for is not watched again", "engine/state/files.rs", [
+        ("            (Some(token), None)\n", "            (None, None)\n"),
+        ("queue.running.is_none() || file.armed", "queue.running.is_none() && queue.ids.len() == 1 || file.armed")]),
+    ("a request that is tried is stopped as if it waited", "engine/state/files.rs", [
+        ("            Some((tried, stop)) if *tried == id => {", "            Some((tried, stop)) if *tried == id && false => {")]),
     ("an idle worker is not told of a job", "engine/threads/worker.rs", [("    if wake {\n", "    if wake && false {\n")]),
     ("workers are not told to go", "engine/mod.rs", [("        self.shared.jobs.notify_all();\n", "")]),
     ("dead before the workers have gone", "engine/mod.rs", [

@@ -50,7 +50,7 @@ fn a_clock_that_is_set_changes_no_time_of_a_request() {
     assert!(first > second, "this program's clock_gettime is used");
     let reads = READS.load(SeqCst);
     let f = Fixture::new();
-    let mut slow = Slow::new();
+    let slow = Slow::new();
     let begun = Instant::now();
     let wait = Wait::events(1).within(SPAN);
     assert_eq!(f.wait(&wait), Err(Errno(libc::ETIME)));

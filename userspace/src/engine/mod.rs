@@ -30,7 +30,10 @@ mod host;
 pub mod host;
 mod request;
 mod run;
+#[cfg(not(loom))]
 mod state;
+#[cfg(loom)]
+pub mod state;
 mod threads;
 
 use crate::backend::{self, Backend, Got, Wait};

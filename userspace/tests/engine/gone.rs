@@ -120,7 +120,7 @@ fn a_worker_that_runs_is_not_gone_whatever_a_filter_says() {
             let f = Fixture::new();
             let mut slow = Slow::new();
             f.submit([slow.read().flags(Flags::ASYNC).user_data(1)]);
-            until_a_worker_is_in(libc::SYS_read);
+            until_a_worker_is_in(libc::SYS_splice);
             let calls = [libc::SYS_tgkill, libc::SYS_tkill, libc::SYS_kill];
             for call in calls.into_iter().chain([libc::SYS_rt_tgsigqueueinfo]) {
                 filter(call, libc::SECCOMP_RET_ERRNO | said as u32);

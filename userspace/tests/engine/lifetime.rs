@@ -1,6 +1,6 @@
 //! Setup, teardown, fork, and many threads.
 
-use crate::context::{Fixture, Iocb, address, alone, syscall, with_limit};
+use crate::context::{Fixture, Iocb, alone, syscall, with_limit};
 use crate::request::Slow;
 use aio2::Errno;
 use aio2::backend::{Backend, Wait};
@@ -180,12 +180,11 @@ fn a_context_dropped_in_a_child_leaves_no_descriptor_there() {
 #[test]
 fn never_more_workers_than_the_concurrency_value() {
     let f = Fixture::with(|s| s.concurrency = 3);
-    let (reader, _writer) = pipe().unwrap();
-    let mut bufs = [0_u8; 20];
-    let fd = reader.as_raw_fd() as u64;
-    f.submit(bufs.chunks_mut(1).map(|b| syscall(libc::SYS_read, &[fd, address(b), 1])));
+    let slow = Slow::new();
+    f.submit((0..20).map(|_| slow.read()));
     let workers = || {
-        let all = Cancel { flags: CancelFlags::NR.bits(), nr: 0, ..Cancel::default() };
+        let nr = libc::SYS_splice as u32;
+        let all = Cancel { flags: CancelFlags::NR.bits(), nr, ..Cancel::default() };
         let mut copy = all;
         f.engine.cancel(&mut copy).map(|_| (copy.cancelled, copy.interrupted))
     };
@@ -263,7 +262,7 @@ fn a_worker_is_interrupted_after_another_has_gone() {
         return;
     }
     let f = Fixture::new();
-    let mut slow = Slow::new();
+    let slow = Slow::new();
     f.submit([slow.read().flags(Flags::ASYNC), Iocb::nop(1).flags(Flags::ASYNC)]);
     assert_eq!(f.next().user_data, 1);
     while held().1 > 1 {

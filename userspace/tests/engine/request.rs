@@ -1,8 +1,9 @@
 //! Requests with the attributes that concern more than one of them.
 
-use crate::context::{Fixture, Iocb, address, syscall};
+use crate::context::{Fixture, Iocb, syscall};
 use aio2_abi::iocb::{Flags, ID_OFFSET};
 use aio2_abi::{attr, op};
+use std::fs::File;
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::AsRawFd;
 use zerocopy::IntoBytes;
@@ -41,21 +42,24 @@ pub fn failing() -> Iocb {
     syscall(libc::SYS_read, &[u64::MAX, 0, 0])
 }
 
-/// A pipe, and a request that runs until a byte is written to it.
+/// A pipe, and a request that runs in a worker until a byte is written to it: a
+/// read would wait for the pipe without one.
 pub struct Slow {
     pub reader: PipeReader,
     pub writer: PipeWriter,
-    buf: Box<[u8; 1]>,
+    null: File,
 }
 
 impl Slow {
     pub fn new() -> Self {
         let (reader, writer) = std::io::pipe().unwrap();
-        Slow { reader, writer, buf: Box::new([0]) }
+        let null = File::options().write(true).open("/dev/null").unwrap();
+        Slow { reader, writer, null }
     }
 
-    pub fn read(&mut self) -> Iocb {
-        syscall(libc::SYS_read, &[self.reader.as_raw_fd() as u64, address(&mut *self.buf), 1])
+    pub fn read(&self) -> Iocb {
+        let args = [self.reader.as_raw_fd() as u64, 0, self.null.as_raw_fd() as u64, 0, 1, 0];
+        syscall(libc::SYS_splice, &args)
     }
 
     pub fn finish(&mut self) {

@@ -3,7 +3,6 @@
 use crate::context::{Answer, Fixture, Iocb, address, alone, file_of, syscall};
 use crate::gone::filter;
 use crate::request::{Slow, ends, errno, failing};
-use crate::waiting::until_a_worker_is_in;
 use aio2::Errno;
 use aio2::backend::Backend;
 use aio2_abi::iocb::{Flags, ID_OFFSET};
@@ -451,12 +450,12 @@ fn a_vector_is_gone_on_with_in_the_middle_of_a_part() {
     let a = only(&f, readv.clone());
     assert_eq!((a.res, &buf), (4, b"-abc-d----------"));
     assert_eq!((sum(&a).value, sum(&a).bytes), (crc32c::crc32c(b"abcd"), 4));
-    // In the submission, and then in a worker.
+    // In the submission, and then when the pipe is ready.
     for (first, second, third) in [("ABCD", "EFGHIJ", ""), ("k", "lmno", "pqrst")] {
         buf.fill(b'-');
         writer.write_all(first.as_bytes()).unwrap();
         f.submit([readv.clone().flags(Flags::FULL)]);
-        until_a_worker_is_in(libc::SYS_preadv2);
+        thread::sleep(Duration::from_millis(5));
         writer.write_all(second.as_bytes()).unwrap();
         thread::sleep(Duration::from_millis(5));
         writer.write_all(third.as_bytes()).unwrap();
@@ -556,7 +555,7 @@ fn what_was_moved_before_a_worker_came_is_not_moved_again() {
 #[test]
 fn what_was_moved_before_a_worker_came_is_the_result_of_a_cancel() {
     let f = Fixture::with(|s| s.concurrency = 1);
-    let mut slow = Slow::new();
+    let slow = Slow::new();
     let mut data = vec![7; 1 << 20];
     f.submit([slow.read().flags(Flags::ASYNC)]);
     for (full, result) in [(false, 65536), (true, errno(libc::ECANCELED))] {

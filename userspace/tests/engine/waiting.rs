@@ -1,6 +1,7 @@
 //! Waiting, copying out, cancelling, notification.
 
 use crate::context::{Answer, Fixture, Iocb, address, syscall};
+use crate::request::Slow;
 use aio2::Errno;
 use aio2::backend::{Backend, Timeout, Wait};
 use aio2_abi::iocb::{Flags, ID_OFFSET};
@@ -269,14 +270,12 @@ fn a_signal_interrupts_a_wait() {
 #[test]
 fn what_has_not_started_is_cancelled_and_what_runs_is_interrupted() {
     let f = Fixture::with(|s| s.concurrency = 1);
-    let (reader, _writer) = pipe().unwrap();
-    let mut bufs = [[0_u8; 1]; 4];
-    let [a, b, c, d] = &mut bufs;
+    let slow = Slow::new();
     let words = f.submit([
-        read(&reader, a).user_data(1).flags(Flags::WRITE_ID),
-        read(&reader, b).user_data(2).flags(Flags::WRITE_ID),
-        read(&reader, c).user_data(3),
-        read(&reader, d).user_data(4),
+        slow.read().user_data(1).flags(Flags::WRITE_ID),
+        slow.read().user_data(2).flags(Flags::WRITE_ID),
+        slow.read().user_data(3),
+        slow.read().user_data(4),
     ]);
     let second = words[words.len() / 4 + ID_OFFSET / 8];
     let by = |flags: CancelFlags| Cancel { flags: flags.bits(), ..Cancel::default() };
@@ -287,11 +286,11 @@ fn what_has_not_started_is_cancelled_and_what_runs_is_interrupted() {
     let both = CancelFlags::USER_DATA | CancelFlags::FD;
     let wrong = Cancel { user_data: 3, fd: 0, ..by(both) };
     assert_eq!(cancel(&f, wrong).err(), Some(Errno(libc::ENOENT)));
-    let right = Cancel { user_data: 3, fd: reader.as_raw_fd(), ..by(both) };
+    let right = Cancel { user_data: 3, fd: slow.reader.as_raw_fd(), ..by(both) };
     assert_eq!(cancel(&f, right).unwrap().cancelled, 1);
     let cancelled: Vec<_> = f.next_n(2).iter().map(|a| (a.user_data, a.res)).collect();
     assert_eq!(cancelled, [(2, -i64::from(libc::ECANCELED)), (3, -i64::from(libc::ECANCELED))]);
-    until_a_worker_is_in(libc::SYS_read);
+    until_a_worker_is_in(libc::SYS_splice);
     let wait = CancelFlags::ALL | CancelFlags::WAIT | CancelFlags::TIMEOUT;
     let mut all = Cancel { timeout: LATE.as_nanos() as u64, ..by(wait) };
     assert_eq!(f.engine.cancel(&mut all), Ok(2));

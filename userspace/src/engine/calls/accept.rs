@@ -71,7 +71,7 @@ pub(crate) fn accept(
             context.settle();
             context.time_limit(id, deadline);
         }
-        Entry::Start if run::needs_worker(request) => {
+        Entry::Start if run::needs_worker(request) || context.overtakes(request) => {
             progress.leave_submission(request);
             context.start(id, Job { request: request.clone(), progress }, deadline);
         }
@@ -180,10 +180,7 @@ impl Context {
     fn start(&mut self, id: Id, job: Job, deadline: Option<u64>) {
         match job.request.operation {
             Operation::Poll => self.watch(id, job),
-            _ => {
-                self.slots.enqueue(id, job);
-                self.deferred.jobs += 1;
-            }
+            _ => self.dispatch(id, job),
         }
         self.time_limit(id, deadline);
     }

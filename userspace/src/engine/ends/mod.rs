@@ -83,6 +83,13 @@ impl Context {
         self.settle();
     }
 
+    /// Ends a request that has begun, and waits for its file, with `errno`
+    /// (positive), or with what it has moved.
+    pub(crate) fn complete_stopped(&mut self, id: Id, job: &Job, errno: i32) {
+        let result = run::result_if_stopped(&job.request, &job.progress, errno);
+        self.complete(id, job, result.unwrap_or(-i64::from(errno)));
+    }
+
     /// Stops request `id`, in flight a moment ago, with `errno` (positive) in
     /// place of its result if that is possible.
     ///
@@ -102,11 +109,14 @@ impl Context {
             Some(State::Held) => {
                 let started = !self.order.waits_to_start(id.slot() as u32);
                 match self.slots.unhold(id) {
-                    Some(job) if started => self.complete(id, &job, -i64::from(errno)),
+                    Some(job) if started => self.complete_stopped(id, &job, errno),
                     Some(job) => self.abandon(id, &job.request, errno),
                     None => {}
                 }
                 if started { Stopped::Interrupted } else { Stopped::Cancelled }
+            }
+            Some(State::Running) if self.polls.files.stop_try(id.get(), errno) => {
+                Stopped::Interrupted
             }
             // First of all: another thread may have its number by now.
             Some(State::Running) if self.bury_worker_of(id) => Stopped::Interrupted,
@@ -138,6 +148,11 @@ impl Context {
         self.slots.end(id, result < 0);
         if let Some(signal) = request.plan.as_ref().and_then(|plan| plan.signal()) {
             self.deferred.send(signal);
+        }
+        if self.polls.files.has(id.get()) {
+            let held = self.polls.leave(id);
+            held.into_iter().for_each(|fd| self.deferred.close(fd));
+            self.count_waiting();
         }
         if let Operation::Poll = request.operation {
             let fd = self.polls.unwatch(id);

@@ -3,20 +3,21 @@
 //! A request is added under the context's lock, so that it cannot become ready,
 //! or be cancelled, half added.
 //!
-//! SPEC: R-OP-5, R-OP-6, R-ATTR-7.
+//! SPEC: R-OP-5, R-OP-6, R-ATTR-7, R-WAIT-1, R-WAIT-6.
 
-use crate::engine::run::ready;
+use crate::engine::host::file;
+use crate::engine::request::wait::Direction;
+use crate::engine::run::{self, ready};
 use crate::engine::state::context::{Context, Job};
-use crate::engine::state::slots::{Id, Known};
+use crate::engine::state::slots::{Id, Known, State};
 use aio2_abi::event::{self, Encoder};
-use libc::EBADF;
+use libc::{EAGAIN, EBADF};
 use zerocopy::IntoBytes;
 
 impl Context {
     /// Holds request `id` until its file is ready.
     pub(crate) fn watch(&mut self, id: Id, job: Job) {
-        let watched = self.polls.watched.len() + 1;
-        let added = self.deferred.expect_closes(watched);
+        let added = self.deferred.expect_closes(self.polls.held() + 1);
         match added.and_then(|()| self.polls.watch(id, &job.request)) {
             Ok(is_watched) => {
                 let result = if is_watched { None } else { ready::look(&job.request) };
@@ -31,6 +32,100 @@ impl Context {
             // Its own result, wherever it is found.
             Err(EBADF) => self.complete(id, &job, -i64::from(EBADF)),
             Err(errno) => self.abandon(id, &job.request, errno),
+        }
+    }
+
+    /// Has request `id` run by a worker, when its file is ready if it has to wait
+    /// for that.
+    pub(crate) fn dispatch(&mut self, id: Id, job: Job) {
+        if let Some(job) = self.wait_first(id, job) {
+            self.slots.enqueue(id, job);
+            self.deferred.jobs += 1;
+        }
+    }
+
+    /// Holds request `id` until its file is ready; gives it back if there is
+    /// nothing to wait for, or no way to.
+    ///
+    /// SPEC: R-WAIT-1, R-WAIT-5
+    pub(crate) fn wait_first(&mut self, id: Id, mut job: Job) -> Option<Job> {
+        if !job.progress.waited {
+            match job.request.waits_for() {
+                Some(direction) if self.waits(id, &mut job, direction) => {
+                    self.slots.hold(id, job);
+                    self.deferred.poller |= !self.polls.exists;
+                    return None;
+                }
+                Some(_) if !job.progress.tried => {}
+                _ => job.progress.waited = true,
+            }
+        }
+        Some(job)
+    }
+
+    /// Puts request `id` among those that wait for its file; false if its call may
+    /// have something else to say first, or it cannot wait there.
+    fn waits(&mut self, id: Id, job: &mut Job, direction: Direction) -> bool {
+        let request = &job.request;
+        let (Some(number), Some(fd)) = (request.fd, request.file()) else { return false };
+        let would_wait =
+            job.progress.stuck || run::waits_if_not_ready(request, &job.progress, number);
+        if !(would_wait || self.overtakes(request)) || !file::may_wait(number) {
+            return false;
+        }
+        let timeout = match direction {
+            Direction::In => file::receive_timeout(number),
+            Direction::Out => file::send_timeout(number),
+        };
+        let room = self.deferred.expect_closes(self.polls.held() + 1);
+        // Without the timer it would wait for ever.
+        let timer = timeout.map_or(Ok(()), |timeout| self.set_patience(id, timeout));
+        if room.and(timer).is_err() {
+            return false;
+        }
+        let waits = self.polls.wait(id, fd, direction);
+        self.count_waiting();
+        match waits {
+            Ok(held) => {
+                job.request.redirect(held);
+                true
+            }
+            Err(held) => {
+                held.into_iter().for_each(|fd| self.deferred.close(fd));
+                false
+            }
+        }
+    }
+
+    /// Gives request `id`, whose turn it is on its file, to a worker, which makes
+    /// the plain call; others of the file wait for that.
+    pub(crate) fn hand_over(&mut self, id: Id, mut job: Job) {
+        job.progress.waited = true;
+        self.slots.enqueue(id, job);
+        self.deferred.jobs += 1;
+    }
+
+    /// Request `id`, whose turn it is on its file, waits on.
+    pub(crate) fn wait_on(&mut self, id: Id, job: Job) {
+        self.slots.hold(id, job);
+        self.polls.files.wait_on(id.get());
+    }
+
+    /// The socket of request `id`, which waits for it, has lost its patience.
+    ///
+    /// SPEC: R-WAIT-6
+    pub(crate) fn lose_patience(&mut self, id: Id) {
+        match self.slots.state(id) {
+            Some(State::Held) if self.polls.files.has(id.get()) => {
+                if let Some(job) = self.slots.unhold(id) {
+                    self.complete_stopped(id, &job, EAGAIN);
+                }
+            }
+            Some(State::Running) => {
+                self.polls.files.stop_try(id.get(), EAGAIN);
+            }
+            // The worker's call has its own.
+            _ => {}
         }
     }
 

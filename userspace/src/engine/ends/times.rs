@@ -4,7 +4,7 @@
 
 use crate::engine::state::context::Context;
 use crate::engine::state::slots::{Id, Known};
-use crate::engine::state::timers::Timer;
+use crate::engine::state::timers::{Timer, What};
 use crate::os::clock;
 use libc::{EAGAIN, ETIMEDOUT};
 use std::cmp::Reverse;
@@ -18,7 +18,7 @@ impl Context {
     /// # Errors
     /// EAGAIN (positive) if there is no memory.
     pub(crate) fn set_deadline(&mut self, id: Id, time: u64) -> Result<(), i32> {
-        self.add_timer(Timer { time, id: id.get() })
+        self.add_timer(Timer { time, id: id.get(), what: What::Deadline })
     }
 
     /// Does what is due: ends requests whose time is over, and sends signals
@@ -29,7 +29,10 @@ impl Context {
         let now = clock::now();
         while let Some(timer) = self.timers.take_due(now) {
             if let Known::InFlight(id) = self.slots.known(timer.id) {
-                self.stop(id, ETIMEDOUT);
+                match timer.what {
+                    What::Deadline => drop(self.stop(id, ETIMEDOUT)),
+                    What::Patience => self.lose_patience(id),
+                }
             }
         }
         // One by one: who is gone leaves the list.
@@ -37,6 +40,15 @@ impl Context {
             self.bury(&dead);
         }
         self.next_time()
+    }
+
+    /// Has request `id`, which waits for its socket, give up in `timeout_ns`.
+    ///
+    /// # Errors
+    /// EAGAIN (positive) if there is no memory.
+    pub(crate) fn set_patience(&mut self, id: Id, timeout_ns: u64) -> Result<(), i32> {
+        let time = clock::now().saturating_add(timeout_ns);
+        self.add_timer(Timer { time, id: id.get(), what: What::Patience })
     }
 
     /// When something is due, in ns.

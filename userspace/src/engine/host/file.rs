@@ -8,6 +8,7 @@
 
 use crate::error::Errno;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// The descriptor in an argument: the kernel looks at the low half only.
 #[inline]
@@ -135,6 +136,64 @@ fn socket_option(fd: i32, name: i32) -> Option<i32> {
     // SAFETY: `value` has `len` bytes.
     let result = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, name, place, &raw mut len) };
     (result == 0).then_some(value)
+}
+
+/// Whether a call on `fd` can wait for it to become ready, and that can be polled.
+pub(crate) fn may_wait(fd: i32) -> bool {
+    let flags = status_flags(fd);
+    flags >= 0
+        && flags & libc::O_NONBLOCK == 0
+        && !matches!(kind(fd), Kind::Regular | Kind::Block | Kind::Memory)
+}
+
+/// Whether `fd` is a socket that listens.
+pub(crate) fn is_listening(fd: i32) -> bool {
+    socket_option(fd, libc::SO_ACCEPTCONN) == Some(1)
+}
+
+/// Whether `fd` is a terminal.
+pub(crate) fn is_terminal(fd: i32) -> bool {
+    // SAFETY: takes no address.
+    unsafe { libc::isatty(fd) == 1 }
+}
+
+/// How long a call on socket `fd` waits to receive, in ns; none if it is for ever,
+/// or no socket.
+pub(crate) fn receive_timeout(fd: i32) -> Option<u64> {
+    timeout(fd, libc::SO_RCVTIMEO)
+}
+
+/// As [`receive_timeout`], to send.
+pub(crate) fn send_timeout(fd: i32) -> Option<u64> {
+    timeout(fd, libc::SO_SNDTIMEO)
+}
+
+fn timeout(fd: i32, name: i32) -> Option<u64> {
+    let mut time = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let mut len = size_of::<libc::timeval>() as libc::socklen_t;
+    let place = (&raw mut time).cast();
+    // SAFETY: `time` has `len` bytes.
+    let result = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, name, place, &raw mut len) };
+    let ns = time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
+    (result == 0 && ns > 0).then_some(ns)
+}
+
+/// Whether two descriptors mean one open file; false where nobody says so.
+pub(crate) fn is_same(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
+    /// Linux 6.10; the C library does not know it.
+    const F_DUPFD_QUERY: i32 = 1024 + 3;
+    const KCMP_FILE: i32 = 0;
+    let (a, b) = (a.as_raw_fd(), b.as_raw_fd());
+    // SAFETY: takes no address.
+    match unsafe { libc::fcntl(a, F_DUPFD_QUERY, b) } {
+        0 => return false,
+        1 => return true,
+        _ => {}
+    }
+    // SAFETY: takes no address.
+    let pid = unsafe { libc::getpid() };
+    // SAFETY: takes no address.
+    unsafe { libc::syscall(libc::SYS_kcmp, pid, pid, KCMP_FILE, a, b) == 0 }
 }
 
 const IOPRIO_WHO_PROCESS: libc::c_int = 1;

@@ -43,6 +43,12 @@ impl Call {
         &self.args
     }
 
+    /// Means another descriptor of the same file from now on, which must stay open
+    /// as long as it is run.
+    pub(crate) fn redirect(&mut self, fd: i32) {
+        self.args[0] = fd as u64;
+    }
+
     /// Runs it; the result, or the negative errno.
     #[inline(always)]
     pub(crate) fn run(&self) -> i64 {

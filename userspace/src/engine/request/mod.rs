@@ -10,6 +10,7 @@
 //! | `attributes` | what it asks for beside |
 //! | `call` | the syscall and its arguments, ready to be run |
 //! | `transfer` | a call that moves bytes, and can be continued |
+//! | `wait` | what it waits for, if it has to |
 //! | `progress` | how far it has come |
 //!
 //! SPEC: sections 6.1, 6.2 (iocbs).
@@ -19,6 +20,7 @@ pub(crate) mod call;
 pub(crate) mod operation;
 pub(crate) mod progress;
 pub(crate) mod transfer;
+pub(crate) mod wait;
 
 use crate::syscall;
 use aio2_abi::iocb::{Flags, Iocb};

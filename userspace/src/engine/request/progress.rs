@@ -16,6 +16,12 @@ pub(crate) struct Progress {
     pub(crate) hit: u64,
     /// A try without blocking was made.
     pub(crate) tried: bool,
+    /// That try, or a later one, found a file that is not ready.
+    pub(crate) stuck: bool,
+    /// How often its file was said to be ready, and was not.
+    pub(crate) in_vain: u8,
+    /// Its file was waited for, or need not be.
+    pub(crate) waited: bool,
     /// That try tells which bytes were in the page cache.
     pub(crate) tells_hits: bool,
     /// It was to stop before its operation began.

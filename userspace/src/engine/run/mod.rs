@@ -139,10 +139,53 @@ fn try_further(
             Verdict::Unsure => {
                 // Another errno says nothing of the page cache.
                 progress.tells_hits &= moved == -i64::from(EAGAIN) || progress.done > 0;
+                progress.stuck = moved > 0 || moved == -i64::from(EAGAIN);
                 return None;
             }
         }
     }
+}
+
+/// Whether a request whose file has become ready can be tried again, in any
+/// thread, without waiting: if not, a worker makes the plain call.
+pub(crate) fn may_retry(request: &Request, facts: &mut Facts) -> bool {
+    let Some(class) = request.operation.class() else { return false };
+    let has_priority = request.plan.as_ref().is_some_and(|plan| plan.ioprio().is_some());
+    !has_priority
+        && class != Class::Worker
+        && Transfer::new(&request.call, class).is_some_and(|transfer| facts.may_try(&transfer))
+}
+
+/// Whether the call of a request that cannot be tried, or not so, waits if `fd` is not ready,
+/// and has nothing else to say.
+pub(crate) fn waits_if_not_ready(request: &Request, progress: &Progress, fd: i32) -> bool {
+    const ACCEPT_FLAGS: u64 = (libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as u64;
+    match request.call.nr() {
+        libc::SYS_accept => file::is_listening(fd),
+        libc::SYS_accept4 => request.call.args()[3] & !ACCEPT_FLAGS == 0 && file::is_listening(fd),
+        libc::SYS_read | libc::SYS_readv | libc::SYS_write | libc::SYS_writev => {
+            // The try was refused, as a kind that is not to be had.
+            file::is_terminal(fd) || progress.tried && file::kind(fd) == file::Kind::Record
+        }
+        libc::SYS_recvfrom | libc::SYS_recvmsg => {
+            file::is_quick_socket(fd) && !may_retry(request, &mut Facts::default())
+        }
+        _ => false,
+    }
+}
+
+/// Tries a request again whose file has become ready; the result, or none if it
+/// has to wait on, which [`Progress::stuck`] says, or a worker has to make the
+/// plain call.
+pub(crate) fn retry(request: &Request, progress: &mut Progress, facts: &mut Facts) -> Option<i64> {
+    progress.stuck = false;
+    let class = request.operation.class()?;
+    let transfer = Transfer::new(&request.call, class)?;
+    if progress.done == 0 {
+        return try_transfer(request, &transfer, progress, facts);
+    }
+    let moved = transfer.try_rest(progress.done, transfer.wanted(request.is_full()), true);
+    try_further(request, &transfer, progress, moved)
 }
 
 /// Runs the request to its end, from where the inline try left it.
@@ -329,6 +372,25 @@ fn restarts(nr: c_long) -> bool {
             | libc::SYS_msgsnd
             | libc::SYS_msgrcv
     )
+}
+
+/// Tries a request in this thread that nobody has tried before, if it is one that
+/// waits for its file; none if it has to wait, which [`Progress::stuck`] says, or
+/// has to be run. `place` is where that is.
+pub(crate) fn try_here(request: &Request, progress: &mut Progress, place: u32) -> Option<Outcome> {
+    let is_new = !progress.waited && !progress.tried;
+    if !is_new || request.waits_for().is_none() {
+        return None;
+    }
+    let mut facts = Facts::default();
+    if !may_retry(request, &mut facts) {
+        return None;
+    }
+    if request.measures(attr::TIMING) {
+        progress.started = clock::now();
+    }
+    let result = retry(request, progress, &mut facts)?;
+    Some(outcome::finish(request, progress, result, place))
 }
 
 /// Runs the request in this thread, with its attributes; `place` is where that is.

@@ -18,7 +18,7 @@ use crate::engine::request::progress::Progress;
 use crate::os::notify::Notifier;
 use crate::ring::shm::{ConsumerMap, ProducerMap};
 use crate::ring::{Consumer, Producer, Sink};
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{AtomicU32, Condvar, Mutex, MutexGuard, Ordering};
 use aio2_abi::event;
 use std::collections::TryReserveError;
 use std::sync::{Arc, PoisonError, TryLockError};
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     /// The timer waits here for something to do.
     pub(crate) alarm: Condvar,
     pub(crate) notifier: Notifier,
+    /// How many requests wait for files, for a look without the lock.
+    waiting: Arc<AtomicU32>,
     /// Does what was deferred, without the lock.
     relief: Relief,
 }
@@ -64,6 +66,8 @@ pub(crate) struct Context {
     max_requests: usize,
     /// Someone may look at the eventfd.
     pub(crate) watched: bool,
+    /// As [`Shared::waiting`].
+    waiting: Arc<AtomicU32>,
 }
 
 /// Room for the event of one request.
@@ -79,6 +83,7 @@ impl Shared {
         concurrency: u32,
         relief: Relief,
     ) -> Self {
+        let waiting = Arc::new(AtomicU32::new(0));
         let context = Context {
             sink,
             consumer,
@@ -92,9 +97,10 @@ impl Shared {
             in_flight: 0,
             max_requests: max_requests as usize,
             watched,
+            waiting: waiting.clone(),
         };
         let (jobs, alarm) = (Condvar::new(), Condvar::new());
-        Shared { context: Mutex::new(context), jobs, alarm, notifier, relief }
+        Shared { context: Mutex::new(context), jobs, alarm, notifier, waiting, relief }
     }
 
     /// The state. No call panics with it half changed, so that a lock which a
@@ -114,6 +120,21 @@ impl Shared {
         }
     }
 
+    /// Whether `request`, if it ran now, would overtake others that wait for its
+    /// file.
+    ///
+    /// SPEC: R-WAIT-2
+    #[inline]
+    pub(crate) fn overtakes(&self, request: &Request) -> bool {
+        // Relaxed: who was accepted before by this thread, or told it so, is seen.
+        self.waiting.load(Ordering::Relaxed) > 0 && self.finds_before(request)
+    }
+
+    #[cold]
+    fn finds_before(&self, request: &Request) -> bool {
+        self.lock().overtakes(request)
+    }
+
     /// Releases the lock and tells those whom the events in the ring concern.
     ///
     /// Without a waiter and a watched eventfd it enters no kernel.
@@ -130,6 +151,15 @@ impl Shared {
             self.notifier.signal();
         }
         if has_deferred {
+            (self.relief)(self);
+        }
+    }
+
+    /// Releases the lock and does what was deferred, where nothing was published.
+    pub(crate) fn do_deferred(self: &Arc<Self>, context: MutexGuard<'_, Context>) {
+        let is_idle = context.deferred.is_empty();
+        drop(context);
+        if !is_idle {
             (self.relief)(self);
         }
     }
@@ -246,6 +276,19 @@ impl Context {
         };
         let slots = &self.slots;
         self.waiters.satisfied(available, |id| slots.known(id.get()) == Known::Ended)
+    }
+
+    /// As [`Shared::overtakes`].
+    pub(crate) fn overtakes(&self, request: &Request) -> bool {
+        let (Some(direction), Some(fd)) = (request.waits_for(), request.fd) else { return false };
+        self.polls.files.is_waited_for(fd, direction)
+    }
+
+    /// Notes how many requests wait for files.
+    pub(crate) fn count_waiting(&self) {
+        let waiting = self.polls.files.waiting() as u32;
+        // Relaxed: as in `Shared::overtakes`; under the lock.
+        self.waiting.store(waiting, Ordering::Relaxed);
     }
 
     /// Requests that are in flight.

@@ -8,11 +8,16 @@
 //! | `waiters` | who sleeps for what, and who is told |
 //! | `workers` | which there are, and what each runs |
 //! | `timers` | what has its time |
-//! | `polls` | who waits for which file |
+//! | `files` | who waits for which file, and who comes next |
+//! | `polls` | the files that are watched |
 //! | `deferred` | what is to be done once the lock is released |
 
 pub(crate) mod context;
 pub(crate) mod deferred;
+#[cfg(not(loom))]
+pub(crate) mod files;
+#[cfg(loom)]
+pub mod files;
 pub(crate) mod order;
 pub(crate) mod polls;
 pub(crate) mod slots;

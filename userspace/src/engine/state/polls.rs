@@ -1,16 +1,19 @@
 //! The requests that wait for a file to become ready: one epoll instance for a
 //! context, created with the first of them, however many there are.
 //!
-//! Each request has a duplicate of its descriptor there: so the file stays, as
-//! it does during poll(2), and two requests can wait for the same one. It costs
-//! a descriptor for each request that waits. What becomes of them is in
+//! A POLL has a duplicate of its descriptor there: so the file stays, as it does
+//! during poll(2), and two of them can wait for the same one with what each asks
+//! for. Other requests share one for each file. What becomes of them is in
 //! `ends::ready`.
 //!
-//! SPEC: R-OP-5, R-LIMIT-5.
+//! SPEC: R-OP-5, R-WAIT-3, R-WAIT-5, R-LIMIT-5.
 #![allow(unsafe_code)] // close(2) in a child
 
+use super::files::{Files, Interest};
 use super::slots::Id;
+use crate::engine::host::file;
 use crate::engine::request::Request;
+use crate::engine::request::wait::Direction;
 use crate::error::Errno;
 use crate::os::notify::Notifier;
 use crate::sync::JoinHandle;
@@ -28,8 +31,10 @@ pub(crate) const STOP: u64 = 0;
 #[derive(Debug, Default)]
 pub(crate) struct Polls {
     pub(crate) epoll: Option<Epoll>,
-    /// The duplicate of each request's descriptor.
+    /// The duplicate of the descriptor of each POLL.
     pub(crate) watched: HashMap<u64, OwnedFd>,
+    /// The other requests that wait for files.
+    pub(crate) files: Files<OwnedFd>,
     pub(crate) exists: bool,
     pub(crate) thread: Option<JoinHandle<()>>,
 }
@@ -51,6 +56,11 @@ impl Epoll {
     fn add(&self, fd: BorrowedFd<'_>, events: EventFlags, id: u64) -> Result<(), Errno> {
         epoll::add(&self.fd, fd, EventData::new_u64(id), events).map_err(Errno::of)
     }
+
+    fn delete(&self, fd: &OwnedFd) {
+        // That it was never added (EPERM) is no harm.
+        let _ = epoll::delete(&self.fd, fd);
+    }
 }
 
 impl Polls {
@@ -58,11 +68,21 @@ impl Polls {
     /// Their owners there are leaked, and close nothing.
     pub(crate) fn close_in_child(&self) {
         let epoll = self.epoll.iter().map(|epoll| epoll.fd.as_raw_fd());
-        for fd in epoll.chain(self.watched.values().map(AsRawFd::as_raw_fd)) {
+        for fd in epoll.chain(self.descriptors().map(AsRawFd::as_raw_fd)) {
             // SAFETY: takes no address; the owner is never dropped in the child.
             unsafe { libc::close(fd) };
         }
         self.epoll.iter().for_each(|epoll| epoll.stop.close_in_child());
+    }
+
+    /// Those that are held for files.
+    fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.watched.values().chain(self.files.all_held())
+    }
+
+    /// How many of them there are.
+    pub(crate) fn held(&self) -> usize {
+        self.watched.len() + self.files.held()
     }
 
     /// Makes the thread go; it is to be joined.
@@ -73,16 +93,83 @@ impl Polls {
         self.thread.take()
     }
 
+    fn create(&mut self) -> Result<(), Errno> {
+        if self.epoll.is_none() {
+            self.epoll = Some(Epoll::new()?);
+        }
+        Ok(())
+    }
+
+    /// Request `id` waits for the file of `fd`, behind all that do; the descriptor
+    /// that is held for it. What is to be closed if it cannot; then it waits for
+    /// nothing.
+    ///
+    /// SPEC: R-WAIT-2, R-WAIT-3, R-WAIT-5
+    pub(crate) fn wait(
+        &mut self,
+        id: Id,
+        fd: BorrowedFd<'_>,
+        direction: Direction,
+    ) -> Result<i32, Option<OwnedFd>> {
+        self.create().map_err(|_| None)?;
+        let Some(epoll) = &self.epoll else { return Err(None) };
+        self.files.reserve().map_err(|_| None)?;
+        let number = fd.as_raw_fd();
+        let token = match self.files.find(number) {
+            Some((token, held)) if file::is_same(held.as_fd(), fd) => token,
+            _ => {
+                let held = fcntl_dupfd_cloexec(fd, 0).map_err(|_| None)?;
+                let token = self.files.open(number, held);
+                let added = match self.files.find(number) {
+                    Some((_, held)) => epoll.add(held.as_fd(), EventFlags::ONESHOT, token),
+                    None => Ok(()),
+                };
+                // What cannot be watched, or not one more.
+                if added.is_err() {
+                    return Err(self.files.forsake(token));
+                }
+                token
+            }
+        };
+        if self.files.wait(token, direction, id.get()).is_err() {
+            let held = self.files.forsake(token);
+            return Err(held.inspect(|held| epoll.delete(held)));
+        }
+        self.arm(token);
+        Ok(self.files.find(number).map_or(number, |(_, held)| held.as_raw_fd()))
+    }
+
+    /// Has a file watched for what is waited for.
+    pub(crate) fn arm(&mut self, token: u64) {
+        let Some(epoll) = &self.epoll else { return };
+        if let Some((held, Interest { input, output })) = self.files.arm(token) {
+            let mut events = EventFlags::ONESHOT;
+            events.set(EventFlags::IN | EventFlags::RDHUP, input);
+            events.set(EventFlags::OUT, output);
+            // It is there, and needs no memory.
+            let _ = epoll::modify(&epoll.fd, held, EventData::new_u64(token), events);
+        }
+    }
+
+    /// Request `id` has ended: it waits for no file any more. The descriptor that
+    /// is to be closed.
+    pub(crate) fn leave(&mut self, id: Id) -> Option<OwnedFd> {
+        let (others, held) = self.files.leave(id.get());
+        if let Some(token) = others {
+            self.arm(token);
+        }
+        let epoll = self.epoll.as_ref();
+        held.inspect(|held| epoll.into_iter().for_each(|epoll| epoll.delete(held)))
+    }
+
     /// Has the file of a request watched; false if it is one that is always
     /// ready, or never for these events.
     ///
     /// # Errors
     /// The errno (positive) that the request ends with.
     pub(crate) fn watch(&mut self, id: Id, request: &Request) -> Result<bool, i32> {
-        let epoll = match &mut self.epoll {
-            Some(epoll) => epoll,
-            none => none.insert(Epoll::new().map_err(|errno| errno.0)?),
-        };
+        self.create().map_err(|errno| errno.0)?;
+        let Some(epoll) = &self.epoll else { return Err(EAGAIN) };
         self.watched.try_reserve(1).map_err(|_| EAGAIN)?;
         let fd = request.file().ok_or(EBADF)?;
         let fd = fcntl_dupfd_cloexec(fd, 0).map_err(|errno| errno.raw_os_error())?;
@@ -100,10 +187,7 @@ impl Polls {
     /// Request `id` has ended; the descriptor that is to be closed.
     pub(crate) fn unwatch(&mut self, id: Id) -> Option<OwnedFd> {
         let fd = self.watched.remove(&id.get())?;
-        if let Some(epoll) = &self.epoll {
-            // That it was never added (EPERM) is no harm.
-            let _ = epoll::delete(&epoll.fd, &fd);
-        }
+        self.epoll.iter().for_each(|epoll| epoll.delete(&fd));
         Some(fd)
     }
 }

@@ -14,7 +14,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 /// Low bits of an id that hold the slot's number plus one.
 const SLOT_BITS: u32 = 21;
 /// A slot that was used so often is not used again.
-const LAST_USE: u64 = u64::MAX >> SLOT_BITS;
+const LAST_USE: u64 = u64::MAX >> (SLOT_BITS + 1);
 /// Slots that are there before one is used again: so many requests are known at
 /// least after they have ended.
 const KEPT: usize = 16;

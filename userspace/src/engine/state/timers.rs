@@ -11,11 +11,21 @@ use crate::sync::JoinHandle;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// When a request is to be ended with ETIMEDOUT.
+/// What to do with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum What {
+    /// End it with ETIMEDOUT.
+    Deadline,
+    /// End it with EAGAIN if it waits for its file: its socket has a timeout.
+    Patience,
+}
+
+/// When that is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Timer {
     pub(crate) time: u64,
     pub(crate) id: u64,
+    pub(crate) what: What,
 }
 
 /// The timers of a context.

@@ -33,8 +33,13 @@ pub(crate) fn give(shared: &Arc<Shared>, job: Job, id: Option<Id>, pinned: bool)
     if pinned {
         context.slots.pin(id);
     }
-    context.slots.enqueue(id, job);
-    call_one(shared, context);
+    match context.wait_first(id, job) {
+        Some(job) => {
+            context.slots.enqueue(id, job);
+            call_one(shared, context);
+        }
+        None => shared.do_deferred(context),
+    }
     id
 }
 
@@ -116,10 +121,19 @@ fn run_job<'a>(
         context.watch(id, job);
         return context;
     }
+    let Some(job) = context.wait_first(id, job) else { return context };
     let Job { request, mut progress } = job;
     seat.enter(id.get());
     drop(context);
-    let told = run::run_here(&request, &mut progress, Runner::Worker(seat), PATH_WORKER);
+    let tried = run::try_here(&request, &mut progress, PATH_WORKER);
+    if tried.is_none() && progress.stuck && !progress.waited {
+        context = shared.lock();
+        context.leave_to_file(id, Job { request, progress }, seat);
+        return context;
+    }
+    let told = tried.unwrap_or_else(|| {
+        run::run_here(&request, &mut progress, Runner::Worker(seat), PATH_WORKER)
+    });
     let stopped = seat.leave();
     let words = write_event(&request, &told, room.as_mut_bytes()).len() / 8;
     context = shared.lock();
@@ -157,6 +171,26 @@ impl Drop for Seated<'_> {
             let mut context = self.shared.lock();
             context.bury(&self.seat);
             self.shared.tell(context);
+        }
+    }
+}
+
+impl Context {
+    /// The worker at `seat` has found the file of request `id` not ready: the
+    /// request waits for it without a worker, if it can.
+    fn leave_to_file(&mut self, id: Id, mut job: Job, seat: &Seat) {
+        let stopped = seat.stopped();
+        if seat.leave() {
+            interrupt::catch_pending();
+        }
+        seat.clear();
+        if let Some(errno) = stopped {
+            return self.complete_stopped(id, &job, errno);
+        }
+        if let Some(back) = self.wait_first(id, job) {
+            job = back;
+            job.progress.waited = true;
+            self.slots.enqueue(id, job);
         }
     }
 }

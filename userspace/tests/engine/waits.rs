@@ -1,0 +1,351 @@
+//! Requests that wait for their file: no thread sleeps in them, and they end as
+//! the plain calls do.
+
+use crate::context::{Fixture, Iocb, address, syscall};
+use crate::request::{ends, errno, id_of};
+use aio2::backend::Backend;
+use aio2_abi::iocb::Flags;
+use aio2_abi::wait::{Cancel, CancelFlags};
+use std::fs::File;
+use std::io::{Read, Write, pipe};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::thread;
+use std::time::Duration;
+
+fn recv(socket: &impl AsRawFd, buffer: &mut [u8], flags: i32) -> Iocb {
+    let len = buffer.len() as u64;
+    let args = [socket.as_raw_fd() as u64, address(buffer), len, flags as u64, 0, 0];
+    syscall(libc::SYS_recvfrom, &args)
+}
+
+fn send(socket: &impl AsRawFd, buffer: &mut [u8]) -> Iocb {
+    let len = buffer.len() as u64;
+    syscall(libc::SYS_sendto, &[socket.as_raw_fd() as u64, address(buffer), len, 0, 0, 0])
+}
+
+fn read(file: &impl AsRawFd, buffer: &mut [u8]) -> Iocb {
+    let len = buffer.len() as u64;
+    syscall(libc::SYS_read, &[file.as_raw_fd() as u64, address(buffer), len])
+}
+
+/// The threads of this process that are workers.
+fn workers() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = tasks.map(|t| std::fs::read_to_string(t.path().join("comm")).unwrap_or_default());
+    names.filter(|name| name.trim() == "aio2-wrk").count()
+}
+
+/// A new descriptor of this process.
+fn owned(fd: i32) -> File {
+    assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: it is new, and no one else's.
+    unsafe { File::from_raw_fd(fd) }
+}
+
+fn goes_on(f: &Fixture) {
+    f.submit([Iocb::nop(99).flags(Flags::ASYNC)]);
+    assert_eq!(ends(f, 1), [(99, 0)]);
+}
+
+/// SPEC: R-WAIT-1
+#[test]
+fn idle_receives_leave_the_workers_to_others() {
+    for flags in [Flags::empty(), Flags::ASYNC] {
+        let f = Fixture::with(|s| s.concurrency = 4);
+        let pairs: Vec<_> = (0..64).map(|_| UnixStream::pair().unwrap()).collect();
+        let mut buffers = vec![[0_u8; 8]; 64];
+        for ((n, (ours, _)), buffer) in (0..).zip(&pairs).zip(&mut buffers) {
+            f.submit([recv(ours, buffer, 0).user_data(n).flags(flags)]);
+        }
+        goes_on(&f);
+        assert!(f.reap().is_empty());
+        for (n, (_, theirs)) in (0..).zip(&pairs) {
+            (&mut &*theirs).write_all(&[n as u8; 3]).unwrap();
+            assert_eq!(ends(&f, 1), [(n, 3)]);
+        }
+        assert!((0..).zip(&buffers).all(|(n, buffer)| buffer[..4] == [n, n, n, 0]));
+    }
+}
+
+/// SPEC: R-WAIT-1, R-LIFE-2
+#[test]
+fn ten_thousand_idle_connections_take_one_thread() {
+    const IDLE: usize = 10_000;
+    if !crate::context::alone("waits::ten_thousand_idle_connections_take_one_thread") {
+        return;
+    }
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: fills in the limit.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: reads the limit.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    if limit.rlim_cur < 3 * IDLE as u64 + 100 {
+        println!("SKIP: {} descriptors are allowed, {} needed", limit.rlim_cur, 3 * IDLE + 100);
+        return;
+    }
+    let f = Fixture::with(|s| (s.concurrency, s.max_requests) = (4, 2 * IDLE as u32));
+    let pairs: Vec<_> = (0..IDLE).map(|_| UnixStream::pair().unwrap()).collect();
+    let mut buffers = vec![[0_u8; 4]; IDLE];
+    let before = std::fs::read_dir("/proc/self/task").unwrap().count();
+    for ((n, (ours, _)), buffer) in (0..).zip(&pairs).zip(&mut buffers) {
+        f.submit([recv(ours, buffer, 0).user_data(n)]);
+    }
+    assert_eq!(std::fs::read_dir("/proc/self/task").unwrap().count(), before + 1);
+    for n in (0..IDLE).step_by(100) {
+        (&pairs[n].1).write_all(b"abc").unwrap();
+        assert_eq!(ends(&f, 1), [(n as u64, 3)]);
+    }
+    assert_eq!(workers(), 0);
+    drop(f);
+    assert!(
+        pairs.iter().all(|(_, theirs)| (&mut &*theirs).write_all(b"x").is_ok()),
+        "all are open"
+    );
+}
+
+/// SPEC: R-WAIT-1
+#[test]
+fn each_kind_of_file_is_waited_for() {
+    let f = Fixture::with(|s| s.concurrency = 1);
+    let mut buffers = [[0_u8; 512]; 10];
+    let [b0, b1, b2, b3, b4, b5, b6, b7, b8, _] = &mut buffers;
+    let (reader, mut writer) = pipe().unwrap();
+    // SAFETY: takes numbers.
+    let mut eventfd = owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) });
+    // SAFETY: takes numbers.
+    let timer = owned(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC) });
+    // SAFETY: takes a number.
+    let watch = owned(unsafe { libc::inotify_init1(libc::IN_CLOEXEC) });
+    let dir = tempfile::tempdir().unwrap();
+    let name = std::ffi::CString::new(dir.path().to_str().unwrap()).unwrap();
+    let mask = libc::IN_CREATE;
+    // SAFETY: a C string.
+    assert!(unsafe { libc::inotify_add_watch(watch.as_raw_fd(), name.as_ptr(), mask) } > 0);
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client_end = TcpStream::connect(client.local_addr().unwrap()).unwrap();
+    let (server_end, _) = client.accept().unwrap();
+    let (full, mut drained) = UnixStream::pair().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while (&full).write(&[0; 4096]).is_ok() {}
+    full.set_nonblocking(false).unwrap();
+    let (mut master, mut slave) = (0, 0);
+    let none = std::ptr::null_mut();
+    // SAFETY: writes two numbers.
+    let made =
+        unsafe { libc::openpty(&raw mut master, &raw mut slave, none, none.cast(), none.cast()) };
+    assert_eq!(made, 0);
+    let (mut master, slave) = (owned(master), owned(slave));
+    f.submit([
+        read(&reader, b0).user_data(0),
+        read(&eventfd, &mut b1[..8]).user_data(1),
+        read(&timer, &mut b2[..8]).user_data(2),
+        read(&watch, b3).user_data(3),
+        recv(&ours, b4, 0).user_data(4),
+        syscall(libc::SYS_accept, &[listener.as_raw_fd() as u64, 0, 0]).user_data(5),
+        recv(&server_end, b6, 0).user_data(6),
+        send(&full, &mut b7[..16]).user_data(7),
+        read(&slave, b8).user_data(8),
+    ]);
+    let _ = b5;
+    goes_on(&f);
+    assert!(f.reap().is_empty(), "none is ready");
+    writer.write_all(b"ab").unwrap();
+    assert_eq!(ends(&f, 1), [(0, 2)]);
+    eventfd.write_all(&1_u64.to_ne_bytes()).unwrap();
+    assert_eq!(ends(&f, 1), [(1, 8)]);
+    let soon = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+    let never = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let time = libc::itimerspec { it_interval: never, it_value: soon };
+    // SAFETY: reads the time.
+    unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const time, std::ptr::null_mut()) };
+    assert_eq!(ends(&f, 1), [(2, 8)]);
+    File::create(dir.path().join("x")).unwrap();
+    assert!(ends(&f, 1)[0].1 > 0);
+    theirs.send(b"abc").unwrap();
+    assert_eq!(ends(&f, 1), [(4, 3)]);
+    let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let [(5, accepted)] = ends(&f, 1)[..] else { panic!("it is accepted") };
+    drop(owned(accepted as i32));
+    client_end.write_all(b"abcd").unwrap();
+    assert_eq!(ends(&f, 1), [(6, 4)]);
+    drained.set_nonblocking(true).unwrap();
+    while drained.read(&mut [0; 4096]).is_ok() {}
+    assert_eq!(ends(&f, 1), [(7, 16)]);
+    master.write_all(b"line\n").unwrap();
+    assert_eq!(ends(&f, 1), [(8, 5)]);
+}
+
+/// SPEC: R-WAIT-2
+#[test]
+fn first_come_first_served_on_one_descriptor() {
+    let f = Fixture::new();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let mut buffers = [[0_u8; 1]; 8];
+    let requests = (0..).zip(&mut buffers).map(|(n, b)| recv(&ours, b, 0).user_data(n));
+    f.submit(requests);
+    theirs.write_all(b"abcdefgh").unwrap();
+    let order: Vec<_> = ends(&f, 8).into_iter().map(|(user_data, _)| user_data).collect();
+    assert_eq!(order, [0, 1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(buffers.as_flattened(), b"abcdefgh");
+    // One that comes when the data are there does not overtake.
+    for _ in 0..200 {
+        let [a, b] = &mut [[0_u8; 1]; 2];
+        f.submit([recv(&ours, a, 0).user_data(1)]);
+        theirs.write_all(b"ab").unwrap();
+        f.submit([recv(&ours, b, 0).user_data(2)]);
+        assert_eq!(ends(&f, 2).len(), 2);
+        assert_eq!([*a, *b], [[b'a'], [b'b']]);
+    }
+}
+
+/// SPEC: R-WAIT-3
+#[test]
+fn a_file_that_is_closed_is_waited_for_all_the_same() {
+    let f = Fixture::new();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let mut buffer = [0_u8; 4];
+    f.submit([recv(&ours, &mut buffer, 0).user_data(1)]);
+    let number = ours.as_raw_fd();
+    drop(ours);
+    // Another file has its number.
+    let (other, mut peer) = UnixStream::pair().unwrap();
+    // SAFETY: takes numbers.
+    let again = owned(unsafe { libc::fcntl(other.as_raw_fd(), libc::F_DUPFD_CLOEXEC, number) });
+    let mut second = [0_u8; 4];
+    f.submit([recv(&again, &mut second, 0).user_data(2)]);
+    peer.write_all(b"bb").unwrap();
+    assert_eq!(ends(&f, 1), [(2, 2)]);
+    theirs.write_all(b"aaa").unwrap();
+    assert_eq!(ends(&f, 1), [(1, 3)]);
+    assert_eq!((&buffer, &second), (b"aaa\0", b"bb\0\0"));
+    // Nobody holds it any more, soon.
+    while theirs.write_all(b"x").is_ok() {
+        thread::yield_now();
+    }
+}
+
+/// SPEC: R-WAIT-4
+#[test]
+fn what_waits_is_cancelled_with_what_it_has_moved() {
+    let f = Fixture::new();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let mut buffers = [[0_u8; 4]; 3];
+    let [a, b, c] = &mut buffers;
+    let words = f.submit([
+        recv(&ours, a, 0).user_data(1).flags(Flags::WRITE_ID),
+        recv(&ours, b, 0).user_data(2).flags(Flags::FULL | Flags::WRITE_ID),
+    ]);
+    let by_id = |id| Cancel { id, flags: CancelFlags::ID.bits(), ..Cancel::default() };
+    let mut cancel = by_id(id_of(&words, 0));
+    assert_eq!(f.engine.cancel(&mut cancel), Ok(1));
+    assert_eq!(cancel.interrupted, 1);
+    assert_eq!(ends(&f, 1), [(1, errno(libc::ECANCELED))]);
+    theirs.write_all(b"xy").unwrap();
+    thread::sleep(Duration::from_millis(20));
+    let mut cancel = by_id(id_of(&words, 1));
+    assert_eq!(f.engine.cancel(&mut cancel), Ok(1));
+    assert_eq!(ends(&f, 1), [(2, errno(libc::ECANCELED))]);
+    assert_eq!(&b[..2], b"xy");
+    f.submit([recv(&ours, c, 0).user_data(3).deadline(1_000_000)]);
+    assert_eq!(ends(&f, 1), [(3, errno(libc::ETIMEDOUT))]);
+    f.submit([recv(&ours, c, 0).user_data(4)]);
+    theirs.write_all(b"z").unwrap();
+    assert_eq!(ends(&f, 1), [(4, 1)]);
+}
+
+/// SPEC: R-WAIT-1, R-RUN-5
+#[test]
+fn all_bytes_come_with_full_and_with_msg_waitall() {
+    let f = Fixture::new();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    for flags in [Flags::FULL, Flags::FULL | Flags::ASYNC, Flags::empty()] {
+        let wait_all = if flags.is_empty() { libc::MSG_WAITALL } else { 0 };
+        let mut buffer = [0_u8; 6];
+        f.submit([recv(&ours, &mut buffer, wait_all).flags(flags)]);
+        for part in [b"ab", b"cd", b"ef"] {
+            assert!(f.reap().is_empty());
+            theirs.write_all(part).unwrap();
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(ends(&f, 1), [(0, 6)]);
+        assert_eq!(&buffer, b"abcdef");
+    }
+    let mut bytes = vec![7; 1 << 20];
+    f.submit([send(&ours, &mut bytes).user_data(1)]);
+    goes_on(&f);
+    let mut got = vec![0; 1 << 20];
+    theirs.read_exact(&mut got).unwrap();
+    assert_eq!(ends(&f, 1), [(1, 1 << 20)]);
+    assert_eq!(got, bytes);
+}
+
+/// SPEC: R-WAIT-6, R-RUN-8
+#[test]
+fn timeouts_and_o_nonblock_are_those_of_the_file() {
+    let f = Fixture::new();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let mut buffer = [0_u8; 4];
+    ours.set_read_timeout(Some(Duration::from_millis(30))).unwrap();
+    let begun = std::time::Instant::now();
+    f.submit([recv(&ours, &mut buffer, 0).user_data(1)]);
+    assert_eq!(ends(&f, 1), [(1, errno(libc::EAGAIN))]);
+    assert!(begun.elapsed() >= Duration::from_millis(30));
+    ours.set_read_timeout(None).unwrap();
+    ours.set_nonblocking(true).unwrap();
+    for flags in [Flags::empty(), Flags::ASYNC] {
+        f.submit([recv(&ours, &mut buffer, 0).user_data(2).flags(flags)]);
+        assert_eq!(ends(&f, 1), [(2, errno(libc::EAGAIN))]);
+    }
+}
+
+/// SPEC: R-WAIT-5
+#[test]
+fn without_a_descriptor_for_the_file_a_worker_waits() {
+    if !crate::context::alone("waits::without_a_descriptor_for_the_file_a_worker_waits") {
+        return;
+    }
+    let f = Fixture::new();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let most = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+    let mut buffer = [0_u8; 4];
+    crate::context::with_limit(libc::RLIMIT_NOFILE, most.min(3), || {
+        f.submit([recv(&ours, &mut buffer, 0).user_data(1)]);
+    });
+    assert!(f.reap().is_empty());
+    theirs.write_all(b"ab").unwrap();
+    assert_eq!(ends(&f, 1), [(1, 2)]);
+}
+
+/// What has something to say at once says it, and does not wait for its file.
+///
+/// SPEC: R-WAIT-1, R-OP-3
+#[test]
+fn what_fails_at_once_does_not_wait() {
+    let f = Fixture::new();
+    let (reader, _writer) = pipe().unwrap();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let socket: OwnedFd = UnixDatagram::unbound().unwrap().into();
+    let mut buffer = [0_u8; 4];
+    for flags in [Flags::empty(), Flags::ASYNC] {
+        let cases = [
+            (recv(&reader, &mut buffer, 0), libc::ENOTSOCK),
+            (recv(&ours, &mut buffer, libc::MSG_OOB), libc::EOPNOTSUPP),
+            (syscall(libc::SYS_accept, &[ours.as_raw_fd() as u64, 0, 0]), libc::EINVAL),
+            (syscall(libc::SYS_accept, &[socket.as_raw_fd() as u64, 0, 0]), libc::EOPNOTSUPP),
+            (syscall(libc::SYS_accept4, &[ours.as_raw_fd() as u64, 0, 0, 1]), libc::EINVAL),
+            (syscall(libc::SYS_read, &[reader.as_raw_fd() as u64, address(&mut buffer), 0]), 0),
+        ];
+        for (iocb, expected) in cases {
+            let is_any = iocb.nr == libc::SYS_recvfrom as u32;
+            f.submit([iocb.clone().flags(flags)]);
+            let [(_, result)] = ends(&f, 1)[..] else { panic!("one") };
+            let fails = is_any && result < 0;
+            assert!(fails || result == errno(expected), "{iocb:?}: {result}");
+        }
+    }
+}
