@@ -30,17 +30,24 @@ pub struct Global {
     /// standard error
     #[arg(long, global = true)]
     pub json: bool,
-    /// Who runs the operations
-    #[arg(long, global = true, value_enum, default_value_t = Backend::Auto)]
-    backend: Backend,
+    #[command(flatten)]
+    context: ContextArgs,
+}
+
+/// What a context is to be like; before the command, or behind it.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ContextArgs {
+    /// Who runs the operations; auto if not given
+    #[arg(long, value_enum, value_name = "WHO")]
+    backend: Option<Backend>,
     /// Least size of the ring of events, in bytes
-    #[arg(long, global = true, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES")]
     ring: Option<u32>,
     /// Most requests whose event is not in the ring yet
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, value_name = "N")]
     requests: Option<u32>,
-    /// Most workers; with cp, most threads that copy
-    #[arg(short = 'j', long, global = true, value_name = "N")]
+    /// Most workers; with cp, threads that copy
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     concurrency: Option<u32>,
 }
 
@@ -56,28 +63,62 @@ enum Backend {
 }
 
 impl Global {
+    /// Takes in what stands behind the command.
+    pub fn with(&mut self, inner: &ContextArgs) {
+        let ContextArgs { backend, ring, requests, concurrency } = *inner;
+        let ours = &mut self.context;
+        ours.backend = backend.or(ours.backend);
+        ours.ring = ring.or(ours.ring);
+        ours.requests = requests.or(ours.requests);
+        ours.concurrency = concurrency.or(ours.concurrency);
+    }
+
+    /// Refuses what stands before the command and means nothing to it.
+    ///
+    /// # Errors
+    /// The option.
+    pub fn takes(&self, command: &Command) -> Result<(), Trouble> {
+        let backend = match command {
+            Command::Cp(_) | Command::Probe(_) => return Ok(()),
+            Command::Exec(_) => true,
+            _ => false,
+        };
+        let ours = &self.context;
+        let given = [
+            (ours.backend.is_some() && !backend, "--backend"),
+            (ours.ring.is_some(), "--ring"),
+            (ours.requests.is_some(), "--requests"),
+            (ours.concurrency.is_some(), "--concurrency"),
+        ];
+        match given.into_iter().find(|(given, _)| *given) {
+            Some((_, option)) => Err(Trouble::new(format!("{option} means nothing here"))),
+            None => Ok(()),
+        }
+    }
+
     /// A context as the command line asks for it; `workers` of them, if it does
     /// not say how many, or as many as the implementation likes.
     ///
     /// # Errors
     /// Why there is none.
     pub fn context(&self, workers: Option<u32>) -> Result<Context, Trouble> {
-        let prefer = match self.backend {
-            Backend::Auto => Prefer::Auto,
-            Backend::Engine => Prefer::Engine,
-            Backend::Kernel => Prefer::Kernel,
+        let ContextArgs { backend, ring, requests, concurrency } = self.context;
+        let prefer = match backend {
+            None | Some(Backend::Auto) => Prefer::Auto,
+            Some(Backend::Engine) => Prefer::Engine,
+            Some(Backend::Kernel) => Prefer::Kernel,
         };
         let build = |ring| {
             let builder = Context::builder()
                 .prefer(prefer)
                 .ring_bytes(ring)
-                .max_requests(self.requests.unwrap_or(0))
-                .concurrency(self.concurrency.or(workers).unwrap_or(0));
+                .max_requests(requests.unwrap_or(0))
+                .concurrency(concurrency.or(workers).unwrap_or(0));
             builder.build()
         };
-        let built = match build(self.ring.unwrap_or(0)) {
+        let built = match build(ring.unwrap_or(0)) {
             // Under a low limit of file sizes (ulimit -f) the smallest ring may do.
-            Err(_) if self.ring.is_none() => build(SMALLEST_RING),
+            Err(_) if ring.is_none() => build(SMALLEST_RING),
             built => built,
         };
         built.map_err(|error| Trouble::new(error.to_string()))
@@ -85,12 +126,13 @@ impl Global {
 
     /// Whether the command line wants a certain context, or none.
     pub fn insists(&self) -> bool {
-        self.backend == Backend::Kernel || self.ring.is_some() || self.requests.is_some()
+        let ours = &self.context;
+        ours.backend == Some(Backend::Kernel) || ours.ring.is_some() || ours.requests.is_some()
     }
 
     /// How many threads or workers it asks for.
     pub fn threads(&self) -> Option<usize> {
-        self.concurrency.map(|n| n as usize)
+        self.context.concurrency.map(|n| n as usize)
     }
 
     /// Prints a result: `text` for a person, `value` for a program.
@@ -131,8 +173,10 @@ pub enum Command {
     /// device, a fifo, a mount point, a file in a directory where nothing may be
     /// added) is written to.
     ///
-    /// Names and metadata are plain calls of one thread for each processor (-j);
-    /// the bytes of large files, checksums and fsync go through AIO2.
+    /// One thread for each processor copies (-j), by plain calls, and the kernel
+    /// copies bytes by itself where it can (copy_file_range, reflinks). Through AIO2
+    /// go the bytes of large files where it cannot, checksums, and fsync; with
+    /// --report=long the bytes of all files.
     ///
     /// Exit status: 0 all was copied, 1 something failed and was named, 2 usage or
     /// setup, 3 all was copied but that could not be printed, 128+N stopped by
@@ -146,10 +190,12 @@ pub enum Command {
     /// Arguments: a number (decimal, 0x…, 0o…, negative), str:TEXT (pointer to TEXT
     /// and a zero byte), in:TEXT (pointer to TEXT), buf:N (pointer to N bytes, shown
     /// afterwards), fd:PATH (PATH opened for reading). TEXT may have \n \t \0 \xNN \\.
+    /// Behind what a pointer leads to nothing can be touched: a length that is too
+    /// large is EFAULT.
     ///
     /// Attributes: timing, path, checksum, cache[=normal|keep|drop|no-readahead],
-    /// priority=N, tag=N, deadline=NS, group=KEY, or a number with payload in
-    /// hexadecimal: 42=0011223344556677.
+    /// priority=N, tag=N, or a number with payload in hexadecimal:
+    /// 42=0011223344556677. Not deadline, group, after: the call is run at once.
     #[command(verbatim_doc_comment)]
     Exec(ExecArgs),
     /// Run a program that uses libaio on AIO2, and report what it did
@@ -311,6 +357,8 @@ pub struct CpArgs {
     #[arg(long)]
     pub no_attributes: bool,
     #[command(flatten)]
+    pub context: ContextArgs,
+    #[command(flatten)]
     refused: Refused,
     /// What to copy, and where to: a name, or a directory to copy into
     #[arg(required = true, value_name = "SRC... DST")]
@@ -340,6 +388,31 @@ struct Refused {
     keep_directory_symlink: bool,
     #[arg(long, hide = true)]
     debug: bool,
+}
+
+impl Command {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Cp(_) => "cp",
+            Command::Probe(_) => "probe",
+            Command::Exec(_) => "exec",
+            Command::Run(_) => "run",
+            Command::Report(_) => "report",
+            Command::Plot(_) => "plot",
+            Command::Dump(_) => "dump",
+        }
+    }
+
+    /// What stands behind the command of the context that it needs.
+    pub fn context(&self) -> ContextArgs {
+        match self {
+            Command::Cp(args) => args.context.clone(),
+            Command::Probe(args) => args.context.clone(),
+            Command::Exec(args) => ContextArgs { backend: args.backend, ..ContextArgs::default() },
+            _ => ContextArgs::default(),
+        }
+    }
 }
 
 impl CpArgs {
@@ -378,6 +451,8 @@ pub struct ProbeArgs {
     /// List every syscall
     #[arg(short, long)]
     pub verbose: bool,
+    #[command(flatten)]
+    pub context: ContextArgs,
 }
 
 /// Options of `exec`.
@@ -401,6 +476,9 @@ pub struct ExecArgs {
     /// Save the event's bytes
     #[arg(long, value_name = "FILE")]
     pub save_event: Option<PathBuf>,
+    /// Who runs the operation; auto if not given
+    #[arg(long, value_enum, value_name = "WHO")]
+    backend: Option<Backend>,
 }
 
 /// Options of `dump`.

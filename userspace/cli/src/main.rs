@@ -28,21 +28,24 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 fn main() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+    let Cli { mut global, command } = Cli::parse();
     let json = global.json;
+    global.with(&command.context());
+    let fits = global.takes(&command);
     // Caught, so that a file above the limit of sizes is EFBIG and not the end.
     // If that cannot be, it is as without it.
     let _as_before = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
-    let (name, exit) = match command {
-        Command::Cp(args) => ("cp", cp::run(&global, args)),
-        Command::Probe(args) => ("probe", probe::run(&global, &args)),
-        Command::Exec(args) => ("exec", exec::run(&global, &args)),
-        Command::Run(args) => ("run", recorded::run(&global, &args)),
-        Command::Report(args) => ("report", recorded::report_of(&global, &args)),
-        Command::Plot(args) => ("plot", recorded::plot_of(&args)),
-        Command::Dump(args) => ("dump", dump::run(&global, &args)),
+    let name = command.name();
+    let run = || match command {
+        Command::Cp(args) => cp::run(&global, args),
+        Command::Probe(args) => probe::run(&global, &args),
+        Command::Exec(args) => exec::run(&global, &args),
+        Command::Run(args) => recorded::run(&global, &args),
+        Command::Report(args) => recorded::report_of(&global, &args),
+        Command::Plot(args) => recorded::plot_of(&args),
+        Command::Dump(args) => dump::run(&global, &args),
     };
-    match exit {
+    match fits.and_then(|()| run()) {
         Ok(exit) => exit.into(),
         Err(trouble) => {
             let line = if json {

@@ -13,9 +13,14 @@ use crate::args::When;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 
 /// From this many bytes on a range is worth a thread's hop for each chunk.
 const FLOW_BYTES: u64 = 4 * CHUNK_BYTES as u64;
+/// From this many bytes on the kernel copies by itself for less.
+const KERNEL_BYTES: u64 = 16 << 10;
+/// What the kernel copies at once, so that a signal is seen.
+const PIECE_BYTES: u64 = 32 << 20;
 /// What is looked at for zeros at once, with --sparse=always.
 const BLOCK_BYTES: usize = 4096;
 
@@ -127,7 +132,7 @@ fn share(cx: &Session, job: &Job<'_>) -> Result<bool, Failure> {
         }
         Err(error) => {
             if matches!(error, Errno::OPNOTSUPP | Errno::NOTTY | Errno::XDEV | Errno::NOSYS) {
-                traits.shares_nothing.store(true, std::sync::atomic::Ordering::Relaxed);
+                traits.shares_nothing.store(true, Ordering::Relaxed);
             }
             Ok(false)
         }
@@ -143,6 +148,10 @@ fn range(
     from: u64,
     to: u64,
 ) -> Result<u64, Failure> {
+    let from = within_kernel(cx, job, from, to)?;
+    if from == to {
+        return Ok(to);
+    }
     let worth = to - from >= FLOW_BYTES || cx.options.attributes;
     if worth
         && cx.options.sparse != When::Always
@@ -151,6 +160,45 @@ fn range(
         return Ok(end);
     }
     plain(cx, worker, job, from, to)
+}
+
+/// Lets the kernel copy by itself, as far as it will; returns how far that was.
+/// What ends it early is found out by reading and writing on from there.
+fn within_kernel(cx: &Session, job: &Job<'_>, from: u64, to: u64) -> Result<u64, Failure> {
+    let traits = &job.entry.dir.traits;
+    let plain = cx.options.reflink == When::Never
+        || cx.options.sparse == When::Always
+        || cx.options.attributes;
+    if plain || to - from < KERNEL_BYTES || !traits.may_copy() {
+        return Ok(from);
+    }
+    let (mut at, mut to_at) = (from, from);
+    while at < to {
+        if cx.stopped() {
+            return Err(Failure::stopped(job.entry.source_path()));
+        }
+        let piece = (to - at).min(PIECE_BYTES) as usize;
+        let source = job.source;
+        match rustix::fs::copy_file_range(
+            source,
+            Some(&mut at),
+            job.target,
+            Some(&mut to_at),
+            piece,
+        ) {
+            Ok(0) => break,
+            Ok(bytes) => cx.tally.bytes.add(bytes as u64),
+            Err(Errno::INTR) => {}
+            Err(error) => {
+                if matches!(error, Errno::XDEV | Errno::OPNOTSUPP | Errno::NOSYS) {
+                    traits.copies_nothing.store(true, Ordering::Relaxed);
+                }
+                break;
+            }
+        }
+        cx.show();
+    }
+    Ok(at)
 }
 
 /// As [`range`], in this thread.

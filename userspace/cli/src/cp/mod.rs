@@ -5,7 +5,8 @@
 //! that copy) → `file`, `node`, `stream` (one entry) → `links`, `place` (hard
 //! links; where new contents stand) → `contents`, `flow` (the bytes) → `meta`
 //! → `entry`, `dir` → `session`. Names and metadata are plain calls of a few
-//! threads; the bytes of large files, checksums and fsync go through AIO2.
+//! threads; where the kernel does not copy by itself, the bytes of large files go
+//! through AIO2, and always checksums and fsync.
 //! Bounded are the batches that wait, the buffers, and the descriptors; what
 //! grows is the depth of the walk, and the table of hard links.
 

@@ -23,6 +23,8 @@ pub struct Traits {
     pub names_all: AtomicBool,
     /// Blocks cannot be shared with the source.
     pub shares_nothing: AtomicBool,
+    /// The kernel does not copy from the source by itself.
+    pub copies_nothing: AtomicBool,
 }
 
 impl Traits {
@@ -41,6 +43,11 @@ impl Traits {
     pub fn nameless(&self) -> bool {
         // Both are only hints: a wrong one costs a call.
         !self.names_all.load(Ordering::Relaxed)
+    }
+
+    /// Whether the kernel may copy from the source by itself.
+    pub fn may_copy(&self) -> bool {
+        !self.copies_nothing.load(Ordering::Relaxed)
     }
 
     /// Whether blocks may be shared with the source.

@@ -1,5 +1,6 @@
 //! Arguments of the command line, as registers and the memory behind them.
 
+use super::memory::Memory;
 use crate::printable::{Printable, unescape};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,14 +14,22 @@ const LARGEST: usize = 64 << 20;
 /// An argument, with what it points to or names.
 #[derive(Debug)]
 pub struct Argument {
-    /// The register's value. An address is that of `memory`, which must not be
-    /// changed while the call runs.
+    /// The register's value. An address is that of `memory`.
     pub value: u64,
-    memory: Option<Vec<u8>>,
+    memory: Option<Memory>,
     /// Open as long as the argument is used.
     _file: Option<File>,
-    /// Whether the memory is to be shown after the call.
-    shown: bool,
+    shown: Shown,
+}
+
+/// How an argument is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    Number,
+    /// By what it points to.
+    Text,
+    /// By its length, and after the call what it points to.
+    After,
 }
 
 impl Argument {
@@ -36,40 +45,53 @@ impl Argument {
             Some((b"str", text)) => {
                 let mut memory = unescape(text)?.into_owned();
                 memory.push(0);
-                Ok(Argument::pointer(memory, false))
+                Argument::pointer(&memory, Shown::Text)
             }
-            Some((b"in", text)) => Ok(Argument::pointer(unescape(text)?.into_owned(), false)),
+            Some((b"in", text)) => Argument::pointer(&unescape(text)?, Shown::Text),
             Some((b"buf", len)) => {
                 let len = std::str::from_utf8(len).ok().and_then(|len| len.parse().ok());
                 let len = len.filter(|len| *len <= LARGEST).ok_or_else(|| {
                     format!("{}: the length of a buffer is 0 to {LARGEST} bytes", shown())
                 })?;
-                Ok(Argument::pointer(vec![0; len], true))
+                Argument::pointer(&vec![0; len], Shown::After)
             }
             Some((b"fd", path)) => {
                 let file = File::open(Path::new(OsStr::from_bytes(path)))
                     .map_err(|error| format!("{}: {error}", shown()))?;
                 let value = i64::from(file.as_raw_fd()).cast_unsigned();
-                Ok(Argument { value, memory: None, _file: Some(file), shown: false })
+                Ok(Argument { value, memory: None, _file: Some(file), shown: Shown::Number })
             }
             _ => {
                 let text = given.to_str().and_then(number);
                 let value = text.ok_or_else(|| {
                     format!("{}: neither a number nor str:, in:, buf: or fd:", shown())
                 })?;
-                Ok(Argument { value, memory: None, _file: None, shown: false })
+                Ok(Argument { value, memory: None, _file: None, shown: Shown::Number })
             }
         }
     }
 
-    fn pointer(mut memory: Vec<u8>, shown: bool) -> Self {
-        let value = memory.as_mut_ptr().expose_provenance() as u64;
-        Argument { value, memory: Some(memory), _file: None, shown }
+    fn pointer(contents: &[u8], shown: Shown) -> Result<Self, String> {
+        let memory = Memory::new(contents).map_err(|error| format!("no memory: {error}"))?;
+        Ok(Argument { value: memory.address(), memory: Some(memory), _file: None, shown })
     }
 
     /// The buffer that is to be shown after the call.
     pub fn buffer(&self) -> Option<&[u8]> {
-        self.memory.as_deref().filter(|_| self.shown)
+        self.memory.as_ref().filter(|_| self.shown == Shown::After).map(Memory::bytes)
+    }
+
+    /// How a person reads it in the call; a number if not otherwise.
+    pub fn text(&self) -> Option<String> {
+        let bytes = self.memory.as_ref()?.bytes();
+        Some(match self.shown {
+            Shown::Number => return None,
+            Shown::Text => {
+                let text = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+                format!("\"{}\"", Printable(text).to_string().replace('"', "\\\""))
+            }
+            Shown::After => format!("[{} bytes]", bytes.len()),
+        })
     }
 }
 
@@ -122,7 +144,8 @@ mod tests {
     #[test]
     fn a_string_ends_with_a_zero_byte_and_a_buffer_is_shown() {
         let string = Argument::parse(OsStr::new("str:a\\n")).unwrap();
-        assert_eq!(string.memory.as_deref(), Some(b"a\n\0".as_slice()));
+        assert_eq!(string.memory.as_ref().map(Memory::bytes), Some(b"a\n\0".as_slice()));
+        assert_eq!(string.text().as_deref(), Some("\"a\\n\""));
         assert_eq!(string.buffer(), None);
         let buffer = Argument::parse(OsStr::new("buf:3")).unwrap();
         assert_eq!(buffer.buffer(), Some([0; 3].as_slice()));

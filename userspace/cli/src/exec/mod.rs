@@ -4,6 +4,7 @@
 //! its event: the result, the attribute returns, and the buffers.
 
 mod argument;
+mod memory;
 pub mod signature;
 
 use crate::args::{ExecArgs, Global};
@@ -12,6 +13,7 @@ use crate::exit::{Exit, Trouble};
 use crate::printable::Printable;
 use crate::{dump, errno};
 use aio2::{Context, Iocbs};
+use aio2_abi::attr;
 use aio2_abi::event::{self, Event};
 use aio2_abi::iocb::Flags;
 use argument::Argument;
@@ -22,6 +24,9 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 use zerocopy::IntoBytes;
+
+/// Attributes that have no meaning for a call that is run at once.
+const NOT_HERE: [u16; 3] = [attr::DEADLINE, attr::GROUP, attr::AFTER];
 
 /// Runs the syscall.
 ///
@@ -42,6 +47,12 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<Exit, Trouble> {
     let arguments = arguments.into_iter().collect::<Result<Vec<_>, _>>().map_err(in_exec)?;
     let asked: Vec<_> = args.attrs.iter().map(|spec| attribute::parse(spec)).collect();
     let asked = asked.into_iter().collect::<Result<Vec<_>, _>>().map_err(in_exec)?;
+    if let Some(asked) = asked.iter().find(|asked| NOT_HERE.contains(&asked.id)) {
+        let name = attribute::name(asked.id);
+        return Err(Trouble::new(format!(
+            "{name} is for requests that wait; exec runs the call at once"
+        )));
+    }
     let flags = if args.full { Flags::FULL } else { Flags::empty() };
     let mut iocb = encode(&signature, &arguments, &asked, flags)?;
     save(args.save_iocb.as_deref(), iocb.bytes())?;
@@ -82,8 +93,8 @@ fn encode(
 /// Runs the request and returns the bytes of its event.
 fn exec<'a>(context: &Context, iocb: &mut Iocbs, room: &'a mut [u64]) -> Result<&'a [u8], Trouble> {
     // SAFETY: addresses are those of the arguments' memory, which lives and is
-    // left alone until the call is over. Who gives an address as a number, or
-    // a length beyond a buffer, asks for what happens.
+    // left alone until the call is over, and behind which nothing is mapped.
+    // Who gives an address as a number asks for what happens.
     let bytes = unsafe { context.exec_raw(iocb.bytes_mut(), room.as_mut_bytes()) };
     let bytes = bytes.map_err(|error| Trouble::new(error.to_string()))?;
     Ok(&room.as_bytes()[..bytes])
@@ -118,7 +129,7 @@ struct Buffer {
 
 impl Outcome {
     fn new(signature: &Signature, arguments: &[Argument], event: &Event<'_>) -> Self {
-        let registers: Vec<_> = arguments.iter().map(|argument| argument.value).collect();
+        let shown: Vec<_> = arguments.iter().map(|given| (given.value, given.text())).collect();
         let returns = dump::returns(event);
         let attributes = returns.iter().map(|(name, fields)| {
             let mut object = Map::from_iter([("name".to_owned(), Value::from(name.as_str()))]);
@@ -133,7 +144,7 @@ impl Outcome {
         let res = event.header.res;
         let failed = dump::error(res);
         Outcome {
-            call: signature::call(signature.nr, &registers),
+            call: signature::call_with(signature.nr, &shown),
             result: res,
             errno: failed.map(|errno| errno::name(errno).unwrap_or_else(|| errno.to_string())),
             attributes: attributes.collect(),

@@ -164,13 +164,23 @@ pub fn find(given: &str) -> Option<Signature> {
 
 /// A call as a person writes it: name and named arguments.
 pub fn call(nr: u32, args: &[u64]) -> String {
+    let args: Vec<_> = args.iter().map(|arg| shown(*arg)).collect();
+    call_of(nr, &args)
+}
+
+/// As [`call`], of arguments that are shown otherwise than as numbers.
+pub fn call_with(nr: u32, args: &[(u64, Option<String>)]) -> String {
+    let args = args.iter().map(|(value, text)| text.clone().unwrap_or_else(|| shown(*value)));
+    call_of(nr, &args.collect::<Vec<_>>())
+}
+
+fn call_of(nr: u32, args: &[String]) -> String {
     let Some(signature) = of(nr) else {
-        let args: Vec<_> = args.iter().map(|arg| shown(*arg)).collect();
         return format!("syscall {nr}({})", args.join(", "));
     };
     let mut names = signature.arguments.split_whitespace();
     let args: Vec<_> =
-        args.iter().map(|arg| format!("{}={}", names.next().unwrap_or("?"), shown(*arg))).collect();
+        args.iter().map(|arg| format!("{}={arg}", names.next().unwrap_or("?"))).collect();
     format!("{}({})", signature.name, args.join(", "))
 }
 
