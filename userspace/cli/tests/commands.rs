@@ -136,3 +136,69 @@ fn dump_survives_any_file() {
         assert!(output.status.code().is_some_and(|code| code <= 2), "{}", err(&output));
     }
 }
+
+#[test]
+fn exec_ends_a_length_that_is_too_large_with_efault() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    fs::write(&path, noise(1, 100_000)).unwrap();
+    let file = format!("fd:{}", path.display());
+    for (args, result) in [
+        (["pread64", &file, "buf:16", "16", "0"], "= 16"),
+        (["pread64", &file, "buf:16", "100000", "0"], "= 16"),
+        (["pread64", &file, "buf:0", "100000", "0"], "EFAULT"),
+        (["pwrite64", "1", "in:abc", "100000", "0"], "E"),
+    ] {
+        let output = run(["exec"].into_iter().chain(args));
+        assert!(output.status.code().is_some_and(|code| code < 2), "{args:?}: {}", err(&output));
+        assert!(out(&output).contains(result), "{args:?}: {}", out(&output));
+    }
+}
+
+#[test]
+fn exec_shows_strings_as_strings() {
+    let text = out(&run(["exec", "openat", "-100", "str:/no \"such\"\\n", "0", "0"]));
+    assert!(text.contains(r#"pathname="/no \"such\"\n""#), "{text}");
+    let text = out(&run(["exec", "readlinkat", "-100", "str:/proc/self/exe", "buf:8", "8"]));
+    assert!(text.contains("buf=[8 bytes]"), "{text}");
+}
+
+#[test]
+fn what_means_nothing_to_a_command_is_refused() {
+    for (args, says) in [
+        (&["exec", "nop", "--attr", "deadline=5"][..], "deadline"),
+        (&["exec", "nop", "--attr", "group=5"], "group"),
+        (&["exec", "nop", "--attr", "5=00"], "exec"),
+        (&["exec", "--ring", "4096", "nop"], "--ring"),
+        (&["--ring", "4096", "exec", "nop"], "--ring"),
+        (&["--requests", "4", "exec", "nop"], "--requests"),
+        (&["dump", "--backend", "engine", "-"], "--backend"),
+        (&["--backend", "engine", "dump", "-"], "--backend"),
+        (&["-j", "4", "dump", "-"], "--concurrency"),
+        (&["probe", "-j", "0"], "0"),
+        (&["cp", "-j", "0", "a", "b"], "0"),
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(err(&output).contains(says), "{args:?}: {}", err(&output));
+    }
+    assert!(!out(&run(["dump", "--help"])).contains("--ring"));
+    assert!(!out(&run(["exec", "--help"])).contains("deadline=NS"));
+}
+
+#[test]
+fn a_low_limit_of_file_sizes_kills_no_command() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("f"), "x").unwrap();
+    for (limit, args, status) in [
+        ("16", "exec getpid", Some(0)),
+        ("16", "cp --no-sync f d", Some(0)),
+        ("0", "probe", Some(2)),
+    ] {
+        let script = format!("ulimit -c 0; ulimit -f {limit}; exec $AIO2 {args}");
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", &script]).current_dir(dir.path());
+        let output = command.env("AIO2", env!("CARGO_BIN_EXE_aio2")).output().unwrap();
+        assert_eq!(output.status.code(), status, "{args}: {}", err(&output));
+    }
+}

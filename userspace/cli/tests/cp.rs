@@ -269,3 +269,125 @@ fn a_file_that_does_not_tell_its_size_is_copied_to_its_end() {
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     assert_eq!(fs::read(&target).unwrap(), fs::read("/proc/version").unwrap());
 }
+
+#[test]
+fn the_report_is_short_says_what_was_lost_and_can_be_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).into_os_string();
+    fs::create_dir_all(at("s/d")).unwrap();
+    for n in 0..3 {
+        fs::write(dir.path().join(format!("s/{n}")), noise(n, 10)).unwrap();
+    }
+    let cp = |args: &[&OsStr]| {
+        run([OsStr::new("cp"), "--no-sync".as_ref()].into_iter().chain(args.iter().copied()))
+    };
+    let text = out(&cp(&["-r".as_ref(), &at("s"), &at("t")]));
+    assert!(text.starts_with("copied 3 files, 2 directories: 30 B in "), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let text = out(&cp(&[&at("s/0"), &at("one")]));
+    assert!(text.starts_with("copied 1 file: 10 B in "), "{text}");
+    let text = out(&cp(&["-n".as_ref(), &at("s/1"), &at("one")]));
+    assert_eq!(text, "nothing copied\n1 name kept: something was there\n");
+    let output = cp(&[&at("missing"), &at("two")]);
+    assert_eq!(out(&output), "nothing copied\n1 failure\n");
+    assert!(err(&output).starts_with("aio2 cp: cannot look at '"), "{}", err(&output));
+    for quiet in ["-q", "--quiet", "--report=none"] {
+        let output = cp(&[quiet.as_ref(), &at("s/2"), &at("three")]);
+        assert_eq!((out(&output), err(&output)), (String::new(), String::new()), "{quiet}");
+    }
+    let text = out(&cp(&["--report=long".as_ref(), &at("s/2"), &at("four")]));
+    for part in ["operation", "pread64", "pwrite64", "ran:", "peak memory"] {
+        assert!(text.contains(part), "{text}");
+    }
+    let text = out(&cp(&["--report=long".as_ref(), "-n".as_ref(), &at("s/2"), &at("four")]));
+    assert!(!text.contains("operation"), "nothing was run: {text}");
+}
+
+#[test]
+fn a_report_that_is_lost_has_a_status_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("s"), "x").unwrap();
+    let script = "$AIO2 cp --no-sync s t > /dev/full";
+    let mut command = Command::new("bash");
+    command.args(["-c", script]).current_dir(dir.path()).env("AIO2", env!("CARGO_BIN_EXE_aio2"));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", err(&output));
+    assert!(err(&output).contains("standard output"), "{}", err(&output));
+    assert_eq!(fs::read(dir.path().join("t")).unwrap(), b"x");
+}
+
+#[test]
+fn a_hard_link_that_is_deeper_than_a_path_can_be_is_linked() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "mkdir s && cd s && for n in $(seq 600); do mkdir dirname$n && cd dirname$n || exit 1; \
+        done && echo data > one && ln one two";
+    let made = Command::new("bash").args(["-c", script]).current_dir(dir.path()).status().unwrap();
+    assert!(made.success());
+    let args = ["cp", "--no-sync", "--json", "-r", "s", "t"];
+    let output = common::aio2().args(args).current_dir(dir.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let report = json(&output);
+    assert_eq!((&report["files"], &report["hard_links"]), (&1.into(), &1.into()));
+    assert_eq!(report["links_lost"], 0);
+    let removed = Command::new("rm").args(["-rf", "s", "t"]).current_dir(dir.path()).status();
+    assert!(removed.unwrap().success());
+}
+
+#[test]
+fn a_hard_link_is_never_to_what_its_first_name_has_become() {
+    for round in 0..5 {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["a", "b", "d"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        fs::write(at("a/x"), "ORIGINAL").unwrap();
+        for n in 0..100 {
+            fs::write(at(&format!("b/{n}")), "filler").unwrap();
+            fs::hard_link(at("a/x"), at(&format!("b/link {n}"))).unwrap();
+        }
+        fs::write(at("b/x"), "OTHER").unwrap();
+        let args = ["cp", "--no-sync", "-qa", "a/.", "b/.", "d"];
+        let output = common::aio2().args(args).current_dir(dir.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        assert_eq!(fs::read(at("d/x")).unwrap(), b"OTHER", "round {round}");
+        for n in 0..100 {
+            let copy = fs::read(at(&format!("d/link {n}"))).unwrap();
+            assert_eq!(copy, b"ORIGINAL", "round {round}, link {n}");
+        }
+    }
+}
+
+#[test]
+fn blocks_are_shared_where_the_file_system_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let image = at("image");
+    File::create(&image).unwrap().set_len(400 << 20).unwrap();
+    fs::create_dir(at("m")).unwrap();
+    let script = "mkfs.btrfs -q image && mount -o loop image m";
+    let mounted = Command::new("sh").args(["-c", script]).current_dir(dir.path()).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        return common::skip("a file system that shares blocks cannot be mounted");
+    }
+    fs::write(at("m/s"), noise(1, 1_000_000)).unwrap();
+    let cp = |how: &str, to: &str| {
+        let args = ["cp", "--no-sync", "--json", "--no-attributes", how, "m/s", to];
+        common::aio2().args(args).current_dir(dir.path()).output().unwrap()
+    };
+    let shared = [cp("--reflink=always", "m/a"), cp("--reflink=auto", "m/b")];
+    let apart = cp("--reflink=never", "m/c");
+    let refused = cp("--reflink=always", "out");
+    let same = ["m/a", "m/b", "m/c"]
+        .map(|copy| fs::read(at(copy)).unwrap() == fs::read(at("m/s")).unwrap());
+    let unmounted = Command::new("umount").arg(at("m")).status().unwrap();
+    assert!(unmounted.success());
+    for output in &shared {
+        assert_eq!(json(output)["reflinks"], 1, "{}", err(output));
+    }
+    assert_eq!(json(&apart)["reflinks"], 0);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(err(&refused).contains("--reflink=auto"), "{}", err(&refused));
+    assert!(!at("out").exists());
+    assert_eq!(same, [true; 3]);
+}

@@ -282,3 +282,56 @@ fn a_killed_copy_leaves_nothing_half_written_under_a_final_name() {
         assert!(copied < 1501, "it was killed before its end");
     });
 }
+
+#[test]
+fn a_sparse_file_that_shrinks_has_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, target) = (dir.path().join("source"), dir.path().join("target"));
+    let file = File::create(&source).unwrap();
+    file.set_len(4 << 20).unwrap();
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                file.set_len(0).unwrap();
+                file.write_all_at(&[b'x'; 4096], 0).unwrap();
+                file.write_all_at(&[b'y'; 4096], 1 << 20).unwrap();
+                file.set_len(4 << 20).unwrap();
+            }
+        });
+        for _ in 0..60 {
+            let output = copy(&["--no-sync", "--no-attributes"], &source, &target);
+            assert!(matches!(output.status.code(), Some(0 | 1)), "{}", err(&output));
+            assert!(
+                err(&output).lines().all(|line| line.contains("it changed")),
+                "{}",
+                err(&output)
+            );
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn little_memory_is_enough_or_named() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("s")).unwrap();
+    for n in 0..100 {
+        fs::write(dir.path().join(format!("s/{n}")), noise(n, 300_000)).unwrap();
+    }
+    for kib in [12_000, 16_000, 20_000, 30_000, 60_000, 200_000] {
+        let script =
+            format!("rm -rf t; ulimit -c 0; ulimit -v {kib}; exec $AIO2 cp -qr --no-sync s t");
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", &script]).current_dir(dir.path());
+        let output = command.env("AIO2", env!("CARGO_BIN_EXE_aio2")).output().unwrap();
+        let code = output.status.code();
+        println!("{kib} KiB: {code:?} {}", err(&output).lines().next().unwrap_or_default());
+        // Below some limit the program itself cannot be loaded: 126, 127.
+        assert!(matches!(code, Some(0..=2 | 126 | 127)), "{kib}: {code:?} {}", err(&output));
+        if code == Some(0) {
+            assert_eq!(assert_complete(&dir.path().join("s"), &dir.path().join("t")), 100);
+        }
+        assert_eq!(leftovers(&dir.path().join("t")), [] as [&Path; 0]);
+    }
+}
