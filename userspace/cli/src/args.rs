@@ -323,10 +323,11 @@ pub struct CpArgs {
     /// Do not keep what LIST names
     #[arg(long, value_name = "LIST")]
     pub no_preserve: Vec<String>,
-    /// Make holes: where the source has some, wherever there are zeros, nowhere
+    /// Make holes: auto, where the source has some; always, wherever there are
+    /// zeros; never
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto, hide_possible_values = true)]
     pub sparse: When,
-    /// Share the source's blocks: where possible, or fail, not at all
+    /// Share the source's blocks: auto, where possible; always, or fail; never
     #[arg(
         long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true,
         default_value_t = When::Auto, default_missing_value = "always", hide_possible_values = true
@@ -347,7 +348,7 @@ pub struct CpArgs {
     /// Report nothing but failures: --report=none
     #[arg(short, long)]
     pub quiet: bool,
-    /// How much to report
+    /// How much to report: short if not given, with --json long
     #[arg(
         long, value_enum, value_name = "FORM", num_args = 0..=1, require_equals = true,
         default_missing_value = "long"

@@ -202,3 +202,13 @@ fn a_low_limit_of_file_sizes_kills_no_command() {
         assert_eq!(output.status.code(), status, "{args}: {}", err(&output));
     }
 }
+
+#[test]
+fn the_readme_says_how_the_command_is_installed() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let line = "cargo install --locked --profile dist --path userspace/cli";
+    assert!(readme.contains(line));
+    assert!(fs::read_to_string(root.join("Cargo.toml")).unwrap().contains("[profile.dist]"));
+    assert!(root.join("userspace/cli/Cargo.toml").exists());
+}

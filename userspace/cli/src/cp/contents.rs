@@ -167,7 +167,7 @@ fn range(
 fn within_kernel(cx: &Session, job: &Job<'_>, from: u64, to: u64) -> Result<u64, Failure> {
     let traits = &job.entry.dir.traits;
     let plain = cx.options.reflink == When::Never
-        || cx.options.sparse == When::Always
+        || cx.options.sparse != When::Auto
         || cx.options.attributes;
     if plain || to - from < KERNEL_BYTES || !traits.may_copy() {
         return Ok(from);

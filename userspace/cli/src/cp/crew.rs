@@ -57,22 +57,33 @@ impl Queue {
         loop {
             if let Some(batch) = state.batches.pop_front() {
                 state.busy += 1;
+                let busy = Busy(self);
                 let half = state.batches.len() == WAITING / 2;
                 drop(state);
                 if half {
                     self.room.notify_one();
                 }
                 run(cx, worker, batch);
+                drop(busy);
                 state = self.lock();
-                state.busy -= 1;
-                if state.busy == 0 && state.batches.is_empty() {
-                    self.room.notify_one();
-                }
             } else if state.closed {
                 return;
             } else {
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
+        }
+    }
+}
+
+/// A thread that is at a batch; also one that panics is idle then.
+struct Busy<'a>(&'a Queue);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.busy -= 1;
+        if state.busy == 0 && state.batches.is_empty() {
+            self.0.room.notify_one();
         }
     }
 }

@@ -141,7 +141,9 @@ fn must_chown(cx: &Session, stat: &Stat, traits: &Traits) -> bool {
 /// before it is complete: that of the copy, if nothing else changes it.
 pub fn birth_mode(cx: &Session, stat: &Stat, extra: &Extra, traits: &Traits) -> Option<u32> {
     let alone = extra.acl.is_none() && !traits.gives_acl && !must_chown(cx, stat, traits);
-    alone.then(|| wanted_mode(cx, stat, extra, traits, None))
+    let mode = alone.then(|| wanted_mode(cx, stat, extra, traits, None));
+    // Writing takes set-id bits away.
+    mode.filter(|mode| mode & SET_ID == 0)
 }
 
 /// The mode of a copy; `there` is what it replaces.
@@ -209,7 +211,7 @@ pub fn give_to(
     let mut lost = 0;
     if must_chown(cx, stat, traits) {
         lost = chown(cx, stat, |uid, gid| rustix::fs::fchown(fd, uid, gid).named("fchown"))?;
-    } else if let (false, Some(there)) = (keep.owner, there)
+    } else if let (false, Some(there), None) = (keep.owner, there, born)
         && there.owner() != cx.owner
     {
         lost = chown(cx, there, |uid, gid| rustix::fs::fchown(fd, uid, gid).named("fchown"))?;
