@@ -319,9 +319,10 @@ fn little_memory_is_enough_or_named() {
     for n in 0..100 {
         fs::write(dir.path().join(format!("s/{n}")), noise(n, 300_000)).unwrap();
     }
-    for kib in [12_000, 16_000, 20_000, 30_000, 60_000, 200_000] {
+    let all = [12_000, 16_000, 20_000, 30_000, 60_000, 200_000];
+    for (kib, sync) in all.into_iter().flat_map(|kib| [(kib, ""), (kib, "--no-sync")]) {
         let script =
-            format!("rm -rf t; ulimit -c 0; ulimit -v {kib}; exec $AIO2 cp -qr --no-sync s t");
+            format!("rm -rf t; ulimit -c 0; ulimit -v {kib}; exec $AIO2 cp -qr {sync} s t");
         let mut command = std::process::Command::new("bash");
         command.args(["-c", &script]).current_dir(dir.path());
         let output = command.env("AIO2", env!("CARGO_BIN_EXE_aio2")).output().unwrap();

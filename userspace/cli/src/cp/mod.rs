@@ -66,6 +66,8 @@ const SYNC_THREADS: usize = 4;
 const THREADS_MAX: usize = 256;
 /// Descriptors that a context takes, at most.
 const CONTEXT_FDS: usize = 12;
+/// A limit of memory below which one thread copies, by plain calls, in bytes.
+const MEMORY_LITTLE: u64 = 256 << 20;
 /// Descriptors that a file takes while it is copied.
 const FILE_FDS: usize = 3;
 
@@ -179,9 +181,10 @@ impl Room {
         let each = FILE_FDS + held + CONTEXT_FDS;
         let free = free_descriptors();
         let workers = u32::try_from(processors).ok();
-        if options.existing == Existing::Ask || free < 2 * each + 16 {
+        let little = little_memory();
+        if options.existing == Existing::Ask || little || free < 2 * each + 16 {
             // One at a time, and where even that is much, directories by path.
-            let flows = free >= FILE_FDS + CONTEXT_FDS + 8;
+            let flows = !little && free >= FILE_FDS + CONTEXT_FDS + 8;
             let rest = free.saturating_sub(FILE_FDS + if flows { CONTEXT_FDS } else { 0 });
             let directories = if rest < 4 { 0 } else { rest as u64 - 1 };
             let limits = Limits { threads: 0, batch: 1 };
@@ -193,6 +196,13 @@ impl Room {
         let threads = if wanted == 1 { 0 } else { threads };
         Room { limits: Limits { threads, batch }, directories, workers, flows: true }
     }
+}
+
+/// Whether memory is limited so far that stacks and rings would use it up. What
+/// cannot be had then is a failure with a name.
+fn little_memory() -> bool {
+    let limits = [Resource::RLIMIT_AS, Resource::RLIMIT_DATA];
+    limits.into_iter().any(|limit| getrlimit(limit).is_ok_and(|(soft, _)| soft < MEMORY_LITTLE))
 }
 
 /// Descriptors that can be opened, after the limit was raised as far as it may.
