@@ -50,8 +50,8 @@ pub struct Hub {
     bell: Bell,
     /// How many threads wait for the events of a context, the leader included.
     waiting: AtomicUsize,
-    /// Accepted and not ended.
-    outstanding: AtomicUsize,
+    /// In flight, beyond the call that has submitted them.
+    in_flight: AtomicUsize,
     /// Of them, those that must be told at once.
     eager: AtomicUsize,
     pump: OnceLock<Arc<Parker>>,
@@ -67,6 +67,8 @@ struct Drain {
 /// What is left to be done for the completions that were found.
 #[derive(Default)]
 struct Results {
+    /// What is to be recorded.
+    recorded: Vec<aio2_record::Request>,
     /// Contexts that got events, and eventfds that are to be told.
     touched: Vec<usize>,
     told: Vec<(Arc<OwnedFd>, u64)>,
@@ -108,29 +110,27 @@ impl Hub {
             roles: Mutex::default(),
             bell: Bell::new()?,
             waiting: AtomicUsize::new(0),
-            outstanding: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
             eager: AtomicUsize::new(0),
             pump: OnceLock::new(),
             pump_sleeps: AtomicBool::new(false),
         }))
     }
 
-    /// Submits `count` requests; how many of them were accepted.
-    pub fn submit(&self, stream: &mut Iocbs, count: usize) -> usize {
-        // Relaxed: a count, by which nothing else is known.
-        self.outstanding.fetch_add(count, Ordering::Relaxed);
+    /// Submits requests; how many of them were accepted.
+    pub fn submit(&self, stream: &mut Iocbs) -> usize {
         // SAFETY: the program vouches for its buffers, as it does to the
         // original; the arrays of buffers are in slots.
         let bytes = unsafe { self.context.submit_raw(stream.bytes_mut()) }.unwrap_or(0);
-        let accepted = stream.consume(bytes);
-        self.outstanding.fetch_sub(count - accepted, Ordering::Relaxed);
-        accepted
+        stream.consume(bytes)
     }
 
-    /// Requests were submitted that must be told at once.
-    pub fn add_eager(&self, count: usize) {
-        // Relaxed: under the context's lock, as the subtraction is.
-        self.eager.fetch_add(count, Ordering::Relaxed);
+    /// So many requests stay in flight behind the call that has submitted them;
+    /// `eager` of them must be told at once.
+    pub fn leave_in_flight(&self, count: usize, eager: usize) {
+        // Relaxed: counts, under the context's lock as the subtractions are.
+        self.in_flight.fetch_add(count, Ordering::Relaxed);
+        self.eager.fetch_add(eager, Ordering::Relaxed);
     }
 
     /// Hands out all completions that there are.
@@ -151,15 +151,17 @@ impl Hub {
                 }
             }
             if !drain.results.again.is_empty() {
-                // Their slots have counted once.
-                let count = drain.results.again.count();
-                let accepted = self.submit(&mut drain.results.again, count);
-                self.outstanding.fetch_sub(accepted, Ordering::Relaxed);
+                self.submit(&mut drain.results.again);
                 any = true;
             }
             if !any {
                 break;
             }
+        }
+        if let Some(recorder) = &self.recorder
+            && !drain.results.recorded.is_empty()
+        {
+            recorder.take_all(&mut drain.results.recorded);
         }
         for (eventfd, count) in drain.results.told.drain(..) {
             fd::signal(&eventfd, count);
@@ -191,11 +193,11 @@ impl Hub {
                 return;
             }
         }
-        // Relaxed: a count.
-        self.outstanding.fetch_sub(1, Ordering::Relaxed);
         let was_in_flight = slot.state == State::InFlight;
-        if was_in_flight && slot.eager {
-            self.eager.fetch_sub(1, Ordering::Relaxed);
+        if was_in_flight {
+            // Relaxed: as in `leave_in_flight`.
+            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+            self.eager.fetch_sub(usize::from(slot.eager), Ordering::Relaxed);
         }
         if !was_in_flight && let Some(errno) = request::refusal(slot, res) {
             slot.state = State::Refused(errno);
@@ -211,8 +213,8 @@ impl Hub {
             }
         }
         let res = if cancelled_poll { 0 } else { res };
-        if let Some(recorder) = &self.recorder {
-            recorder.take(request::record(slot, event, res));
+        if self.recorder.is_some() {
+            results.recorded.push(request::record(slot, event, res));
         }
         inner.complete(at, res);
         self.count(Count::Events, 1);
@@ -315,11 +317,11 @@ impl Hub {
 
     /// Sees to it that completions are found though nobody waits in a call.
     pub fn see_to_it(&self) {
-        if self.outstanding.load(Ordering::Relaxed) == 0 {
+        if self.in_flight.load(Ordering::Relaxed) == 0 {
             return;
         }
         let Some(pump) = self.pump.get() else { return };
-        // Pairs with the fence in `pump`: either it sees what is outstanding, or
+        // Pairs with the fence in `pump`: either it sees what is in flight, or
         // this thread sees that it sleeps.
         fence(Ordering::SeqCst);
         let must = self.eager.load(Ordering::Relaxed) > 0 && !lock(&self.roles).led;
@@ -362,7 +364,7 @@ impl Hub {
                 looks = 0;
                 continue;
             }
-            if self.outstanding.load(Ordering::Relaxed) > 0 {
+            if self.in_flight.load(Ordering::Relaxed) > 0 {
                 looks = 0;
             }
             looks += 1;
@@ -372,7 +374,7 @@ impl Hub {
                 self.pump_sleeps.store(true, Ordering::Relaxed);
                 // Pairs with the fence in `see_to_it`.
                 fence(Ordering::SeqCst);
-                if self.outstanding.load(Ordering::Relaxed) == 0 {
+                if self.in_flight.load(Ordering::Relaxed) == 0 {
                     parker.park(None, None);
                 }
                 self.pump_sleeps.store(false, Ordering::Relaxed);

@@ -69,7 +69,7 @@ impl Scratch {
             return refused.map_or(Ok(0), Err);
         }
         let prepared = self.slots.len();
-        let accepted = hub.submit(&mut self.stream, prepared);
+        let accepted = hub.submit(&mut self.stream);
         hub.drain();
         let mut counted = accepted;
         let (mut left, mut eager) = (0, 0);
@@ -95,8 +95,8 @@ impl Scratch {
                 _ => inner.release(at, true),
             }
         }
-        if eager > 0 {
-            hub.add_eager(eager);
+        if left > 0 {
+            hub.leave_in_flight(left, eager);
         }
         drop(inner);
         if left > 0 {
