@@ -78,8 +78,19 @@ fn matches(context: &Context, request: &Cancel, flags: CancelFlags) -> Result<Ve
             && (!flags.contains(F::FD) || r.keys.fd == Some(request.fd))
             && (!flags.contains(F::NR) || r.keys.nr == request.nr)
     };
+    // What names few is not looked for among all.
+    if flags.contains(F::ID) {
+        collect(context.slots.one(request.id).into_iter().filter(is_match))
+    } else if flags.contains(F::USER_DATA) {
+        collect(context.slots.perhaps_with(request.user_data).filter(is_match))
+    } else {
+        collect(context.slots.in_flight().filter(is_match))
+    }
+}
+
+fn collect(matches: impl Iterator<Item = InFlight>) -> Result<Vec<Id>, Errno> {
     let mut ids = Vec::new();
-    for r in context.slots.in_flight().filter(is_match) {
+    for r in matches {
         ids.try_reserve(1).map_err(|_| Errno(EAGAIN))?;
         ids.push(r.id);
     }

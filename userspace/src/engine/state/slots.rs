@@ -98,6 +98,9 @@ struct Slot<J> {
     /// Neighbours in the queue, or the next free slot.
     next: u32,
     previous: u32,
+    /// Neighbours among those in flight whose user data has the same bucket.
+    chain_next: u32,
+    chain_previous: u32,
     /// The last request that has ended here had a negative result.
     failed: bool,
     /// It is not used again before it is unpinned.
@@ -116,6 +119,9 @@ pub(crate) struct Slots<J> {
     queued: usize,
     /// Slots that have no request and cannot be used.
     unusable: usize,
+    /// First slots in flight by their user data; a power of two of them, or none
+    /// before memory was asked for.
+    buckets: Vec<u32>,
 }
 
 impl<J: Clone> Slots<J> {
@@ -128,6 +134,7 @@ impl<J: Clone> Slots<J> {
             last_queued: NONE,
             queued: 0,
             unusable: 0,
+            buckets: Vec::new(),
         }
     }
 
@@ -140,7 +147,55 @@ impl<J: Clone> Slots<J> {
         if needed <= self.slots.capacity() {
             return Ok(());
         }
-        self.slots.try_reserve(needed - self.slots.len())
+        self.slots.try_reserve(needed - self.slots.len())?;
+        let buckets = self.slots.capacity().next_power_of_two();
+        if buckets > self.buckets.len() {
+            self.buckets.try_reserve(buckets - self.buckets.len())?;
+            self.buckets.clear();
+            self.buckets.resize(buckets, NONE);
+            for index in 0..self.slots.len() {
+                if let Some(used_by) = self.slots[index].used_by {
+                    self.link(index as u32, used_by.keys.user_data);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Place of the bucket of `user_data`.
+    fn bucket(&self, user_data: u64) -> usize {
+        // The high bits of the product depend on all bits.
+        let mixed = user_data.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        mixed as usize & self.buckets.len().wrapping_sub(1)
+    }
+
+    /// Puts a slot in flight into its bucket.
+    fn link(&mut self, index: u32, user_data: u64) {
+        let bucket = self.bucket(user_data);
+        let Some(first) = self.buckets.get_mut(bucket) else { return };
+        let next = std::mem::replace(first, index);
+        let slot = &mut self.slots[index as usize];
+        (slot.chain_next, slot.chain_previous) = (next, NONE);
+        if let Some(next) = self.slots.get_mut(next as usize) {
+            next.chain_previous = index;
+        }
+    }
+
+    fn unlink(&mut self, index: u32, user_data: u64) {
+        let bucket = self.bucket(user_data);
+        let slot = &self.slots[index as usize];
+        let (next, previous) = (slot.chain_next, slot.chain_previous);
+        if let Some(next) = self.slots.get_mut(next as usize) {
+            next.chain_previous = previous;
+        }
+        match self.slots.get_mut(previous as usize) {
+            Some(previous) => previous.chain_next = next,
+            None => {
+                if let Some(first) = self.buckets.get_mut(bucket) {
+                    *first = next;
+                }
+            }
+        }
     }
 
     /// Number of requests that wait for a worker.
@@ -155,6 +210,7 @@ impl<J: Clone> Slots<J> {
         slot.generation += 1;
         let id = Id::new(index, slot.generation);
         slot.used_by = Some(InFlight { id, state: State::Running, keys });
+        self.link(index, keys.user_data);
         id
     }
 
@@ -251,6 +307,9 @@ impl<J: Clone> Slots<J> {
     /// Gives back the slot of a request that has ended and is neither held nor
     /// queued.
     pub(crate) fn end(&mut self, id: Id, failed: bool) {
+        if let Some(used_by) = self.slots[id.slot()].used_by {
+            self.unlink(id.slot() as u32, used_by.keys.user_data);
+        }
         let slot = &mut self.slots[id.slot()];
         slot.used_by = None;
         slot.failed = failed;
@@ -304,6 +363,23 @@ impl<J: Clone> Slots<J> {
         }
     }
 
+    /// The request of this id, if it is in flight.
+    pub(crate) fn one(&self, id: u64) -> Option<InFlight> {
+        match self.known(id) {
+            Known::InFlight(id) => self.slots[id.slot()].used_by,
+            _ => None,
+        }
+    }
+
+    /// The requests in flight that have a slot and perhaps this user data: at the
+    /// cost of those, however many there are.
+    pub(crate) fn perhaps_with(&self, user_data: u64) -> impl Iterator<Item = InFlight> {
+        let first = self.buckets.get(self.bucket(user_data)).copied();
+        let next = |index: &u32| Some(self.slots.get(*index as usize)?.chain_next);
+        let chain = std::iter::successors(first, next);
+        chain.map_while(|index| self.slots.get(index as usize)?.used_by)
+    }
+
     /// The requests in flight that have a slot.
     pub(crate) fn in_flight(&self) -> impl Iterator<Item = InFlight> {
         self.slots.iter().filter_map(|slot| slot.used_by)
@@ -331,6 +407,8 @@ impl<J: Clone> Slots<J> {
             job: None,
             next: NONE,
             previous: NONE,
+            chain_next: NONE,
+            chain_previous: NONE,
             failed: false,
             pinned: false,
         });
@@ -406,6 +484,39 @@ mod tests {
         assert_eq!(slots.queued(), 0);
         queue(&mut slots, 9);
         assert_eq!(slots.dequeue().unwrap().1, 9);
+    }
+
+    #[test]
+    fn requests_are_found_by_their_user_data_at_the_cost_of_those() {
+        let mut slots = slots();
+        let keys = |user_data| Keys { user_data, ..Keys::default() };
+        let found = |slots: &Slots<u64>, user_data| {
+            let with = slots
+                .perhaps_with(user_data)
+                .inspect(|r| assert_eq!(slots.one(r.id.get()).unwrap().id, r.id));
+            let mut ids: Vec<_> =
+                with.filter(|r| r.keys.user_data == user_data).map(|r| r.id.get()).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let mut started = Vec::new();
+        for n in 0..1000_u64 {
+            slots.reserve(n as usize + 1).unwrap();
+            started.push(slots.start(keys(n / 2)));
+        }
+        for n in 0..500 {
+            let expected = [2 * n, 2 * n + 1].map(|at| started[at].get());
+            assert_eq!(found(&slots, n as u64), expected);
+            assert!(slots.perhaps_with(n as u64).count() < 40, "a bucket is short");
+        }
+        assert_eq!(found(&slots, 500), []);
+        for id in started.iter().step_by(2) {
+            slots.end(*id, false);
+        }
+        for n in 0..500 {
+            assert_eq!(found(&slots, n as u64), [started[2 * n + 1].get()]);
+        }
+        assert!(slots.one(started[0].get()).is_none());
     }
 
     #[test]
