@@ -1,8 +1,8 @@
 //! The sequential model of a context, and sequences of calls that are made on
 //! it and on an implementation at once.
 //!
-//! The model is meant to be obviously right: it has no threads, no bytes and
-//! no positions, only lists of events and of requests. Where SPEC.md leaves
+//! The model, [`machine`], is meant to be obviously right: it has no threads, no
+//! bytes and no positions, only lists of events and of requests. Where SPEC.md leaves
 //! open how much of a stream is accepted at a limit, it checks the bounds and
 //! goes on with what the implementation did; all else must be equal: what is
 //! accepted, each error, each event, its order, and whether it is in the ring
@@ -10,6 +10,9 @@
 //!
 //! SPEC: sections 4.2 to 4.5, 5.4 to 5.6, 5.8, 10.
 
+pub mod machine;
+
+use self::machine::{Machine, Rings};
 use crate::context::{Context, Event, errno, patience};
 use crate::env::{Factory, setup};
 use crate::file::Busy;
@@ -22,7 +25,6 @@ use aio2_abi::setup::{Features, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use arbitrary::Arbitrary;
 use libc::{EAGAIN, ECANCELED, EINVAL, ENOBUFS, ENOENT, EOPNOTSUPP, ETIME};
-use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -121,77 +123,84 @@ pub enum Change {
     },
 }
 
-/// A request that waits for the worker.
+/// A request that the worker has, or that waits for it.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
+    /// The implementation's id, and the model's.
     id: u64,
+    number: u64,
     event: Expected,
 }
 
-#[derive(Debug, Default)]
+impl machine::Event for Expected {
+    fn size(&self) -> u32 {
+        self.len
+    }
+
+    fn ends_with(&self, res: i64, begun: bool) -> Self {
+        // What is refused before it begins is published as if it ran.
+        Expected { res, begun: self.begun && begun, ..*self }
+    }
+}
+
+/// The model, and what is told of it.
+#[derive(Debug)]
 struct Model {
-    /// What is in the rings, one behind the other.
-    ring: VecDeque<Expected>,
-    /// How many of those are not in the last one.
-    frozen: usize,
-    capacity: u32,
-    overflow: VecDeque<Expected>,
-    waiting: Vec<Waiting>,
-    overflowed: u64,
-    max_requests: usize,
+    machine: Machine<Expected>,
     /// What has happened since a witness was told.
     changes: Vec<Change>,
 }
 
 impl Model {
-    /// Bytes in the ring that events go to.
-    fn ring_bytes(&self) -> u32 {
-        self.ring.iter().skip(self.frozen).map(|e| e.len).sum()
+    fn rings(&self) -> &Rings<Expected> {
+        &self.machine.rings
     }
 
     /// Takes the oldest events, as many as there are of so many.
     fn reap(&mut self, max: usize) -> Vec<Expected> {
-        let count = max.min(self.ring.len());
-        self.frozen = self.frozen.saturating_sub(count);
-        let taken: Vec<Expected> = self.ring.drain(..count).collect();
+        let taken = self.machine.rings.reap(max);
         self.changes.extend(taken.iter().copied().map(Change::Taken));
         taken
     }
 
     fn grow(&mut self, capacity: u32) {
-        (self.frozen, self.capacity) = (self.ring.len(), capacity);
         self.changes.push(Change::Grown(capacity));
+        self.machine.rings.grow(capacity);
         self.flush();
     }
 
     fn flush(&mut self) {
         self.changes.push(Change::Flushed);
-        while let Some(event) = self.overflow.front()
-            && self.ring_bytes() + event.len <= self.capacity
-        {
-            self.ring.extend(self.overflow.pop_front());
-        }
+        self.machine.rings.flush();
     }
 
+    /// Accepts a request, for which there must be room; its number.
+    fn accept(&mut self, event: Expected) -> u64 {
+        let (operation, group, after) = (machine::Operation::Call, None, None);
+        let ask = machine::Ask { event, operation, group, after, has_deadline: false };
+        self.machine.accept(ask).expect("there is room in the model")
+    }
+
+    /// A request that runs ends with this event.
+    fn finish(&mut self, number: u64, event: Expected) {
+        self.changes.extend([Change::Flushed, Change::Published(event)]);
+        self.machine.finish(number, event.res);
+    }
+
+    /// A request that is run as soon as it is accepted.
     fn publish(&mut self, event: Expected) {
-        self.flush();
-        self.changes.push(Change::Published(event));
-        if self.overflow.is_empty() && self.ring_bytes() + event.len <= self.capacity {
-            self.ring.push_back(event);
-        } else {
-            self.overflow.push_back(event);
-            self.overflowed += 1;
-        }
+        let number = self.accept(event);
+        self.machine.start(number);
+        self.finish(number, event);
     }
 
-    /// Requests that can be accepted; `running` are in flight beside those
-    /// that wait.
-    fn room(&self, running: usize) -> usize {
-        self.max_requests - self.overflow.len() - self.waiting.len() - running
+    /// Requests that can be accepted.
+    fn room(&self) -> usize {
+        self.machine.room()
     }
 
     fn available(&self) -> usize {
-        self.ring.len() + self.overflow.len()
+        self.rings().available()
     }
 
     fn submitted(&mut self, batch: &mut Batch, events: &[Expected], errno: Option<i32>) {
@@ -199,8 +208,9 @@ impl Model {
     }
 
     fn tell(&mut self, witness: &mut dyn FnMut(&Change)) {
-        let (ring, overflow) = (self.ring.len(), self.overflow.len());
-        self.changes.push(Change::Now { ring, overflow, overflowed: self.overflowed });
+        let Rings { ring, overflow, overflowed, .. } = &self.machine.rings;
+        let (ring, overflow, overflowed) = (ring.len(), overflow.len(), *overflowed);
+        self.changes.push(Change::Now { ring, overflow, overflowed });
         self.changes.drain(..).for_each(|change| witness(&change));
     }
 
@@ -210,7 +220,7 @@ impl Model {
         let mut left = bytes;
         loop {
             self.flush();
-            match self.ring.front() {
+            match self.rings().ring.front().copied() {
                 Some(event) if event.len as usize <= left => {
                     left -= event.len as usize;
                     copied.extend(self.reap(1));
@@ -229,9 +239,10 @@ impl Model {
 /// A model and an implementation, side by side.
 struct Pair<'a> {
     model: Model,
-    /// What keeps the worker busy, its user_data and its id. Dropped before the
-    /// context, which waits for it.
-    busy: Option<(Busy, u64, u64)>,
+    /// What keeps the worker busy. Dropped before the context, which waits for it.
+    busy: Option<(Busy, Waiting)>,
+    /// Requests that wait for the worker.
+    waiting: Vec<Waiting>,
     context: Context,
     file: &'a File,
     /// Ids that were given out, newest last.
@@ -255,8 +266,10 @@ pub(crate) fn run(
     let setup = Setup { ring_bytes: RING_BYTES, max_requests, concurrency: 1, ..setup() };
     let context = Context::new(factory.create(&setup).expect("a context can be created"));
     let capacity = RING_BYTES;
-    let model = Model { max_requests: max_requests as usize, capacity, ..Model::default() };
-    let mut pair = Pair { model, busy: None, context, file, ids: Vec::new(), next: 0 };
+    let machine = Machine::new(capacity, max_requests as usize);
+    let model = Model { machine, changes: Vec::new() };
+    let (busy, waiting, ids) = (None, Vec::new(), Vec::new());
+    let mut pair = Pair { model, busy, waiting, context, file, ids, next: 0 };
     for op in ops {
         pair.step(op);
         if matches!(op, Op::Copy(..) | Op::SubmitAndCopy(..)) {
@@ -264,9 +277,9 @@ pub(crate) fn run(
             // left open.
             pair.flush();
         }
-        assert_eq!(pair.context.overflowed(), pair.model.overflowed, "after {op:?}");
+        assert_eq!(pair.context.overflowed(), pair.model.rings().overflowed, "after {op:?}");
         let flag = pair.context.ring_flags().contains(Flags::OVERFLOW);
-        assert_eq!(flag, !pair.model.overflow.is_empty(), "OVERFLOW after {op:?}");
+        assert_eq!(flag, !pair.model.rings().overflow.is_empty(), "OVERFLOW after {op:?}");
         pair.model.tell(witness);
     }
     pair.finish();
@@ -358,10 +371,6 @@ impl Pair<'_> {
         (request, Expected { user_data, res, len, begun })
     }
 
-    fn running(&self) -> usize {
-        usize::from(self.busy.is_some())
-    }
-
     /// Number of the iocbs that a submission accepted, which must be possible.
     fn accepted(
         &self,
@@ -369,7 +378,7 @@ impl Pair<'_> {
         result: Result<usize, aio2::error::Errno>,
         events: &[Expected],
     ) -> usize {
-        let room = self.model.room(self.running());
+        let room = self.model.room();
         if room == 0 && !events.is_empty() {
             assert_eq!(errno(result), Some(EAGAIN), "{room} requests can be accepted");
             return 0;
@@ -379,10 +388,11 @@ impl Pair<'_> {
         let count = count.expect("whole iocbs are accepted");
         assert!(count >= events.len().min(room), "{count} accepted, {room} can be");
         // More than there is room for only if the others were published.
-        let mut fits = self.model.ring_bytes();
+        let rings = self.model.rings();
+        let mut fits = rings.used();
         let published = events.iter().take_while(|e| {
             fits += e.len;
-            self.model.overflow.is_empty() && fits <= self.model.capacity
+            rings.overflow.is_empty() && fits <= rings.capacity
         });
         assert!(count <= room + published.count(), "{count} accepted, {room} can be");
         count
@@ -467,7 +477,7 @@ impl Pair<'_> {
         let read = Request::pread(self.file.as_raw_fd(), &mut buffer, offset.into());
         let flags = aio2_abi::iocb::Flags::WRITE_ID;
         let mut batch = Batch::of([read.user_data(user_data).flags(flags)]);
-        if self.model.room(0) == 0 {
+        if self.model.room() == 0 {
             assert_eq!(errno(self.context.submit(&mut batch)), Some(EAGAIN));
             return;
         }
@@ -488,7 +498,7 @@ impl Pair<'_> {
     }
 
     fn gate(&mut self) {
-        if self.busy.is_some() || self.model.room(0) == 0 {
+        if self.busy.is_some() || self.model.room() == 0 {
             return;
         }
         self.next += 1;
@@ -496,7 +506,10 @@ impl Pair<'_> {
         let id = self.context.submit_one(busy.request().user_data(self.next));
         busy.wait_started();
         self.ids.push(id);
-        self.busy = Some((busy, self.next, id));
+        let event = Expected { user_data: self.next, res: 0, len: 24, begun: true };
+        let number = self.model.accept(event);
+        self.model.machine.start(number);
+        self.busy = Some((busy, Waiting { id, number, event }));
     }
 
     fn queue(&mut self) {
@@ -506,25 +519,27 @@ impl Pair<'_> {
         let (request, event) = self.request(Kind::Nop, self.next as u8);
         let flags = aio2_abi::iocb::Flags::WRITE_ID;
         let mut batch = Batch::of([request.on_worker().flags(flags)]);
-        if self.model.room(1) == 0 {
+        if self.model.room() == 0 {
             assert_eq!(errno(self.context.submit(&mut batch)), Some(EAGAIN));
             return;
         }
         self.context.submit_all(&mut batch);
         self.model.submitted(&mut batch, &[event], None);
         self.ids.push(batch.id(0));
-        self.model.waiting.push(Waiting { id: batch.id(0), event });
+        let number = self.model.accept(event);
+        self.waiting.push(Waiting { id: batch.id(0), number, event });
     }
 
     fn ungate(&mut self) {
-        let Some((mut busy, user_data, _)) = self.busy.take() else { return };
+        let Some((mut busy, Waiting { number, event, .. })) = self.busy.take() else { return };
         let res = busy.release();
         // One worker takes one after the other. Waiting for them moves the
         // overflow list, which is at rest as nobody reaps.
-        let last = self.model.waiting.last().map(|w| w.id);
-        self.model.publish(Expected { user_data, res, len: 24, begun: true });
-        for waiting in std::mem::take(&mut self.model.waiting) {
-            self.model.publish(waiting.event);
+        let last = self.waiting.last().map(|w| w.id);
+        self.model.finish(number, Expected { res, ..event });
+        for Waiting { number, event, .. } in std::mem::take(&mut self.waiting) {
+            self.model.machine.start(number);
+            self.model.finish(number, event);
         }
         if let Some(id) = last {
             self.await_id(id);
@@ -535,10 +550,10 @@ impl Pair<'_> {
     }
 
     fn cancel(&mut self, which: usize, by_id: bool) {
-        let waits = !self.model.waiting.is_empty() && !which.is_multiple_of(4);
+        let waits = !self.waiting.is_empty() && !which.is_multiple_of(4);
         let (flags, fields, place) = if waits {
-            let place = which % self.model.waiting.len();
-            let Waiting { id, event } = self.model.waiting[place];
+            let place = which % self.waiting.len();
+            let Waiting { id, event, .. } = self.waiting[place];
             let user_data = event.user_data;
             if by_id {
                 (CancelFlags::ID, Cancel { id, ..Cancel::default() }, Some(place))
@@ -557,8 +572,11 @@ impl Pair<'_> {
                 let (matches, done) = result.expect("it waits");
                 assert_eq!((matches, done.cancelled), (1, 1));
                 assert_eq!((done.interrupted, done.too_late), (0, 0));
-                let event = self.model.waiting.remove(place).event;
-                self.model.publish(Expected { res: -i64::from(ECANCELED), begun: false, ..event });
+                let Waiting { number, event, .. } = self.waiting.remove(place);
+                let event = Expected { res: -i64::from(ECANCELED), begun: false, ..event };
+                self.model.changes.extend([Change::Flushed, Change::Published(event)]);
+                let outcome = self.model.machine.cancel(number);
+                assert_eq!(outcome, Some(machine::Outcome::Cancelled));
             }
         }
     }
@@ -579,7 +597,7 @@ impl Pair<'_> {
         let result = self.context.backend().grow(wanted);
         if !self.context.backend().setup().features().contains(Features::GROW) {
             assert_eq!(errno(result), Some(EOPNOTSUPP));
-        } else if grown > self.model.capacity {
+        } else if grown > self.model.rings().capacity {
             assert_eq!(result, Ok(grown));
             self.model.grow(grown);
         } else {
@@ -606,8 +624,8 @@ impl Pair<'_> {
 
     fn wait_id(&mut self, which: usize) {
         let Some(id) = self.ids.get(which % self.ids.len().max(1)).copied() else { return };
-        let is_busy = self.busy.as_ref().is_some_and(|(_, _, busy)| *busy == id);
-        let in_flight = is_busy || self.model.waiting.iter().any(|w| w.id == id);
+        let is_busy = self.busy.as_ref().is_some_and(|(_, busy)| busy.id == id);
+        let in_flight = is_busy || self.waiting.iter().any(|w| w.id == id);
         let wait = Wait { id: Some(id), ..Wait::events(0).within(Duration::ZERO) };
         let result = errno(self.context.wait(&wait));
         assert_eq!(result, if in_flight { Some(ETIME) } else { None });

@@ -96,9 +96,13 @@ const SANITIZERS: Stage =
 /// Random syscalls beside the plain ones, for two minutes.
 const DIFFERENTIAL: Stage =
     Stage { name: "differential", args: &["xtask", "verify", "--differential"], envs: &[] };
-/// The kernel's parser and ring, by Frama-C, where that can be had.
-const PROOFS: Stage =
-    Stage { name: "proofs", args: &["xtask", "verify", "--proofs", "--litmus"], envs: &[] };
+/// The kernel's parser and ring, by Frama-C, where that can be had; the pairs of
+/// barriers; the states of the model.
+const PROOFS: Stage = Stage {
+    name: "proofs",
+    args: &["xtask", "verify", "--proofs", "--litmus", "--states"],
+    envs: &[],
+};
 
 /// Boots what `cargo xtask kernel` has built, or builds it first.
 const KERNEL: Stage =

@@ -12,6 +12,7 @@ mod numbers;
 mod planted;
 mod proofs;
 mod sanitize;
+mod states;
 mod storm;
 
 use anyhow::{Context, Result, ensure};
@@ -49,6 +50,9 @@ pub struct Args {
     /// Run the litmus tests of the pairs of barriers, and of their twins
     #[arg(long)]
     litmus: bool,
+    /// Go through the states of the model: all with three requests, or so many with four
+    #[arg(long, value_name = "NUMBER", num_args = 0..=1, default_missing_value = "0")]
+    states: Option<u64>,
     /// Print the requirements that tests cover, and the lines of code that they run
     #[arg(long)]
     coverage: bool,
@@ -84,6 +88,9 @@ pub fn run(args: &Args) -> Result<()> {
     if args.litmus {
         litmus::run(root)?;
     }
+    if let Some(states) = args.states {
+        states::run(root, states)?;
+    }
     if args.planted {
         let (found, planted) = planted::run(root, args.only.as_deref())?;
         println!("planted bugs: {found} of {planted} found");
@@ -102,7 +109,8 @@ pub fn run(args: &Args) -> Result<()> {
         mutants::run(root, &mutants::Options { shard, only, jobs: args.jobs })?;
     }
     let others = args.asan || args.tsan || args.planted || args.mutants || args.events.is_some();
-    if !(others || args.differential || args.coverage || args.proofs || args.litmus) {
+    let others = others || args.differential || args.coverage || args.states.is_some();
+    if !(others || args.proofs || args.litmus) {
         numbers::run(root, args.bound)?;
     }
     Ok(())
