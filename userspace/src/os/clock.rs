@@ -44,7 +44,7 @@ pub(crate) fn after(span: Duration) -> u64 {
 /// A time or span in nanoseconds as a timespec.
 pub(crate) fn timespec(ns: u64) -> libc::timespec {
     libc::timespec {
-        tv_sec: (ns / 1_000_000_000) as libc::time_t,
+        tv_sec: (ns / 1_000_000_000) as _,
         tv_nsec: (ns % 1_000_000_000) as libc::c_long,
     }
 }

@@ -101,14 +101,15 @@ pub(crate) fn writes_behind(fd: i32) -> bool {
     }
     // SAFETY: fstatfs has filled it in.
     let found = unsafe { found.assume_init() };
-    if !matches!(found.f_type, libc::XFS_SUPER_MAGIC | libc::BTRFS_SUPER_MAGIC)
+    // Of another type in each C library.
+    if !matches!(found.f_type as libc::c_long, libc::XFS_SUPER_MAGIC | libc::BTRFS_SUPER_MAGIC)
         || found.f_flags as libc::c_ulong & libc::ST_SYNCHRONOUS != 0
     {
         return false;
     }
     let mut flags: libc::c_int = 0;
     // SAFETY: the ioctl writes an int, whatever the type in its number says.
-    let result = unsafe { libc::ioctl(fd, FS_IOC_GETFLAGS, &raw mut flags) };
+    let result = unsafe { libc::ioctl(fd, FS_IOC_GETFLAGS as _, &raw mut flags) };
     result == 0 && flags & FS_SYNC_FL == 0
 }
 

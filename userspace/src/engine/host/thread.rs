@@ -28,7 +28,8 @@ pub(crate) fn join(thread: JoinHandle<()>) {
     #[cfg(not(loom))]
     // SAFETY: the thread was not joined or detached, and cannot be any more.
     unsafe {
-        libc::pthread_join(thread.into_pthread_t(), std::ptr::null_mut())
+        // A number or a pointer, as the C library has it.
+        libc::pthread_join(thread.into_pthread_t() as libc::pthread_t, std::ptr::null_mut())
     };
 }
 
