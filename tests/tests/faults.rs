@@ -161,7 +161,6 @@ fn each_call_that_fails_is_survived() {
 }
 
 #[test]
-#[ignore = "known: a read that waits for its pipe never ends where its epoll_ctl fails"]
 fn each_failure_of_the_poller_is_survived() {
     survived(&POLLER);
 }
