@@ -108,9 +108,6 @@ BROKEN = [
         ("        self.word.store(TOLD, Ordering::Relaxed);\n        match", "        match"),
         ("            None => self.word.wake(),\n        }\n",
          "            None => self.word.wake(),\n        }\n        self.word.store(TOLD, Ordering::Relaxed);\n")]),
-    ("a file that others wait for is not watched again", "engine/state/files.rs", [
-        ("            (Some(token), None)\n", "            (None, None)\n"),
-        ("queue.running.is_none() || file.armed", "queue.running.is_none() && queue.ids.len() == 1 || file.armed")]),
     ("a request that is tried is stopped as if it waited", "engine/state/files.rs", [
         ("            Some((tried, stop)) if *tried == id => {", "            Some((tried, stop)) if *tried == id && false => {")]),
     ("an idle worker is not told of a job", "engine/threads/worker.rs", [("    if wake {\n", "    if wake && false {\n")]),
