@@ -9,6 +9,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 /// Where structures, names and data begin in a world's memory, and its end,
 /// behind which nothing is mapped.
@@ -155,12 +156,33 @@ impl World {
         // SAFETY: the name can be read.
         let memory = own(unsafe { libc::memfd_create(c"m".as_ptr(), libc::MFD_ALLOW_SEALING) });
         self.add("memory", Kind::File, memory);
-        for path in ["/dev/null", "/dev/zero", "/dev/full"] {
-            self.add(path, Kind::Other, File::options().read(true).write(true).open(path)?);
+        for (name, minor) in [("null", 3), ("zero", 5), ("full", 7)] {
+            self.add_device(name, minor)?;
         }
         self.add("/proc/version", Kind::File, File::open("/proc/version")?);
         self.add("/proc/self", Kind::Directory, File::open("/proc/self/attr")?);
         self.add_terminal();
+        Ok(())
+    }
+
+    /// A device of memory with a node of its own: what the calls do to modes and
+    /// owners must not be done to those in /dev. Where none can be made it is left
+    /// out of both worlds.
+    fn add_device(&mut self, name: &'static str, minor: u32) -> std::io::Result<()> {
+        static TOLD: Once = Once::new();
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join(name);
+        let node = CString::new(path.as_os_str().as_encoded_bytes())?;
+        let mode = libc::S_IFCHR | 0o666;
+        // SAFETY: the name can be read.
+        let made = match unsafe { libc::mknod(node.as_ptr(), mode, libc::makedev(1, minor)) } {
+            0 => File::options().read(true).write(true).open(&path),
+            _ => Err(std::io::Error::last_os_error()),
+        };
+        match made {
+            Ok(file) => self.add(name, Kind::Other, file),
+            Err(why) => TOLD.call_once(|| println!("SKIP devices: {}: {why}", path.display())),
+        }
         Ok(())
     }
 
