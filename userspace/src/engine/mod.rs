@@ -47,7 +47,7 @@ use aio2_abi::setup::{Flags, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use calls::wait::Clock;
 use calls::{cancel, exec, setup, submit, wait};
-use host::thread;
+use host::thread::Thread;
 use libc::{EINVAL, ENOMEM, EXDEV};
 use state::context::Shared;
 use std::fmt;
@@ -263,20 +263,20 @@ impl Drop for Engine {
         let handles = self.shared.lock().workers.stop();
         self.shared.jobs.notify_all();
         self.wait_for_workers();
-        handles.into_iter().for_each(thread::join);
+        handles.into_iter().for_each(Thread::join);
         // Those that interrupt the workers go after them.
         let handles = {
             let mut context = self.shared.lock();
             [context.polls.stop(), context.timers.stop()]
         };
         self.shared.alarm.notify_all();
-        handles.into_iter().flatten().for_each(thread::join);
+        handles.into_iter().flatten().for_each(Thread::join);
         // They may have had a worker created just before, or each other.
         let mut context = self.shared.lock();
         let handles = context.workers.stop();
         let alarm = context.timers.stop();
         drop(context);
-        handles.into_iter().chain(alarm).for_each(thread::join);
+        handles.into_iter().chain(alarm).for_each(Thread::join);
         let mut context = self.shared.lock();
         context.bury_the_rest();
         context.sink.set_dead();

@@ -12,11 +12,11 @@
 use super::files::{Files, Interest};
 use super::slots::Id;
 use crate::engine::host::file;
+use crate::engine::host::thread::Thread;
 use crate::engine::request::Request;
 use crate::engine::request::wait::Direction;
 use crate::error::Errno;
 use crate::os::notify::Notifier;
-use crate::sync::JoinHandle;
 use libc::{EAGAIN, EBADF, EPERM};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::fcntl_dupfd_cloexec;
@@ -36,7 +36,7 @@ pub(crate) struct Polls {
     /// The other requests that wait for files.
     pub(crate) files: Files<OwnedFd>,
     pub(crate) exists: bool,
-    pub(crate) thread: Option<JoinHandle<()>>,
+    pub(crate) thread: Option<Thread>,
 }
 
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Polls {
     }
 
     /// Makes the thread go; it is to be joined.
-    pub(crate) fn stop(&mut self) -> Option<JoinHandle<()>> {
+    pub(crate) fn stop(&mut self) -> Option<Thread> {
         if let Some(epoll) = &self.epoll {
             epoll.stop.signal();
         }

@@ -7,7 +7,7 @@
 //!
 //! SPEC: R-DEADLINE-1.
 
-use crate::sync::JoinHandle;
+use crate::engine::host::thread::Thread;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -34,13 +34,13 @@ pub(crate) struct Timers {
     pub(crate) heap: BinaryHeap<Reverse<Timer>>,
     /// The thread exists or is being created.
     pub(crate) exists: bool,
-    pub(crate) thread: Option<JoinHandle<()>>,
+    pub(crate) thread: Option<Thread>,
     pub(crate) stopping: bool,
 }
 
 impl Timers {
     /// Makes the thread go; it is to be joined.
-    pub(crate) fn stop(&mut self) -> Option<JoinHandle<()>> {
+    pub(crate) fn stop(&mut self) -> Option<Thread> {
         self.stopping = true;
         self.thread.take()
     }

@@ -8,8 +8,8 @@
 use super::slots::Id;
 use crate::engine::host::interrupt;
 use crate::engine::host::seat::Seat;
+use crate::engine::host::thread::Thread;
 use crate::os::clock;
-use crate::sync::{JoinHandle, is_finished};
 use std::collections::TryReserveError;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(crate) struct Workers {
     /// Those of them that were told of one and are not awake yet.
     told: usize,
     pub(crate) stopping: bool,
-    pub(crate) handles: Vec<JoinHandle<()>>,
+    pub(crate) handles: Vec<Thread>,
     /// Where those that exist sit.
     pub(crate) seats: Vec<Arc<Seat>>,
 }
@@ -44,7 +44,7 @@ impl Workers {
     }
 
     /// Makes every worker go once the queue is empty; those to be joined.
-    pub(crate) fn stop(&mut self) -> Vec<JoinHandle<()>> {
+    pub(crate) fn stop(&mut self) -> Vec<Thread> {
         self.stopping = true;
         std::mem::take(&mut self.handles)
     }
@@ -102,7 +102,7 @@ impl Workers {
     /// # Errors
     /// If the memory cannot be had.
     pub(crate) fn reserve(&mut self) -> Result<(), TryReserveError> {
-        self.handles.retain(|handle| !is_finished(handle));
+        self.handles.retain(|thread| !thread.has_ended());
         self.handles.try_reserve(self.count)?;
         self.seats.try_reserve(self.count)
     }

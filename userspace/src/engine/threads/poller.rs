@@ -38,7 +38,7 @@ pub(crate) fn ensure(shared: &Arc<Shared>) {
     let Some(epoll) = context.polls.epoll.as_ref().map(|epoll| epoll.fd.clone()) else { return };
     drop(context);
     let of_thread = shared.clone();
-    let spawned = thread::spawn("aio2-poll", move || run(&of_thread, &epoll));
+    let spawned = thread::spawn(c"aio2-poll", move || run(&of_thread, &epoll));
     let mut context = shared.lock();
     context.polls.exists = spawned.is_ok();
     context.polls.thread = spawned.ok();

@@ -5,7 +5,7 @@
 //!
 //! SPEC: R-DEADLINE-1, R-CANCEL-7, R-LIMIT-5.
 
-use crate::engine::host::thread;
+use crate::engine::host::thread::{self, Thread};
 use crate::engine::state::context::Shared;
 use crate::os::clock;
 use std::sync::{Arc, PoisonError};
@@ -25,9 +25,9 @@ pub(crate) fn ensure(shared: &Arc<Shared>) {
     let before = context.timers.thread.take();
     drop(context);
     // It has gone, or is about to.
-    before.into_iter().for_each(thread::join);
+    before.into_iter().for_each(Thread::join);
     let of_thread = shared.clone();
-    let spawned = thread::spawn("aio2-timer", move || run(&of_thread));
+    let spawned = thread::spawn(c"aio2-timer", move || run(&of_thread));
     let mut context = shared.lock();
     context.timers.exists = spawned.is_ok();
     context.timers.thread = spawned.ok();

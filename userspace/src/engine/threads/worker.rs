@@ -69,7 +69,7 @@ fn call_one(shared: &Arc<Shared>, mut context: MutexGuard<'_, Context>) {
 fn hire(shared: &Arc<Shared>) {
     let of_worker = shared.clone();
     let has_room = shared.lock().workers.reserve().is_ok();
-    let thread = has_room.then(|| thread::spawn("aio2-wrk", move || work(&of_worker)));
+    let thread = has_room.then(|| thread::spawn(c"aio2-wrk", move || work(&of_worker)));
     let mut context = shared.lock();
     match thread {
         Some(Ok(handle)) => context.workers.handles.push(handle),
