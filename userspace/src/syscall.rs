@@ -1,9 +1,12 @@
 //! The allow list: which syscalls can be run, and what must be known of them.
 //!
 //! Default deny: what has no row is refused with EOPNOTSUPP. SPEC: section 6.4
-//! and appendix A, which a test holds against this table.
+//! and appendix A, which a test holds against this table. Of the table, an
+//! architecture has those rows whose syscall it has with values of 64 bits.
 
 use libc::c_long;
+#[allow(unused_imports)] // by none, where the C library has all
+use number::*;
 
 /// How an implementation may run a syscall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,14 +43,81 @@ const fn row(nr: c_long, name: &'static str, nr_args: u8, fd: bool, class: Class
 }
 
 macro_rules! table {
-    ($($class:ident $($name:ident $sys:ident $nr_args:literal $fd:literal),+;)*) => {
-        [$($(row(libc::$sys, stringify!($name), $nr_args, $fd == 1, Class::$class)),+),*]
-    };
+    ($($class:ident $($name:ident $sys:ident $nr_args:literal $fd:literal),+;)*) => {{
+        // They hide those of `number` that this architecture has.
+        use libc::*;
+        [$($(row($sys, stringify!($name), $nr_args, $fd == 1, Class::$class)),+),*]
+    }};
 }
 
-/// The allow list, in the order of appendix A: name, number, arguments,
-/// whether the first one is a file descriptor.
-pub const ALLOWED: &[Syscall] = &table! {
+/// Numbers of what an architecture may lack: those of the C library where it has
+/// them, otherwise below zero, each another one.
+pub(crate) mod number {
+    // Which of them is used, and which import, is another matter on each architecture.
+    #![allow(dead_code, unused_imports, non_upper_case_globals)]
+
+    macro_rules! numbers {
+        ($($name:ident $absent:literal),+) => {
+            mod absent {
+                $(pub(super) const $name: libc::c_long = $absent;)+
+            }
+            $(pub(crate) const $name: libc::c_long = {
+                use absent::*;
+                {
+                    // What it has hides what stands further out.
+                    use libc::*;
+                    $name
+                }
+            };)+
+        };
+    }
+    numbers!(
+        SYS_newfstatat - 1,
+        SYS_accept - 2,
+        SYS_poll - 3,
+        SYS_epoll_wait - 4,
+        SYS_semop - 5,
+        SYS_semtimedop - 6,
+        SYS_msgsnd - 7,
+        SYS_msgrcv - 8
+    );
+}
+
+/// What a 32-bit architecture passes a 64-bit argument in two registers to, or has
+/// another syscall for, with values of 64 bits.
+const OF_32_BITS: &[c_long] = &[
+    libc::SYS_pread64,
+    libc::SYS_preadv,
+    libc::SYS_preadv2,
+    libc::SYS_pwrite64,
+    libc::SYS_pwritev,
+    libc::SYS_pwritev2,
+    libc::SYS_clock_gettime,
+    libc::SYS_sync_file_range,
+    libc::SYS_lseek,
+    libc::SYS_fcntl,
+    libc::SYS_fstat,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
+    libc::SYS_utimensat,
+    libc::SYS_truncate,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_fadvise64,
+    libc::SYS_readahead,
+    libc::SYS_sendfile,
+    libc::SYS_ppoll,
+    libc::SYS_futex,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_mq_timedsend,
+    libc::SYS_mq_timedreceive,
+    number::SYS_semtimedop,
+];
+
+/// All rows, in the order of appendix A: name, number, arguments, whether the first
+/// one is a file descriptor.
+const TABLE: &[Syscall] = &table! {
     Read
         read SYS_read 3 1, pread64 SYS_pread64 4 1, readv SYS_readv 3 1,
         preadv SYS_preadv 5 1, preadv2 SYS_preadv2 6 1;
@@ -106,6 +176,40 @@ pub const ALLOWED: &[Syscall] = &table! {
         getrandom SYS_getrandom 3 0;
 };
 
+/// Whether this architecture has the row.
+const fn is_here(row: &Syscall) -> bool {
+    let mut is_here = (row.nr as i32) >= 0;
+    let mut i = 0;
+    while cfg!(target_pointer_width = "32") && i < OF_32_BITS.len() {
+        is_here &= row.nr != OF_32_BITS[i] as u32;
+        i += 1;
+    }
+    is_here
+}
+
+const ROWS: usize = {
+    let (mut rows, mut i) = (0, 0);
+    while i < TABLE.len() {
+        rows += is_here(&TABLE[i]) as usize;
+        i += 1;
+    }
+    rows
+};
+
+/// The allow list: the rows of appendix A that this architecture has, in its order.
+pub const ALLOWED: &[Syscall] = &{
+    let mut allowed = [TABLE[0]; ROWS];
+    let (mut rows, mut i) = (0, 0);
+    while i < TABLE.len() {
+        if is_here(&TABLE[i]) {
+            allowed[rows] = TABLE[i];
+            rows += 1;
+        }
+        i += 1;
+    }
+    allowed
+};
+
 /// Rows by number: 0 is no row, otherwise the index in [`ALLOWED`] plus one.
 const BY_NR: [u8; 512] = {
     let mut by_nr = [0; 512];
@@ -146,7 +250,7 @@ pub fn bitmap() -> [u64; 8] {
 /// plain syscall would get them; a pointer is not followed.
 #[must_use]
 pub fn args_allowed(nr: u32, args: &[u64; 6]) -> bool {
-    match c_long::from(nr) {
+    match nr as c_long {
         libc::SYS_fcntl => matches!(
             args[1] as i32,
             libc::F_DUPFD
@@ -194,5 +298,17 @@ mod tests {
         assert_eq!(lookup(u32::MAX), None);
         let ones: u32 = bitmap().iter().map(|w| w.count_ones()).sum();
         assert_eq!(ones as usize, ALLOWED.len());
+    }
+
+    #[test]
+    fn no_row_is_there_that_the_architecture_has_not() {
+        let has = |name| by_name(name).is_some();
+        let is_32_bit = cfg!(target_pointer_width = "32");
+        let is_new = cfg!(any(target_arch = "aarch64", target_arch = "riscv64"));
+        assert_eq!([has("poll"), has("epoll_wait")], [!is_new; 2]);
+        assert_eq!([has("accept"), has("semop"), has("msgsnd")], [!cfg!(target_arch = "x86"); 3]);
+        assert_eq!([has("pread64"), has("futex"), has("newfstatat")], [!is_32_bit; 3]);
+        assert!(has("read") && has("openat") && has("accept4") && has("statx"));
+        assert!(cfg!(not(target_arch = "x86_64")) || ALLOWED.len() == TABLE.len());
     }
 }

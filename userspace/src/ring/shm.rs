@@ -470,9 +470,9 @@ fn memory_file(name: &core::ffi::CStr) -> io::Result<File> {
 
 /// Gives a file its size, unless that brought SIGXFSZ.
 fn set_len(file: &File, len: u64) -> io::Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    let mut limit = libc::rlimit64 { rlim_cur: u64::MAX, rlim_max: u64::MAX };
     // SAFETY: fills in the limit.
-    unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
+    unsafe { libc::getrlimit64(libc::RLIMIT_FSIZE, &raw mut limit) };
     if len > limit.rlim_cur {
         return Err(io::Error::from_raw_os_error(libc::EFBIG));
     }

@@ -19,14 +19,14 @@ pub(crate) fn descriptor(arg: u64) -> i32 {
 /// Where `fd` reads next, in bytes; none if it cannot seek.
 pub(crate) fn position(fd: i32) -> Option<u64> {
     // SAFETY: takes no address.
-    let at = unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) };
+    let at = unsafe { libc::lseek64(fd, 0, libc::SEEK_CUR) };
     u64::try_from(at).ok()
 }
 
 /// Drops `len` bytes from `offset` on from the page cache; 0 or an errno.
 pub(crate) fn drop_pages(fd: i32, offset: u64, len: u64) -> i32 {
     // SAFETY: takes no address.
-    unsafe { libc::posix_fadvise(fd, offset as i64, len as i64, libc::POSIX_FADV_DONTNEED) }
+    unsafe { libc::posix_fadvise64(fd, offset as i64, len as i64, libc::POSIX_FADV_DONTNEED) }
 }
 
 /// What the name of a descriptor stands for.
@@ -114,7 +114,8 @@ pub(crate) fn writes_behind(fd: i32) -> bool {
 }
 
 /// `_IOR('f', 1, long)`, and the flag of chattr(1)'s S: linux/fs.h.
-const FS_IOC_GETFLAGS: libc::c_ulong = 2 << 30 | (size_of::<libc::c_long>() as u64) << 16 | 0x6601;
+const FS_IOC_GETFLAGS: libc::c_ulong =
+    2 << 30 | (size_of::<libc::c_long>() as libc::c_ulong) << 16 | 0x6601;
 const FS_SYNC_FL: libc::c_int = 8;
 
 /// Whether `fd` is a socket of a family whose calls wait for nothing but room or

@@ -34,7 +34,7 @@ impl Call {
     /// The syscall number.
     #[inline]
     pub(crate) fn nr(&self) -> c_long {
-        c_long::from(self.nr)
+        self.nr as c_long
     }
 
     /// The arguments.
@@ -132,8 +132,9 @@ unsafe fn raw(nr: c_long, args: [u64; 6]) -> i64 {
 /// The addresses in `args` must be valid for what the syscall does.
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn raw(nr: c_long, args: [u64; 6]) -> i64 {
-    let [a, b, c, d, e, f] = args;
+    // An allowed call has no argument that does not fit into a register.
+    let [a, b, c, d, e, f] = args.map(|arg| arg as libc::c_ulong);
     // SAFETY: by this function's contract; surplus arguments are ignored.
     let result = unsafe { libc::syscall(nr, a, b, c, d, e, f) };
-    if result == -1 { -i64::from(crate::error::Errno::last().0) } else { result }
+    if result == -1 { -i64::from(crate::error::Errno::last().0) } else { i64::from(result) }
 }

@@ -183,10 +183,11 @@ impl<'a> Transfer<'a> {
                 let iovec = iovec(address, len);
                 let at = (&raw const iovec).expose_provenance() as u64;
                 // The calls with one buffer have no flags.
-                self.call.run_other(nr, [args[0], at, 1, offset as u64, 0, NOWAIT])
+                self.call.run_other(nr, [args[0], at, 1, offset as u64, high(offset), NOWAIT])
             }
             (Family::File { nr, offset }, Buffers::Many { iovecs, count }) => {
-                let args = [args[0], iovecs, count, offset as u64, 0, self.flags | NOWAIT];
+                let flags = self.flags | NOWAIT;
+                let args = [args[0], iovecs, count, offset as u64, high(offset), flags];
                 self.call.run_other(nr, args)
             }
             (Family::Socket, _) => {
@@ -225,7 +226,8 @@ impl<'a> Transfer<'a> {
         match self.family {
             Family::File { nr, offset } => {
                 let offset = if offset == FILE_POSITION { offset } else { offset + done as i64 };
-                self.call.run_other(nr, [fd, at, count, offset as u64, 0, with(NOWAIT)])
+                let args = [fd, at, count, offset as u64, high(offset), with(NOWAIT)];
+                self.call.run_other(nr, args)
             }
             Family::Socket => {
                 let first = rest.first().copied().unwrap_or(iovec(0, 0));
@@ -313,6 +315,12 @@ impl<'a> Transfer<'a> {
         };
         one.into_iter().chain(self.call.structs(iovecs, count.min(IOVECS) as usize))
     }
+}
+
+/// What preadv2 and pwritev2 take of an offset behind what fits into a register.
+#[inline]
+fn high(offset: i64) -> u64 {
+    if cfg!(target_pointer_width = "64") { 0 } else { offset as u64 >> 32 }
 }
 
 /// An iovec of a buffer that the caller gave by its address.

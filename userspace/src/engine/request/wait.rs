@@ -6,7 +6,7 @@
 use super::Request;
 use super::operation::Operation;
 use super::transfer::Transfer;
-use crate::syscall::Class;
+use crate::syscall::{Class, number};
 
 /// What a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Request {
                 let direction = if transfer.is_read { Direction::In } else { Direction::Out };
                 (!never).then_some(direction)
             }
-            (Class::Worker, libc::SYS_accept | libc::SYS_accept4) => Some(Direction::In),
+            (Class::Worker, number::SYS_accept | libc::SYS_accept4) => Some(Direction::In),
             _ => None,
         }
     }

@@ -27,7 +27,7 @@ use crate::engine::request::operation::Operation;
 use crate::engine::request::progress::Progress;
 use crate::engine::request::transfer::Transfer;
 use crate::os::clock;
-use crate::syscall::{self, Class};
+use crate::syscall::{self, Class, number};
 use aio2_abi::attr;
 use aio2_abi::iocb::Flags;
 use libc::{EAGAIN, EINTR, ENODATA, c_long};
@@ -161,7 +161,7 @@ pub(crate) fn may_retry(request: &Request, facts: &mut Facts) -> bool {
 pub(crate) fn waits_if_not_ready(request: &Request, progress: &Progress, fd: i32) -> bool {
     const ACCEPT_FLAGS: u64 = (libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as u64;
     match request.call.nr() {
-        libc::SYS_accept => file::is_listening(fd),
+        number::SYS_accept => file::is_listening(fd),
         libc::SYS_accept4 => request.call.args()[3] & !ACCEPT_FLAGS == 0 && file::is_listening(fd),
         libc::SYS_read | libc::SYS_readv | libc::SYS_write | libc::SYS_writev => {
             // The try was refused, as a kind that is not to be had.
@@ -346,7 +346,7 @@ fn sleeps_for_a_peer(nr: c_long) -> bool {
     matches!(class, Some(Class::Read | Class::Write | Class::Socket))
         || matches!(
             nr,
-            libc::SYS_accept
+            number::SYS_accept
                 | libc::SYS_accept4
                 | libc::SYS_connect
                 | libc::SYS_sendfile
@@ -362,15 +362,15 @@ fn restarts(nr: c_long) -> bool {
         nr,
         libc::SYS_nanosleep
             | libc::SYS_clock_nanosleep
-            | libc::SYS_poll
+            | number::SYS_poll
             | libc::SYS_ppoll
-            | libc::SYS_epoll_wait
+            | number::SYS_epoll_wait
             | libc::SYS_epoll_pwait
             | libc::SYS_futex
-            | libc::SYS_semop
-            | libc::SYS_semtimedop
-            | libc::SYS_msgsnd
-            | libc::SYS_msgrcv
+            | number::SYS_semop
+            | number::SYS_semtimedop
+            | number::SYS_msgsnd
+            | number::SYS_msgrcv
     )
 }
 
@@ -471,7 +471,7 @@ mod tests {
     #[test]
     fn what_no_signal_can_explain_is_a_result() {
         let seat = Seat::new(1);
-        for nr in [libc::SYS_fsync, libc::SYS_read, libc::SYS_epoll_wait] {
+        for nr in [libc::SYS_fsync, libc::SYS_read, number::SYS_epoll_wait] {
             for runner in [Runner::Worker(&seat), Runner::Caller] {
                 let eintr = -i64::from(EINTR);
                 assert_eq!(uninterrupted(nr, runner, || eintr), Ok(eintr), "{nr} {runner:?}");

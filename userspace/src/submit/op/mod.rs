@@ -447,7 +447,7 @@ impl<B> Op<B> {
     /// Why it cannot be run: it could use its buffer after its completion.
     #[inline]
     pub(crate) fn refusal(&self) -> Option<Errno> {
-        match (&self.shape, libc::c_long::from(self.nr)) {
+        match (&self.shape, self.nr as libc::c_long) {
             (Shape::Bytes { arg, .. }, libc::SYS_sendto | libc::SYS_recvfrom)
                 if *arg & !signed(MESSAGE_FLAGS) != 0 =>
             {
@@ -461,7 +461,7 @@ impl<B> Op<B> {
     #[inline]
     pub(crate) fn opens(&self) -> bool {
         matches!(self.shape, Shape::Path { .. } | Shape::Fd { .. })
-            && matches!(libc::c_long::from(self.nr), libc::SYS_openat | libc::SYS_accept4)
+            && matches!(self.nr as libc::c_long, libc::SYS_openat | libc::SYS_accept4)
     }
 
     /// Closes a descriptor that the operation was to close, and never will.
