@@ -114,7 +114,13 @@ fn results(f: &Fixture, n: usize) -> BTreeMap<u64, i64> {
         let wait = Wait::events(1).within(Duration::from_secs(20));
         // SAFETY: there is no request.
         let wait = || unsafe { f.engine.wait(&wait, &mut [], Some(room.as_mut_bytes())) };
-        let bytes = insist(wait).expect("no event is lost").bytes;
+        let bytes = match insist(wait) {
+            Ok(got) => got.bytes,
+            Err(why) => {
+                let place = PLACE.lock().unwrap();
+                panic!("{why}: an event is lost; there are {results:?}; no memory at {place:?}")
+            }
+        };
         for end in Answer::parse(&room.as_bytes()[..bytes]) {
             assert_eq!(results.insert(end.user_data, end.res), None, "one event for each");
         }

@@ -144,10 +144,10 @@ impl<J: Clone> Slots<J> {
     /// If the memory cannot be had.
     pub(crate) fn reserve(&mut self, requests: usize) -> Result<(), TryReserveError> {
         let needed = KEPT.max(requests + self.unusable);
-        if needed <= self.slots.capacity() {
-            return Ok(());
+        if needed > self.slots.capacity() {
+            self.slots.try_reserve(needed - self.slots.len())?;
         }
-        self.slots.try_reserve(needed - self.slots.len())?;
+        // Asked for also where a call before had memory for the slots only.
         let buckets = self.slots.capacity().next_power_of_two();
         if buckets > self.buckets.len() {
             self.buckets.try_reserve(buckets - self.buckets.len())?;
