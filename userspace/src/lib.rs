@@ -86,7 +86,7 @@
 //! implementations use: `backend`, `engine`, the words of rings. It is not
 //! promised, and its safe functions can break what they are given.
 #![deny(unsafe_code)]
-#![cfg_attr(not(loom), deny(missing_debug_implementations))]
+#![cfg_attr(not(aio2_loom), deny(missing_debug_implementations))]
 
 #[cfg(not(feature = "unstable"))]
 #[allow(unsafe_code)]
@@ -95,7 +95,7 @@ mod backend;
 #[allow(unsafe_code)]
 pub mod backend;
 mod consumer;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 #[allow(unsafe_code)]
 mod context;
 #[cfg(not(feature = "unstable"))]
@@ -103,43 +103,43 @@ mod engine;
 #[cfg(feature = "unstable")]
 pub mod engine;
 pub mod error;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub mod future;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 #[allow(unsafe_code)]
 pub mod kernel;
 mod os;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 #[allow(unsafe_code)]
 mod queue;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 #[allow(unsafe_code)]
 pub mod reap;
 pub mod ring;
 pub mod set;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub mod submit;
 mod sync;
 pub mod syscall;
 
 /// The bytes of the ABI, some of whose types stand in signatures here.
 pub use aio2_abi as abi;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub use backend::{Got, Timeout, Wait};
 pub use consumer::Consumer;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub use context::{Builder, Context, Implementation, Prefer, SetupError};
 pub use error::Errno;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub use future::{Driver, Handle, Run};
 /// Of whose types a few stand in signatures here.
 pub use libc;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub use queue::{Cancelled, Completion, Completions, Dispatcher, Key, Popped, Queue};
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub use reap::{Attribute, Event, OwnedEvent, Reaper};
 pub use ring::shm;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub use set::Set;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub use submit::{After, Buffer, CacheHint, Dir, DirectBuf, Iocbs, Op, Priority, SharedFd, Signal};

@@ -5,19 +5,19 @@
 //! side: what an ordering is for is said where it is used, in `ring/` and
 //! `engine/`.
 
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 
-#[cfg(loom)]
+#[cfg(aio2_loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-#[cfg(loom)]
+#[cfg(aio2_loom)]
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
 
 /// Of the process: the model checker has no statics, and begins anew each time.
 pub(crate) mod process {
     pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32};
-    #[cfg(loom)]
+    #[cfg(aio2_loom)]
     pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
 }

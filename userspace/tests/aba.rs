@@ -3,7 +3,7 @@
 //! The models of `loom.rs` show it for one interleaving after another; here
 //! are threads of the machine, which must be fooled by a head of 8 bits, and
 //! Spin, which must find the same in a model of its own (`aba.pml`).
-#![cfg(not(loom))]
+#![cfg(not(aio2_loom))]
 
 use aio2::ring::{Consumer, Geometry, Heap, Memory, View, Word, header, split};
 use std::io::Write as _;

@@ -1,12 +1,12 @@
 //! Models of the ring and of the engine's state, each explored through all its
 //! interleavings.
 //!
-//!     RUSTFLAGS='--cfg loom' cargo test --release --test loom
+//!     RUSTFLAGS='--cfg aio2_loom' cargo test --release --test loom
 //!
 //! Rings of a few words, starting just below the wrap of 2^32. At most three
 //! preemptions unless LOOM_MAX_PREEMPTIONS says otherwise. Which model fails when
 //! an ordering is weakened stands in `ORDERINGS.md`; two are enough for those.
-#![cfg(loom)]
+#![cfg(aio2_loom)]
 #![allow(unsafe_code)]
 
 #[path = "loom/aba.rs"]

@@ -5,7 +5,7 @@
 //! has one event; the context works on. The standard library ends the process
 //! where it has no way to say so: when it creates or begins a thread, and in
 //! `Arc::new`.
-#![cfg(not(loom))]
+#![cfg(not(aio2_loom))]
 
 #[path = "engine/context.rs"]
 #[allow(dead_code)] // shared with tests/engine.rs

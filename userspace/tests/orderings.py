@@ -156,7 +156,7 @@ def model_names():
 
 def failing_models(work, models, bound):
     """The tests that fail in the copy with so many preemptions; None if it does not build."""
-    env = dict(os.environ, RUSTFLAGS="--cfg loom -Awarnings", CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS="true",
+    env = dict(os.environ, RUSTFLAGS="--cfg aio2_loom -Awarnings", CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS="true",
                CARGO_INCREMENTAL="1", LOOM_MAX_PREEMPTIONS=str(bound))
     env.setdefault("CARGO_TARGET_DIR", str(work / "target"))
     run = subprocess.run(

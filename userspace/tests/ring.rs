@@ -1,5 +1,5 @@
 //! The ring over plain memory: rules of its roles, one thread.
-#![cfg(not(loom))]
+#![cfg(not(aio2_loom))]
 
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -1,6 +1,6 @@
 //! The ring against an oracle, and against peers that keep no rules: random
 //! operations from any start position. A failure tells its seed.
-#![cfg(not(loom))]
+#![cfg(not(aio2_loom))]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! The ring under real threads: nothing lost, nothing twice, order kept.
-#![cfg(not(loom))]
+#![cfg(not(aio2_loom))]
 
 use std::sync::Mutex;
 use std::thread;

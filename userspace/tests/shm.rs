@@ -1,5 +1,5 @@
 //! Rings in shared memory: who can write what, and what a peer's files must be.
-#![cfg(not(loom))]
+#![cfg(not(aio2_loom))]
 #![allow(unsafe_code)]
 
 use std::fs::File;

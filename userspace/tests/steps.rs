@@ -3,7 +3,7 @@
 //! This program has a clock_gettime of its own. Each time that another clock
 //! than CLOCK_MONOTONIC is read, it has been set by a fortnight, forth or back.
 //! Setting the machine's clock would be seen by all that runs on it.
-#![cfg(not(loom))]
+#![cfg(not(aio2_loom))]
 
 #[path = "engine/context.rs"]
 #[allow(dead_code)] // shared with tests/engine.rs

@@ -62,7 +62,7 @@ const LOOM: Stage = Stage {
         "--nocapture",
     ],
     envs: &[
-        ("RUSTFLAGS", "--cfg loom -C debug-assertions"),
+        ("RUSTFLAGS", "--cfg aio2_loom -C debug-assertions"),
         ("LOOM_MAX_PREEMPTIONS", "3"),
         ("LOOM_MAX_BRANCHES", "100000"),
     ],

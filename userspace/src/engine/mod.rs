@@ -24,15 +24,15 @@
 
 mod calls;
 mod ends;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 mod host;
-#[cfg(loom)]
+#[cfg(aio2_loom)]
 pub mod host;
 mod request;
 mod run;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 mod state;
-#[cfg(loom)]
+#[cfg(aio2_loom)]
 pub mod state;
 mod threads;
 

@@ -12,13 +12,13 @@ use std::time::Duration;
 /// which all runs have to be the same.
 #[inline]
 pub(crate) fn now() -> u64 {
-    #[cfg(loom)]
+    #[cfg(aio2_loom)]
     return 1;
-    #[cfg(not(loom))]
+    #[cfg(not(aio2_loom))]
     read()
 }
 
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 fn read() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a timespec that can be written. CLOCK_MONOTONIC cannot
@@ -49,7 +49,7 @@ pub(crate) fn timespec(ns: u64) -> libc::timespec {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(aio2_loom)))]
 mod tests {
     use super::*;
 

@@ -13,10 +13,10 @@
 //! Who sleeps, and who is told, is not decided here.
 
 pub(crate) mod clock;
-#[cfg_attr(loom, path = "futex_model.rs")]
+#[cfg_attr(aio2_loom, path = "futex_model.rs")]
 mod futex;
 pub(crate) mod notify;
 pub(crate) mod park;
 pub(crate) mod process;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub(crate) mod sleep;

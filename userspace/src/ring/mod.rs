@@ -40,18 +40,18 @@ mod consumer;
 mod event;
 mod exclusive;
 mod geometry;
-#[cfg(any(loom, test, feature = "unstable"))]
+#[cfg(any(aio2_loom, test, feature = "unstable"))]
 mod heap;
 mod memory;
 mod overflow;
 mod pieces;
 mod producer;
-#[cfg_attr(loom, path = "shm_model.rs")]
+#[cfg_attr(aio2_loom, path = "shm_model.rs")]
 #[allow(unsafe_code)]
 pub mod shm;
 mod sink;
 
-#[cfg(any(loom, test, feature = "unstable"))]
+#[cfg(any(aio2_loom, test, feature = "unstable"))]
 use std::sync::Arc;
 
 use aio2_abi::ring::{Flags, NOTIFY_OFF, NOTIFY_ON};
@@ -59,7 +59,7 @@ pub use consumer::{Consumer, Corruption, Pending, ReapError};
 pub use event::{Events, header, len_of};
 pub use exclusive::{Drain, Event, ExclusiveConsumer};
 pub use geometry::{Geometry, GeometryError};
-#[cfg(any(loom, test, feature = "unstable"))]
+#[cfg(any(aio2_loom, test, feature = "unstable"))]
 pub use heap::Heap;
 #[cfg(not(feature = "unstable"))]
 pub(crate) use memory::{Memory, View, Word};
@@ -75,7 +75,7 @@ pub use sink::{Sink, SinkBatch};
 use crate::sync::{AtomicU32, Ordering, fence};
 
 /// Both ends of a ring in memory that is shared within the process.
-#[cfg(any(loom, test, feature = "unstable"))]
+#[cfg(any(aio2_loom, test, feature = "unstable"))]
 pub fn split<M: Memory>(memory: M) -> (Producer<Arc<M>>, Consumer<Arc<M>>) {
     let memory = Arc::new(memory);
     (Producer::new(memory.clone()), Consumer::new(memory))

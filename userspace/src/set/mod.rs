@@ -14,16 +14,16 @@
 //!
 //! SPEC: appendix E.
 
-#[cfg(loom)]
+#[cfg(aio2_loom)]
 pub mod crew;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 mod crew;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 mod members;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 mod turn;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 mod watch;
 
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub use members::{Delivery, Member, Out, Set, SetError, Source};

@@ -18,7 +18,7 @@ fn cargo(root: &Path, args: &[&str], bound: Option<u32>) -> Result<String> {
     command.current_dir(root).arg("test").args(args).args(["--", "--nocapture"]);
     if let Some(bound) = bound {
         command.env("LOOM_MAX_PREEMPTIONS", bound.to_string());
-        command.env("RUSTFLAGS", "--cfg loom -C debug-assertions");
+        command.env("RUSTFLAGS", "--cfg aio2_loom -C debug-assertions");
     }
     let out = command.output().with_context(|| format!("cargo test {}", args.join(" ")))?;
     let said = String::from_utf8_lossy(&out.stdout).into_owned();

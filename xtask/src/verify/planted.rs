@@ -70,7 +70,7 @@ impl Tree {
         }
         let mut target = "target/planted/build";
         if check.contains("--test loom") {
-            command.env("RUSTFLAGS", "--cfg loom -C debug-assertions");
+            command.env("RUSTFLAGS", "--cfg aio2_loom -C debug-assertions");
             target = "target/planted/loom";
         }
         command.env("CARGO_TARGET_DIR", self.root.join(target)).current_dir(&self.path);

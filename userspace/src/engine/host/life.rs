@@ -8,12 +8,12 @@
 //! SPEC: R-RUN-10, R-RUN-11.
 #![allow(unsafe_code)] // pthread_mutex_trylock(3)
 
-#[cfg(loom)]
+#[cfg(aio2_loom)]
 pub(crate) use model::Life;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub(crate) use robust::Life;
 
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 mod robust {
     use std::cell::UnsafeCell;
     use std::fmt;
@@ -131,7 +131,7 @@ mod robust {
 }
 
 /// Threads of the model checker end as they should.
-#[cfg(loom)]
+#[cfg(aio2_loom)]
 mod model {
     #[derive(Debug)]
     pub(crate) struct Life;

@@ -12,9 +12,9 @@
 pub(crate) mod file;
 pub(crate) mod interrupt;
 pub(crate) mod life;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub(crate) mod seat;
-#[cfg(loom)]
+#[cfg(aio2_loom)]
 pub mod seat;
 pub(crate) mod signal;
 pub(crate) mod thread;

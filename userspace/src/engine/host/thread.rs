@@ -7,12 +7,12 @@
 //! SPEC: R-LIFE-3, R-LIFE-6, R-RUN-13.
 #![allow(unsafe_code)] // pthread_create(3) and its relatives, pthread_sigmask(3)
 
-#[cfg(loom)]
+#[cfg(aio2_loom)]
 pub(crate) use model::Thread;
 use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub(crate) use system::Thread;
 
 /// Creates a thread of the engine: a small stack, and every signal blocked.
@@ -26,7 +26,7 @@ pub(crate) fn spawn(
     with_signals_blocked(|| Thread::new(name, Box::new(body)))
 }
 
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 mod system {
     use std::ffi::{CStr, c_void};
     use std::io;
@@ -191,7 +191,7 @@ mod system {
 }
 
 /// Threads of the model checker.
-#[cfg(loom)]
+#[cfg(aio2_loom)]
 mod model {
     use loom::thread::{Builder, JoinHandle};
     use std::ffi::CStr;

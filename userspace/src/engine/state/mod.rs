@@ -14,9 +14,9 @@
 
 pub(crate) mod context;
 pub(crate) mod deferred;
-#[cfg(not(loom))]
+#[cfg(not(aio2_loom))]
 pub(crate) mod files;
-#[cfg(loom)]
+#[cfg(aio2_loom)]
 pub mod files;
 pub(crate) mod order;
 pub(crate) mod polls;
