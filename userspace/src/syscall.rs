@@ -248,6 +248,7 @@ pub fn bitmap() -> [u64; 8] {
 
 /// Whether the arguments are among those that may be run. `args` are as the
 /// plain syscall would get them; a pointer is not followed.
+#[inline]
 #[must_use]
 pub fn args_allowed(nr: u32, args: &[u64; 6]) -> bool {
     match nr as c_long {

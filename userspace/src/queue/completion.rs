@@ -21,11 +21,12 @@ pub struct Completion<B, T> {
 
 impl<B: Buffer, T> Completion<B, T> {
     /// A request that was accepted has ended with `event`.
-    #[inline]
-    pub(super) fn ended(mut op: Op<B>, token: T, event: Event<'_>) -> Self {
-        let opened = take_effect(&mut op, &event);
-        let result = event.result();
-        Completion { token, op, result, opened, event: OwnedEvent::of(&event) }
+    #[inline(always)] // it is large, and would be copied
+    pub(super) fn ended(op: Op<B>, token: T, event: Event<'_>) -> Self {
+        let (result, owned) = (event.result(), OwnedEvent::of(&event));
+        let mut ended = Completion { token, op, result, opened: None, event: owned };
+        ended.opened = take_effect(&mut ended.op, &event);
+        ended
     }
 
     /// A request that was never accepted.
@@ -39,7 +40,7 @@ impl<B: Buffer, T> Completion<B, T> {
 /// Does to the descriptors of an operation what its one event says: one that it
 /// has closed is let go of, one that it has opened is returned. One that it never
 /// came to close is closed with the operation, if that is left alone.
-#[inline]
+#[inline(always)]
 pub(super) fn take_effect<B>(op: &mut Op<B>, event: &Event<'_>) -> Option<OwnedFd> {
     if !event.never_began() {
         op.let_go();

@@ -359,9 +359,35 @@ impl<B: Buffer, T> Queue<B, T> {
     /// [`ReapError`] if the ring is broken.
     #[inline]
     pub fn pop(&mut self) -> Result<Option<Completion<B, T>>, ReapError> {
-        while let Some(popped) = self.pop_any()? {
-            if let Popped::Ended(completion) = popped {
-                return Ok(Some(completion));
+        if let Some(refused) = self.pop_refused()? {
+            return Ok(Some(refused));
+        }
+        while let Some(event) = self.reaper.next_event()? {
+            if event.is_last()
+                && let Some(Entry { op, token }) = self.entries.remove(event.user_data())
+            {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                return Ok(Some(Completion::ended(op, token, event)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next completion of a request that was never accepted.
+    ///
+    /// # Errors
+    /// [`ReapError::Forked`] in a child after fork, if there is one.
+    #[inline]
+    fn pop_refused(&mut self) -> Result<Option<Completion<B, T>>, ReapError> {
+        if self.refused.is_empty() { Ok(None) } else { self.next_refused() }
+    }
+
+    #[cold]
+    fn next_refused(&mut self) -> Result<Option<Completion<B, T>>, ReapError> {
+        self.reaper.in_its_process()?;
+        while let Some((key, errno)) = self.refused.pop_front() {
+            if let Some(Entry { op, token }) = self.entries.remove(key.0) {
+                return Ok(Some(Completion::refused(op, token, errno)));
             }
         }
         Ok(None)
@@ -393,11 +419,8 @@ impl<B: Buffer, T> Queue<B, T> {
     /// [`ReapError`] if the ring is broken.
     #[inline]
     pub fn pop_any(&mut self) -> Result<Option<Popped<'_, B, T>>, ReapError> {
-        self.reaper.in_its_process()?;
-        while let Some((key, errno)) = self.refused.pop_front() {
-            if let Some(Entry { op, token }) = self.entries.remove(key.0) {
-                return Ok(Some(Popped::Ended(Completion::refused(op, token, errno))));
-            }
+        if let Some(refused) = self.pop_refused()? {
+            return Ok(Some(Popped::Ended(refused)));
         }
         let (key, result) = loop {
             let Some(event) = self.reaper.next_event()? else { return Ok(None) };

@@ -49,14 +49,16 @@ pub(crate) unsafe fn submit(shared: &Arc<Shared>, iocbs: &mut [u8]) -> Result<us
     let mut stopped = Ok(());
     while at < iocbs.len() {
         let rest = &mut iocbs[at..];
-        let (request, len) = match next(rest) {
-            // SAFETY: the caller vouches for the addresses in the stream.
-            Ok(iocb) => (unsafe { Request::new(&iocb) }, iocb.header.len as usize),
+        let iocb = match next(rest) {
+            Ok(iocb) => iocb,
             Err(malformed) => {
                 stopped = Err(Errno(malformed.errno()));
                 break;
             }
         };
+        let len = iocb.header.len as usize;
+        // SAFETY: the caller vouches for the addresses in the stream.
+        let request = unsafe { Request::new(&iocb) };
         if !batch.admit(&request, rest) {
             stopped = Err(Errno(EAGAIN));
             break;

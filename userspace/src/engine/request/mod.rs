@@ -51,30 +51,35 @@ impl Request {
     ///
     /// # Safety
     /// As [`Call::new`], for the arguments of `iocb`.
-    #[inline]
+    #[inline(always)] // it is large, and would be copied
     #[allow(unsafe_code)] // passes on what the submitter vouches for
     pub(crate) unsafe fn new(iocb: &Iocb<'_>) -> Self {
         let nr = iocb.header.nr;
         let row = syscall::lookup(nr);
-        let mut operation = operation::check(iocb, row);
-        let plan = (iocb.attr_mask != 0).then(|| {
-            let (plan, verdict) = Plan::new(iocb.attrs(), operation);
-            if let Err(errno) = verdict
-                && !matches!(operation, Operation::Refused(_))
-            {
-                operation = Operation::Refused(errno);
-            }
-            plan
-        });
-        Request {
+        let mut request = Request {
             user_data: iocb.header.user_data,
-            operation,
+            operation: operation::check(iocb, row),
             // SAFETY: the caller vouches for the addresses.
             call: unsafe { Call::new(nr, iocb.args) },
             flags: iocb.flags(),
-            plan,
+            plan: None,
             event_bytes: iocb.event_bytes,
             fd: (row.is_some_and(|row| row.fd) || nr == op::POLL).then_some(iocb.args[0] as i32),
+        };
+        if iocb.attr_mask != 0 {
+            request.add_attributes(iocb);
+        }
+        request
+    }
+
+    /// Takes over what the attributes of its iocb ask for, or is refused.
+    fn add_attributes(&mut self, iocb: &Iocb<'_>) {
+        let (plan, verdict) = Plan::new(iocb.attrs(), self.operation);
+        self.plan = Some(plan);
+        if let Err(errno) = verdict
+            && !self.is_refused()
+        {
+            self.operation = Operation::Refused(errno);
         }
     }
 

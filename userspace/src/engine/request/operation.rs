@@ -46,7 +46,7 @@ impl Operation {
 /// What a request does, or why it cannot be done.
 ///
 /// SPEC: R-OP-1, R-OP-2, R-OP-7, R-RUN-6, in this order.
-#[inline]
+#[inline(always)]
 pub(crate) fn check(iocb: &Iocb<'_>, row: Option<&syscall::Syscall>) -> Operation {
     let (operation, nr_args) = match row {
         Some(row) => (Operation::Syscall(row.class), u16::from(row.nr_args)),

@@ -67,16 +67,11 @@ impl<'a> Transfer<'a> {
     #[inline(always)]
     pub(crate) fn new(call: &'a Call, class: Class) -> Option<Self> {
         let [_, b, c, d, _, f] = *call.args();
-        let is_read = matches!(
-            call.nr(),
-            libc::SYS_read
-                | libc::SYS_pread64
-                | libc::SYS_readv
-                | libc::SYS_preadv
-                | libc::SYS_preadv2
-                | libc::SYS_recvfrom
-                | libc::SYS_recvmsg
-        );
+        let is_read = match class {
+            Class::Read => true,
+            Class::Socket => matches!(call.nr(), libc::SYS_recvfrom | libc::SYS_recvmsg),
+            Class::Write | Class::Inline | Class::Worker => false,
+        };
         let (buffers, offset, flags) = match (class, call.nr()) {
             (_, libc::SYS_read | libc::SYS_write) => {
                 (Buffers::One { address: b, len: c }, FILE_POSITION, 0)

@@ -73,10 +73,9 @@ impl Facts {
         if self.fd != Some(fd) {
             self.begin(fd);
         }
-        if transfer.is_plain_file_read()
-            && let Some(flags) = self.flags
-        {
-            return flags & libc::O_DIRECT == 0;
+        if transfer.is_plain_file_read() {
+            let open = self.flags(fd);
+            return open & libc::O_DIRECT == 0 || open < 0;
         }
         self.may_try_other(transfer, fd)
     }
@@ -147,6 +146,7 @@ impl Facts {
         *self.takes_any.get_or_insert_with(|| file::low_water(fd).is_some_and(|bytes| bytes <= 1))
     }
 
+    #[inline]
     fn flags(&mut self, fd: i32) -> i32 {
         *self.flags.get_or_insert_with(|| file::status_flags(fd))
     }
