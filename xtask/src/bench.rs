@@ -1,8 +1,10 @@
 //! `cargo xtask bench`: what it costs, beside what users have, as ratios.
 //!
 //! Each benchmark measures its baselines in the same run, in turns. They are
-//! not tests: nothing passes or fails by speed.
+//! not tests: nothing passes or fails by speed. What does is the number of
+//! instructions of a path ([`crate::budget`]).
 
+use crate::budget::{self, Budget};
 use crate::kernel;
 use anyhow::{Result, bail};
 use std::process::Command;
@@ -16,6 +18,9 @@ pub struct Args {
     /// Instead, count instructions in a guest with the kernel series
     #[arg(long, value_name = "CONFIG", num_args = 0..=1, default_missing_value = "perf")]
     kernel: Option<kernel::Config>,
+    /// Instead, count the instructions of each path in user mode
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, default_missing_value = "check")]
+    budget: Option<Budget>,
     /// Print one JSON object a line instead of tables
     #[arg(long)]
     json: bool,
@@ -24,6 +29,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     if let Some(config) = args.kernel {
         return kernel::bench(args.json, config);
+    }
+    if let Some(budget) = args.budget {
+        return budget::run(budget);
     }
     let mut benches: Vec<&str> = args.which.iter().map(String::as_str).collect();
     if benches.is_empty() {

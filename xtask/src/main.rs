@@ -4,6 +4,7 @@
 //! system it installs (as root, from Debian), or says what is missing.
 
 mod bench;
+mod budget;
 mod fuzz;
 mod install;
 mod jobs;

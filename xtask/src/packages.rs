@@ -67,6 +67,8 @@ const TESTS: &[Need] = &[
     need("mariadbd", "mariadb-server-core"),
     need("mariadb", "mariadb-client"),
 ];
+/// To count instructions.
+const COUNTING: &[Need] = &[need("valgrind", "valgrind")];
 /// To check.
 const CHECK: &[Need] = &[
     need("perl", "perl"),
@@ -121,6 +123,11 @@ pub fn for_build(sh: &Shell, source_package: &str, tarball: &Path) -> Result<()>
 /// Sees to it that what runs a guest is there.
 pub fn for_guest(sh: &Shell) -> Result<()> {
     install(sh, &missing(GUEST))
+}
+
+/// Sees to it that instructions can be counted.
+pub fn for_counting(sh: &Shell) -> Result<()> {
+    install(sh, &missing(COUNTING))
 }
 
 /// Sees to it that the fuzz targets can be built.

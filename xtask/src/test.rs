@@ -93,6 +93,9 @@ const FUZZ: Stage = Stage {
 const SANITIZERS: Stage =
     Stage { name: "sanitizers", args: &["xtask", "verify", "--asan", "--tsan"], envs: &[] };
 
+/// Instructions of each path, held against the table.
+const BUDGET: Stage = Stage { name: "budget", args: &["xtask", "bench", "--budget"], envs: &[] };
+
 /// Random syscalls beside the plain ones, for two minutes.
 const DIFFERENTIAL: Stage =
     Stage { name: "differential", args: &["xtask", "verify", "--differential"], envs: &[] };
@@ -196,7 +199,7 @@ pub fn run(args: &Args) -> Result<()> {
     crate::packages::for_tests(&xshell::Shell::new()?);
     let mut stages = vec![&FORMAT, &LINTS, &TESTS, &TABLE];
     if !args.quick {
-        stages.extend([&LOOM, &FUZZ, &SANITIZERS, &DIFFERENTIAL, &PROOFS]);
+        stages.extend([&LOOM, &FUZZ, &SANITIZERS, &DIFFERENTIAL, &PROOFS, &BUDGET]);
     }
     if !args.quick && !args.no_kernel {
         stages.push(&KERNEL);
