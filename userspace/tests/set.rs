@@ -3,11 +3,16 @@
 
 mod common;
 
+use aio2::set::Source;
 use aio2::{Context, Iocbs, OwnedEvent, Prefer, Reaper, Set, Timeout};
 use aio2_abi::{iocb::Flags, op};
 use common::Random;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::write;
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::Duration;
 
 const NOW: Timeout = Timeout::After(Duration::ZERO);
@@ -174,4 +179,60 @@ fn a_member_whose_ring_is_replaced_loses_nothing() {
     nops(&small, 312..315);
     assert_eq!(set.wait(&mut to, 4, 4, Timeout::Forever).unwrap().len(), 4);
     assert!(to.iter().map(|d| d.item.as_event().user_data()).eq(0..315));
+}
+
+/// SPEC: R-SET-4, R-NOTIFY-7
+#[test]
+fn a_member_whose_eventfd_is_full_ends_the_sleep() {
+    let eventfd = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+    let mine = eventfd.try_clone().unwrap();
+    let context = Context::builder().prefer(Prefer::Engine).eventfd(eventfd).build().unwrap();
+    let set: Set<Reaper> = Set::new().unwrap();
+    set.add(context.reaper(), 0).unwrap();
+    write(&mine, &(u64::MAX - 1).to_ne_bytes()).unwrap();
+    ends_within_patience(|| {
+        sleeps_then(&set, || nops(&context, 0..1));
+    });
+}
+
+/// Fails if `f` does not end.
+fn ends_within_patience(f: impl FnOnce()) {
+    let (done, wait) = channel::<()>();
+    thread::spawn(move || {
+        if wait.recv_timeout(Duration::from_secs(60)) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("it does not end");
+            std::process::abort();
+        }
+    });
+    f();
+    drop(done);
+}
+
+/// Does `f` while a thread waits for one event of `set`, and sleeps; the event.
+fn sleeps_then<S: Source<Item: Send> + Send>(set: &Set<S>, f: impl FnOnce()) -> S::Item {
+    thread::scope(|scope| {
+        let (tell, tid) = channel();
+        let waiter = scope.spawn(move || {
+            tell.send(tid_here()).unwrap();
+            let mut to = Vec::new();
+            assert_eq!(set.wait(&mut to, 1, 1, Timeout::Forever).unwrap().len(), 1);
+            to.remove(0).item
+        });
+        let call = format!("/proc/self/task/{}/syscall", tid.recv().unwrap());
+        let is_asleep = || {
+            let polls = [libc::SYS_poll, libc::SYS_ppoll].map(|nr| format!("{nr} "));
+            let now = std::fs::read_to_string(&call).unwrap();
+            polls.iter().any(|nr| now.starts_with(nr))
+        };
+        while !is_asleep() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        f();
+        waiter.join().unwrap()
+    })
+}
+
+fn tid_here() -> libc::pid_t {
+    // SAFETY: takes nothing.
+    unsafe { libc::gettid() }
 }

@@ -63,8 +63,8 @@ impl Watch {
     /// Ends the sleep, or the next one if nobody sleeps.
     pub(super) fn kick(&self) {
         if self.in_its_process().is_ok() {
-            // Its counter is never read: each write is an edge, one that finds
-            // the counter full (EAGAIN) too.
+            // Its counter is never read, and is not full in centuries: each
+            // write is an edge.
             let _ = write(&self.kick, &1_u64.to_ne_bytes());
         }
     }

@@ -7,7 +7,9 @@ use aio2::backend::{Backend, Timeout, Wait};
 use aio2_abi::iocb::{Flags, ID_OFFSET};
 use aio2_abi::setup;
 use aio2_abi::wait::{Cancel, CancelFlags};
+use rustix::event::{Timespec, epoll, epoll::EventFlags};
 use std::io::{PipeReader, Write, pipe};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread;
@@ -390,6 +392,44 @@ fn an_eventfd_at_its_maximum_blocks_nobody() {
     drop(fd);
     f.submit([Iocb::nop(0)]);
     assert_eq!(f.reap().len(), 2);
+}
+
+/// SPEC: R-NOTIFY-7
+#[test]
+fn a_signal_is_an_edge_whatever_the_counter_says() {
+    let of = |flags| {
+        let fd = eventfd(flags);
+        (format!("flags {flags:#x}"), with_eventfd(&fd), fd)
+    };
+    let own = || {
+        let f = Fixture::new();
+        let fd = f.engine.as_fd().try_clone_to_owned().unwrap();
+        ("its own".to_string(), f, fd)
+    };
+    let (nonblock, semaphore) = (libc::EFD_NONBLOCK, libc::EFD_SEMAPHORE);
+    for before in [0, 1, u64::MAX - 1] {
+        let all = [of(0), of(nonblock), of(semaphore), of(semaphore | nonblock), own()];
+        for (what, f, fd) in all {
+            let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+            let (number, flags) = (epoll::EventData::new_u64(0), EventFlags::IN | EventFlags::ET);
+            epoll::add(&epoll, &fd, number, flags).unwrap();
+            let is_woken = || {
+                let mut events = [const { MaybeUninit::uninit() }; 1];
+                !epoll::wait(&epoll, &mut events, Some(&Timespec::default())).unwrap().0.is_empty()
+            };
+            let bytes = u64::to_ne_bytes(before);
+            // SAFETY: eight bytes.
+            let n = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), 8) };
+            assert_eq!(n, 8);
+            is_woken();
+            for _ in 0..3 {
+                assert!(!is_woken());
+                f.submit([Iocb::nop(0)]);
+                assert!(is_woken() && is_readable(&fd), "{what}, {before} before");
+                f.reap();
+            }
+        }
+    }
 }
 
 #[test]
