@@ -380,6 +380,8 @@ fn a_signal_that_the_application_waits_for_is_not_swallowed() {
             unsafe { libc::sigtimedwait(set.as_ptr(), std::ptr::null_mut(), &raw const time) };
         assert_eq!(got, signo);
     }
+    // Else its worker would be taken for the one that is to be cancelled.
+    drop(f);
     cancels_what_sleeps();
 }
 
