@@ -3,8 +3,7 @@
 //! have to be the same.
 //!
 //! Where the plain call would wait, which an alarm finds out, the request has to
-//! wait too: it is cancelled then, and both worlds are built anew. A call that
-//! waits is also let go on by bytes that come later.
+//! wait too: it is cancelled then, and both worlds are built anew.
 //!
 //! | room | duty |
 //! |---|---|
