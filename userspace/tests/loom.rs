@@ -18,8 +18,6 @@ mod common;
 #[path = "engine/context.rs"]
 #[allow(dead_code)] // shared with tests/engine.rs
 mod context;
-#[path = "loom/crew.rs"]
-mod crew;
 #[path = "loom/doorbell.rs"]
 mod doorbell;
 #[path = "loom/files.rs"]
@@ -39,5 +37,7 @@ mod request;
 mod requests;
 #[path = "loom/seat.rs"]
 mod seat;
+#[path = "loom/set.rs"]
+mod set;
 #[path = "loom/waiting.rs"]
 mod waiting;

@@ -1,7 +1,7 @@
 //! The set itself: its members, and the waits for them.
 
-use super::crew::{Call, Crew, Step, Ticket};
 use super::turn::{self, Turn};
+use super::waiters::{Call, Step, Ticket, Waiters};
 use super::watch::Watch;
 use crate::backend::Timeout;
 use crate::error::{Errno, ReapError};
@@ -160,7 +160,7 @@ pub struct Set<S: Source> {
 struct State<S> {
     /// In the order in which they came.
     members: Vec<Entry<S>>,
-    crew: Crew<Arc<Parker>>,
+    waiters: Waiters<Arc<Parker>>,
     next: u64,
 }
 
@@ -196,8 +196,8 @@ impl<S: Source> Set<S> {
     /// # Errors
     /// EMFILE, ENFILE, ENOMEM.
     pub fn with_concurrency(ageing: NonZeroU32, concurrency: NonZeroUsize) -> Result<Self, Errno> {
-        let crew = Crew::new(concurrency.get());
-        let state = State { members: Vec::new(), crew, next: 0 };
+        let waiters = Waiters::new(concurrency.get());
+        let state = State { members: Vec::new(), waiters, next: 0 };
         Ok(Set { state: Mutex::new(state), watch: Watch::new()?, ageing: ageing.get() })
     }
 
@@ -287,7 +287,7 @@ impl<S: Source> Set<S> {
         let (min, max) = (before.saturating_add(min), before.saturating_add(max));
         let parker = Arc::new(Parker::new(false).map_err(SetError::Refused)?);
         let mut state = self.lock();
-        let ticket = state.crew.join(parker.clone());
+        let ticket = state.waiters.join(parker.clone());
         let mut ended = Ended::Told;
         let result = loop {
             let (wants, room) = (min.saturating_sub(to.len()), max - to.len());
@@ -313,9 +313,9 @@ impl<S: Source> Set<S> {
                 Err(error) => break Err(error),
             }
         };
-        state.crew.leave(ticket);
+        state.waiters.leave(ticket);
         if to.len() > before {
-            state.crew.go_out();
+            state.waiters.go_out();
         }
         self.call(state);
         result
@@ -324,10 +324,10 @@ impl<S: Source> Set<S> {
     /// Releases the lock and wakes those whom the events that are there, or
     /// the watch, concern.
     fn call(&self, mut state: MutexGuard<'_, State<S>>) {
-        let wanted = state.crew.wanted();
+        let wanted = state.waiters.wanted();
         // A member that is broken is told to everybody.
         let available = state.available(wanted).unwrap_or(usize::MAX);
-        let calls = state.crew.call(available);
+        let calls = state.waiters.call(available);
         drop(state);
         for call in calls {
             match call {
@@ -371,18 +371,18 @@ impl<S: Source> Out<'_, S> {
         struct Blocked<'a, S: Source>(&'a Out<'a, S>);
         impl<S: Source> Drop for Blocked<'_, S> {
             fn drop(&mut self) {
-                self.0.count(|crew| crew.go_out());
+                self.0.count(|waiters| waiters.go_out());
             }
         }
-        self.count(|crew| crew.come_back());
+        self.count(|waiters| waiters.come_back());
         let _blocked = Blocked(self);
         f()
     }
 
-    fn count(&self, change: impl FnOnce(&mut Crew<Arc<Parker>>)) {
+    fn count(&self, change: impl FnOnce(&mut Waiters<Arc<Parker>>)) {
         if self.delivered > 0 {
             let mut state = self.set.lock();
-            change(&mut state.crew);
+            change(&mut state.waiters);
             self.set.call(state);
         }
     }
@@ -390,7 +390,7 @@ impl<S: Source> Out<'_, S> {
 
 impl<S: Source> Drop for Out<'_, S> {
     fn drop(&mut self) {
-        self.count(|crew| crew.come_back());
+        self.count(|waiters| waiters.come_back());
     }
 }
 
@@ -421,11 +421,11 @@ impl<S: Source> State<S> {
         (wants, room): (usize, usize),
         ended: Ended,
     ) -> Result<Step, SetError> {
-        let wanted = self.crew.wanted().saturating_add(room);
+        let wanted = self.waiters.wanted().saturating_add(room);
         let available = self.available(wanted)?;
-        match (self.crew.step(ticket, wants, available), ended) {
+        match (self.waiters.step(ticket, wants, available), ended) {
             (take @ Step::Take(_), _) | (take, Ended::Told) => Ok(take),
-            (_, Ended::TimedOut) => Ok(Step::Take(self.crew.free(available))),
+            (_, Ended::TimedOut) => Ok(Step::Take(self.waiters.free(available))),
             (_, Ended::Interrupted) => Err(SetError::Interrupted),
         }
     }

@@ -9,19 +9,19 @@
 //! |---|---|
 //! | `members` | the set, and what is called of it |
 //! | `turn` | whose event is next |
-//! | `crew` | which thread is told, and which watches |
+//! | `waiters` | which thread is told, and which watches |
 //! | `watch` | the descriptors |
 //!
 //! SPEC: appendix E.
 
-#[cfg(aio2_loom)]
-pub mod crew;
-#[cfg(not(aio2_loom))]
-mod crew;
 #[cfg(not(aio2_loom))]
 mod members;
 #[cfg(not(aio2_loom))]
 mod turn;
+#[cfg(aio2_loom)]
+pub mod waiters;
+#[cfg(not(aio2_loom))]
+mod waiters;
 #[cfg(not(aio2_loom))]
 mod watch;
 

@@ -1,7 +1,7 @@
 //! `aio2 cp`: copies files and trees.
 //!
 //! Duty: one run, from the command line to the report. Its way: `plan` (what
-//! the command line means) → `tree` (directories are walked) → `crew` (threads
+//! the command line means) → `tree` (directories are walked) → `copiers` (threads
 //! that copy) → `file`, `node`, `stream` (one entry) → `links`, `place` (hard
 //! links; where new contents stand) → `contents`, `flow` (the bytes) → `meta`
 //! → `entry`, `dir` → `session`. Names and metadata are plain calls of a few
@@ -11,7 +11,7 @@
 //! grows is the depth of the walk, and the table of hard links.
 
 mod contents;
-mod crew;
+mod copiers;
 mod dir;
 mod entry;
 mod failure;
@@ -39,7 +39,7 @@ use crate::args::{CpArgs, Global, ReportForm};
 use crate::exit::{Exit, Trouble};
 use aio2::Context;
 use aio2_abi::attr;
-use crew::{Crew, Limits, Queue};
+use copiers::{Copiers, Limits, Queue};
 use failure::Failures;
 use flow::Flow;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -95,9 +95,9 @@ pub fn run(global: &Global, args: CpArgs) -> Result<Exit, Trouble> {
         own.adopt(context);
     }
     let (planned, statistics) = thread::scope(|scope| {
-        let mut crew = Crew::new(scope, &cx, &queue, room.limits, own, &new_flow);
-        let planned = plan::run(&cx, &mut crew, sources, target, into);
-        (planned, crew.finish())
+        let mut copiers = Copiers::new(scope, &cx, &queue, room.limits, own, &new_flow);
+        let planned = plan::run(&cx, &mut copiers, sources, target, into);
+        (planned, copiers.finish())
     });
     cx.progress.finish();
     planned.map_err(|bad| Trouble::new(bad.to_string()))?;

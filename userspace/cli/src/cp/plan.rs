@@ -3,7 +3,7 @@
 //! Duty: turn `SRC... DST` into entries under a base directory, and refuse what
 //! cannot be meant: several sources for one name, a directory into itself.
 
-use super::crew::Crew;
+use super::copiers::Copiers;
 use super::dir::{Dir, release};
 use super::entry::{self, Entry};
 use super::failure::{self, Failure, Side};
@@ -96,7 +96,7 @@ struct Target {
 /// If the target cannot hold them; nothing was copied then.
 pub fn run(
     cx: &Session,
-    crew: &mut Crew<'_, '_>,
+    copiers: &mut Copiers<'_, '_>,
     sources: Vec<OsString>,
     target: OsString,
     into: Into,
@@ -135,21 +135,21 @@ pub fn run(
         // Names of the one may be names of the other: in their order.
         let merges = dots || before.is_some();
         if merges {
-            crew.barrier();
+            copiers.barrier();
         }
         match kind {
-            Ok(Kind::Directory) => tree::copy(cx, crew, entry),
-            Ok(kind) => crew.start(entry, kind),
+            Ok(Kind::Directory) => tree::copy(cx, copiers, entry),
+            Ok(kind) => copiers.start(entry, kind),
             Err(failure) => {
                 cx.fail(&failure);
                 entry.release(cx);
             }
         }
         if merges {
-            crew.barrier();
+            copiers.barrier();
         }
     }
-    crew.barrier();
+    copiers.barrier();
     release(cx, target.dir);
     Ok(())
 }

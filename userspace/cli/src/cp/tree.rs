@@ -1,12 +1,12 @@
 //! Directories: walked depth-first.
 //!
-//! Duty: read directories, make their copies, and hand each entry to the crew.
+//! Duty: read directories, make their copies, and hand each entry to the copiers.
 //! Memory follows the depth of the tree, never its size: a level of the walk
 //! holds the entries that one call gives. Where descriptors are few, deep
 //! directories are held by path, and a level holds all entries of its
 //! directory. Not here: what is done with an entry.
 
-use super::crew::Crew;
+use super::copiers::Copiers;
 use super::dir::{Dir, release};
 use super::entry::{self, Entry};
 use super::failure::Failure;
@@ -94,7 +94,7 @@ fn read(fd: BorrowedFd<'_>, listed: &mut VecDeque<Listed>) -> Result<bool, Fault
 }
 
 /// Copies the directory `entry` and everything in it.
-pub fn copy(cx: &Session, crew: &mut Crew<'_, '_>, entry: Entry) {
+pub fn copy(cx: &Session, copiers: &mut Copiers<'_, '_>, entry: Entry) {
     let mut stack = Vec::new();
     descend(cx, &mut stack, entry);
     while let Some(level) = stack.last_mut() {
@@ -117,7 +117,7 @@ pub fn copy(cx: &Session, crew: &mut Crew<'_, '_>, entry: Entry) {
         };
         match kind {
             Ok(Kind::Directory) => descend(cx, &mut stack, entry),
-            Ok(kind) => crew.start(entry, kind),
+            Ok(kind) => copiers.start(entry, kind),
             Err(fault) => {
                 cx.fail(&entry.at_source(fault));
                 entry.release(cx);

@@ -57,7 +57,7 @@ pub enum Call<P> {
 /// The threads that wait, in the order in which they came; each has a `P` to
 /// be woken by.
 #[derive(Debug)]
-pub struct Crew<P> {
+pub struct Waiters<P> {
     waiters: Vec<Waiter<P>>,
     watcher: Option<Ticket>,
     next: u64,
@@ -66,11 +66,11 @@ pub struct Crew<P> {
     concurrency: usize,
 }
 
-impl<P: Clone> Crew<P> {
+impl<P: Clone> Waiters<P> {
     /// Nobody waits; at most `concurrency` threads may be out with events.
     #[must_use]
     pub fn new(concurrency: usize) -> Self {
-        Crew { waiters: Vec::new(), watcher: None, next: 0, out: 0, concurrency }
+        Waiters { waiters: Vec::new(), watcher: None, next: 0, out: 0, concurrency }
     }
 
     /// A thread has got events, or goes on with some.
@@ -181,74 +181,74 @@ mod tests {
     use super::*;
 
     /// Threads that all sleep, the first of them watching.
-    fn asleep(wants: &[usize]) -> (Crew<usize>, Vec<Ticket>) {
-        let mut crew = Crew::new(usize::MAX);
+    fn asleep(wants: &[usize]) -> (Waiters<usize>, Vec<Ticket>) {
+        let mut waiters = Waiters::new(usize::MAX);
         let join = |(n, &wants)| {
-            let ticket = crew.join(n);
-            let step = crew.step(ticket, wants, 0);
+            let ticket = waiters.join(n);
+            let step = waiters.step(ticket, wants, 0);
             assert_eq!(step, if n == 0 { Step::Watch } else { Step::Park });
             ticket
         };
         let tickets = wants.iter().enumerate().map(join).collect();
-        (crew, tickets)
+        (waiters, tickets)
     }
 
     #[test]
     fn one_is_told_for_one_event_and_the_last_first() {
-        let (mut crew, _) = asleep(&[1, 1, 1]);
-        assert_eq!(crew.call(1), [Call::Watcher]);
-        assert_eq!(crew.call(1), [], "it is promised");
-        assert_eq!(crew.call(2), [Call::Parked(2)]);
-        assert_eq!(crew.call(3), [Call::Parked(1)]);
+        let (mut waiters, _) = asleep(&[1, 1, 1]);
+        assert_eq!(waiters.call(1), [Call::Watcher]);
+        assert_eq!(waiters.call(1), [], "it is promised");
+        assert_eq!(waiters.call(2), [Call::Parked(2)]);
+        assert_eq!(waiters.call(3), [Call::Parked(1)]);
     }
 
     #[test]
     fn who_wants_few_is_told_before_who_wants_many() {
-        let (mut crew, tickets) = asleep(&[9, 2, 5]);
-        assert_eq!(crew.call(4), [Call::Parked(1)]);
-        assert_eq!(crew.step(tickets[1], 2, 4), Step::Take(4));
+        let (mut waiters, tickets) = asleep(&[9, 2, 5]);
+        assert_eq!(waiters.call(4), [Call::Parked(1)]);
+        assert_eq!(waiters.step(tickets[1], 2, 4), Step::Take(4));
     }
 
     #[test]
     fn the_watcher_that_leaves_is_replaced_by_one() {
-        let (mut crew, tickets) = asleep(&[1, 1, 1]);
-        assert_eq!(crew.step(tickets[0], 1, 1), Step::Take(1));
-        crew.leave(tickets[0]);
-        assert_eq!(crew.call(0), [Call::Parked(2)]);
-        assert_eq!(crew.call(0), [], "it comes");
-        assert_eq!(crew.step(tickets[2], 1, 0), Step::Watch);
-        assert_eq!(crew.step(tickets[1], 1, 0), Step::Park);
+        let (mut waiters, tickets) = asleep(&[1, 1, 1]);
+        assert_eq!(waiters.step(tickets[0], 1, 1), Step::Take(1));
+        waiters.leave(tickets[0]);
+        assert_eq!(waiters.call(0), [Call::Parked(2)]);
+        assert_eq!(waiters.call(0), [], "it comes");
+        assert_eq!(waiters.step(tickets[2], 1, 0), Step::Watch);
+        assert_eq!(waiters.step(tickets[1], 1, 0), Step::Park);
     }
 
     #[test]
     fn a_promise_that_is_given_up_is_passed_on() {
-        let (mut crew, tickets) = asleep(&[3, 2, 2]);
-        assert_eq!(crew.call(2), [Call::Parked(2)]);
-        assert_eq!(crew.free(2), 0);
-        crew.leave(tickets[2]);
-        assert_eq!(crew.call(2), [Call::Parked(1)]);
+        let (mut waiters, tickets) = asleep(&[3, 2, 2]);
+        assert_eq!(waiters.call(2), [Call::Parked(2)]);
+        assert_eq!(waiters.free(2), 0);
+        waiters.leave(tickets[2]);
+        assert_eq!(waiters.call(2), [Call::Parked(1)]);
     }
 
     /// SPEC: R-SET-7, R-SET-8
     #[test]
     fn nobody_is_told_and_nobody_watches_while_enough_are_out() {
-        let (mut crew, tickets) = asleep(&[1, 1, 1]);
-        crew.concurrency = 1;
-        assert_eq!(crew.step(tickets[0], 1, 5), Step::Take(5));
-        crew.leave(tickets[0]);
-        crew.go_out();
-        assert_eq!((crew.call(4), crew.free(4)), (vec![], 0));
-        let late = crew.join(3);
-        assert_eq!(crew.step(late, 1, 4), Step::Park);
-        assert_eq!(crew.step(late, 0, 4), Step::Take(0), "it does not wait");
-        crew.leave(late);
-        crew.come_back();
-        assert_eq!(crew.call(4), [Call::Parked(2)], "as many as may be out");
-        assert_eq!(crew.call(4), []);
+        let (mut waiters, tickets) = asleep(&[1, 1, 1]);
+        waiters.concurrency = 1;
+        assert_eq!(waiters.step(tickets[0], 1, 5), Step::Take(5));
+        waiters.leave(tickets[0]);
+        waiters.go_out();
+        assert_eq!((waiters.call(4), waiters.free(4)), (vec![], 0));
+        let late = waiters.join(3);
+        assert_eq!(waiters.step(late, 1, 4), Step::Park);
+        assert_eq!(waiters.step(late, 0, 4), Step::Take(0), "it does not wait");
+        waiters.leave(late);
+        waiters.come_back();
+        assert_eq!(waiters.call(4), [Call::Parked(2)], "as many as may be out");
+        assert_eq!(waiters.call(4), []);
         // Nor is anybody told to watch.
-        let (mut crew, tickets) = asleep(&[1, 1, 9]);
-        crew.concurrency = 1;
-        crew.leave(tickets[0]);
-        assert_eq!(crew.call(1), [Call::Parked(1)]);
+        let (mut waiters, tickets) = asleep(&[1, 1, 9]);
+        waiters.concurrency = 1;
+        waiters.leave(tickets[0]);
+        assert_eq!(waiters.call(1), [Call::Parked(1)]);
     }
 }

@@ -1,11 +1,11 @@
-//! Models of who is told in a set: `Crew` under a lock, with sleeps that are
+//! Models of who is told in a set: `Waiters` under a lock, with sleeps that are
 //! ended as those of `Set::wait` are. A wakeup that is missed is a deadlock,
 //! which the explorer finds.
 //!
 //! SPEC: appendix E (R-SET-4 to R-SET-8).
 
 use super::common::model;
-use aio2::set::crew::{Call, Crew, Step};
+use aio2::set::waiters::{Call, Step, Waiters};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Arc, Mutex, MutexGuard, Notify};
 use loom::thread;
@@ -19,7 +19,7 @@ struct Set {
 }
 
 struct State {
-    crew: Crew<Arc<Notify>>,
+    waiters: Waiters<Arc<Notify>>,
     taken: usize,
 }
 
@@ -29,7 +29,7 @@ impl Set {
     }
 
     fn with_concurrency(concurrency: usize) -> Arc<Self> {
-        let state = Mutex::new(State { crew: Crew::new(concurrency), taken: 0 });
+        let state = Mutex::new(State { waiters: Waiters::new(concurrency), taken: 0 });
         Arc::new(Set { state, published: AtomicUsize::new(0), descriptor: Notify::new() })
     }
 
@@ -48,7 +48,7 @@ impl Set {
 
     fn call(&self, mut state: MutexGuard<'_, State>) {
         let available = self.available(&state);
-        let calls = state.crew.call(available);
+        let calls = state.waiters.call(available);
         drop(state);
         for call in calls {
             match call {
@@ -62,10 +62,10 @@ impl Set {
     fn wait(&self, wants: usize, hasty: bool) -> usize {
         let parker = Arc::new(Notify::new());
         let mut state = self.lock();
-        let ticket = state.crew.join(parker.clone());
+        let ticket = state.waiters.join(parker.clone());
         let taken = loop {
             let available = self.available(&state);
-            let step = state.crew.step(ticket, wants, available);
+            let step = state.waiters.step(ticket, wants, available);
             if let Step::Take(some) = step {
                 assert!((wants..=available).contains(&some), "{some} of {available}");
                 state.taken += wants;
@@ -80,9 +80,9 @@ impl Set {
                 break 0;
             }
         };
-        state.crew.leave(ticket);
+        state.waiters.leave(ticket);
         if taken > 0 {
-            state.crew.go_out();
+            state.waiters.go_out();
         }
         self.call(state);
         taken
@@ -90,7 +90,7 @@ impl Set {
 
     fn come_back(&self) {
         let mut state = self.lock();
-        state.crew.come_back();
+        state.waiters.come_back();
         self.call(state);
     }
 }
@@ -99,13 +99,13 @@ impl Set {
 fn set_of_two_waiters_misses_no_event() {
     model("set of two waiters misses no event", || {
         let set = Set::new();
-        let waiters = [1, 1].map(|n| {
+        let threads = [1, 1].map(|n| {
             let set = set.clone();
             thread::spawn(move || set.wait(n, false))
         });
         set.publish(1);
         set.publish(1);
-        assert!(waiters.into_iter().all(|w| w.join().expect("it ends") == 1));
+        assert!(threads.into_iter().all(|w| w.join().expect("it ends") == 1));
     });
 }
 
@@ -113,13 +113,13 @@ fn set_of_two_waiters_misses_no_event() {
 fn set_serves_who_wants_few_and_who_wants_many() {
     model("set serves who wants few and who wants many", || {
         let set = Set::new();
-        let waiters = [2, 1].map(|n| {
+        let threads = [2, 1].map(|n| {
             let set = set.clone();
             (n, thread::spawn(move || set.wait(n, false)))
         });
         set.publish(2);
         set.publish(1);
-        assert!(waiters.into_iter().all(|(n, w)| w.join().expect("it ends") == n));
+        assert!(threads.into_iter().all(|(n, w)| w.join().expect("it ends") == n));
     });
 }
 
@@ -144,7 +144,7 @@ fn set_lets_one_out_at_a_time_and_the_next_when_it_is_back() {
     model("set lets one out at a time and the next when it is back", || {
         let set = Set::with_concurrency(1);
         let out = Arc::new(AtomicUsize::new(0));
-        let waiters = [1, 1].map(|n| {
+        let threads = [1, 1].map(|n| {
             let (set, out) = (set.clone(), out.clone());
             thread::spawn(move || {
                 assert_eq!(set.wait(n, false), n);
@@ -154,6 +154,6 @@ fn set_lets_one_out_at_a_time_and_the_next_when_it_is_back() {
             })
         });
         set.publish(2);
-        waiters.into_iter().for_each(|w| w.join().expect("it ends"));
+        threads.into_iter().for_each(|w| w.join().expect("it ends"));
     });
 }

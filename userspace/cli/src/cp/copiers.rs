@@ -98,7 +98,7 @@ pub struct Limits {
 }
 
 /// Who copies.
-pub struct Crew<'scope, 'env> {
+pub struct Copiers<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     cx: &'env Session,
     queue: &'env Queue,
@@ -111,7 +111,7 @@ pub struct Crew<'scope, 'env> {
     threads: Vec<ScopedJoinHandle<'scope, Statistics>>,
 }
 
-impl<'scope, 'env> Crew<'scope, 'env> {
+impl<'scope, 'env> Copiers<'scope, 'env> {
     /// Nobody yet but the calling thread, who has `own` to copy with.
     pub fn new(
         scope: &'scope Scope<'scope, 'env>,
@@ -121,7 +121,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         own: Flow,
         new_flow: &'env (dyn Fn() -> Flow + Sync),
     ) -> Self {
-        Crew {
+        Copiers {
             scope,
             cx,
             queue,
