@@ -61,7 +61,7 @@ impl Wait<'_> {
 
 /// What a wait brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Got {
+pub struct Waited {
     /// Bytes of iocbs that were accepted first.
     pub submitted: usize,
     /// Bytes of events that were copied out.
@@ -96,7 +96,7 @@ pub trait Backend: Send + Sync + Debug {
     ///
     /// # Errors
     /// ETIME, EINTR, ENOBUFS, ENOENT (unknown id), and those of [`Backend::submit`].
-    /// Once iocbs were accepted they go to [`Got::ended`] instead, so that what
+    /// Once iocbs were accepted they go to [`Waited::ended`] instead, so that what
     /// was accepted is known (R-GET-1).
     ///
     /// # Safety
@@ -106,7 +106,7 @@ pub trait Backend: Send + Sync + Debug {
         wait: &Wait<'_>,
         iocbs: &mut [u8],
         events: Option<&mut [u8]>,
-    ) -> Result<Got, Errno>;
+    ) -> Result<Waited, Errno>;
 
     /// `io_cancel2`: cancels what matches; returns how many matched and fills
     /// in the outcomes.

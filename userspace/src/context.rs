@@ -6,7 +6,7 @@
 //!
 //! SPEC: section 4.
 
-use crate::backend::{Backend, Got, Wait};
+use crate::backend::{Backend, Wait, Waited};
 use crate::consumer::Consumer;
 use crate::engine::Engine;
 use crate::error::{CancelError, Errno, ExecError, GrowError, SubmitError, WaitError};
@@ -350,7 +350,7 @@ impl Context {
     ///
     /// # Errors
     /// [`WaitError`]. If iocbs were accepted, why the wait ended early is in
-    /// [`Got::ended`] instead.
+    /// [`Waited::ended`] instead.
     ///
     /// # Safety
     /// As [`Context::submit_raw`].
@@ -359,7 +359,7 @@ impl Context {
         wait: &Wait<'_>,
         iocbs: &mut [u8],
         events: Option<&mut [u8]>,
-    ) -> Result<Got, WaitError> {
+    ) -> Result<Waited, WaitError> {
         // SAFETY: the caller's promise is the one that is asked for.
         let got = unsafe { self.backend.wait(wait, iocbs, events) };
         got.map_err(|errno| self.explain_wait(errno, iocbs))

@@ -125,7 +125,7 @@ pub mod syscall;
 /// The bytes of the ABI, some of whose types stand in signatures here.
 pub use aio2_abi as abi;
 #[cfg(not(aio2_loom))]
-pub use backend::{Got, Timeout, Wait};
+pub use backend::{Timeout, Wait, Waited};
 pub use consumer::Consumer;
 #[cfg(not(aio2_loom))]
 pub use context::{Builder, Context, Implementation, Prefer, SetupError};

@@ -36,7 +36,7 @@ mod state;
 pub mod state;
 mod threads;
 
-use crate::backend::{self, Backend, Got, Wait};
+use crate::backend::{self, Backend, Wait, Waited};
 use crate::consumer::Consumer;
 use crate::error::Errno;
 use crate::os::notify::Notifier;
@@ -172,18 +172,18 @@ impl Backend for Engine {
         wait: &Wait<'_>,
         iocbs: &mut [u8],
         events: Option<&mut [u8]>,
-    ) -> Result<Got, Errno> {
+    ) -> Result<Waited, Errno> {
         self.in_its_process()?;
         let clock = Clock::new(wait);
         // SAFETY: the caller vouches for the addresses.
         let submitted = unsafe { submit::submit(&self.shared, iocbs) }?;
         match wait::wait(&self.shared, wait, clock, events) {
             Ok(copied) => {
-                Ok(Got { submitted, bytes: copied.bytes, events: copied.events, ended: None })
+                Ok(Waited { submitted, bytes: copied.bytes, events: copied.events, ended: None })
             }
             // SPEC: R-GET-1; what was accepted must be known.
             Err(errno) if submitted > 0 => {
-                Ok(Got { submitted, ended: Some(errno), ..Got::default() })
+                Ok(Waited { submitted, ended: Some(errno), ..Waited::default() })
             }
             Err(errno) => Err(errno),
         }

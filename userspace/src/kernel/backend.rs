@@ -6,7 +6,7 @@
 //! SPEC: section 4.
 
 use super::sys;
-use crate::backend::{self, Backend, Got, Timeout, Wait};
+use crate::backend::{self, Backend, Timeout, Wait, Waited};
 use crate::consumer::Consumer;
 use crate::error::Errno;
 use crate::ring::shm;
@@ -93,17 +93,17 @@ impl Backend for Kernel {
         wait: &Wait<'_>,
         iocbs: &mut [u8],
         events: Option<&mut [u8]>,
-    ) -> Result<Got, Errno> {
+    ) -> Result<Waited, Errno> {
         let mut args = arguments(wait, iocbs, events);
         // SAFETY: the addresses in `args` are those of live references, and
         // the caller vouches for those in the iocbs.
         let result = unsafe { sys::io_getevents2(self.fd.as_raw_fd(), &mut args) };
         let submitted = args.submitted as usize;
         match result {
-            Ok(bytes) => Ok(Got { submitted, bytes, events: args.nr_events, ended: None }),
+            Ok(bytes) => Ok(Waited { submitted, bytes, events: args.nr_events, ended: None }),
             // SPEC: R-GET-1; what was accepted must be known.
             Err(errno) if submitted > 0 => {
-                Ok(Got { submitted, ended: Some(errno), ..Got::default() })
+                Ok(Waited { submitted, ended: Some(errno), ..Waited::default() })
             }
             Err(errno) => Err(errno),
         }

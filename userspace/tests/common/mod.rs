@@ -1,7 +1,7 @@
 //! What several tests of the library need.
 #![allow(dead_code)] // each test binary uses a part
 
-use aio2::backend::{Backend, Got, Wait};
+use aio2::backend::{Backend, Wait, Waited};
 use aio2::engine::Engine;
 use aio2::{Consumer, Context, Errno, Implementation};
 use aio2_abi::iocb::Stream;
@@ -128,7 +128,7 @@ impl Backend for Stingy {
         wait: &Wait<'_>,
         iocbs: &mut [u8],
         events: Option<&mut [u8]>,
-    ) -> Result<Got, Errno> {
+    ) -> Result<Waited, Errno> {
         self.waits.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the caller vouches for the addresses.
         unsafe { self.engine.wait(wait, self.some(iocbs)?, events) }
