@@ -56,31 +56,23 @@ impl Request {
     pub(crate) unsafe fn new(iocb: &Iocb<'_>) -> Self {
         let nr = iocb.header.nr;
         let row = syscall::lookup(nr);
-        let mut request = Request {
-            user_data: iocb.header.user_data,
-            operation: operation::check(iocb, row),
-            // SAFETY: the caller vouches for the addresses.
-            call: unsafe { Call::new(nr, iocb.args) },
-            flags: iocb.flags(),
-            plan: None,
-            event_bytes: iocb.event_bytes,
-            fd: (row.is_some_and(|row| row.fd) || nr == op::POLL).then_some(iocb.args[0] as i32),
+        let operation = operation::check(iocb, row);
+        // SAFETY: the caller vouches for the addresses.
+        let call = unsafe { Call::new(nr, iocb.args) };
+        let fd = (row.is_some_and(|row| row.fd) || nr == op::POLL).then_some(iocb.args[0] as i32);
+        let (user_data, flags, event_bytes) =
+            (iocb.header.user_data, iocb.flags(), iocb.event_bytes);
+        let bare =
+            |operation, plan| Request { user_data, operation, call, flags, plan, event_bytes, fd };
+        if iocb.attr_mask == 0 {
+            return bare(operation, None);
+        }
+        let (plan, verdict) = Plan::new(iocb.attrs(), operation);
+        let operation = match (operation, verdict) {
+            (Operation::Refused(_), _) | (_, Ok(())) => operation,
+            (_, Err(errno)) => Operation::Refused(errno),
         };
-        if iocb.attr_mask != 0 {
-            request.add_attributes(iocb);
-        }
-        request
-    }
-
-    /// Takes over what the attributes of its iocb ask for, or is refused.
-    fn add_attributes(&mut self, iocb: &Iocb<'_>) {
-        let (plan, verdict) = Plan::new(iocb.attrs(), self.operation);
-        self.plan = Some(plan);
-        if let Err(errno) = verdict
-            && !self.is_refused()
-        {
-            self.operation = Operation::Refused(errno);
-        }
+        bare(operation, Some(plan))
     }
 
     /// Leaves out what a run in the calling thread does not have.
