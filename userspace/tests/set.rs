@@ -3,6 +3,7 @@
 
 mod common;
 
+use aio2::error::ReapError;
 use aio2::set::Source;
 use aio2::{Context, Iocbs, OwnedEvent, Prefer, Reaper, Set, Timeout};
 use aio2_abi::{iocb::Flags, op};
@@ -11,6 +12,8 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::write;
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -235,4 +238,42 @@ fn sleeps_then<S: Source<Item: Send> + Send>(set: &Set<S>, f: impl FnOnce()) -> 
 fn tid_here() -> libc::pid_t {
     // SAFETY: takes nothing.
     unsafe { libc::gettid() }
+}
+
+/// Panics once, when it is found to have something.
+struct Panics(Reaper, bool);
+
+impl AsFd for Panics {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Source for Panics {
+    type Item = OwnedEvent;
+
+    fn available(&mut self, wanted: usize) -> Result<usize, ReapError> {
+        let available = self.0.available(wanted)?;
+        assert!(available == 0 || !std::mem::take(&mut self.1), "of the test");
+        Ok(available)
+    }
+
+    fn take(&mut self) -> Result<Option<OwnedEvent>, ReapError> {
+        self.0.take()
+    }
+}
+
+/// SPEC: R-SET-5
+#[test]
+fn a_wait_that_a_member_panics_in_is_none_any_more() {
+    let context = context();
+    let set = Set::new().unwrap();
+    set.add(Panics(context.reaper(), true), 0).unwrap();
+    ends_within_patience(|| {
+        let wait = || sleeps_then(&set, || nops(&context, 0..1));
+        catch_unwind(AssertUnwindSafe(wait)).expect_err("it panics");
+        assert_eq!(set.wait(&mut Vec::new(), 1, 1, NOW).unwrap().len(), 1);
+        // Were it one, it would still be the one that watches.
+        sleeps_then(&set, || nops(&context, 1..2));
+    });
 }

@@ -286,8 +286,10 @@ impl<S: Source> Set<S> {
         let before = to.len();
         let (min, max) = (before.saturating_add(min), before.saturating_add(max));
         let parker = Arc::new(Parker::new(false).map_err(SetError::Refused)?);
+        let mut joined = Joined { set: self, ticket: None };
         let mut state = self.lock();
         let ticket = state.waiters.join(parker.clone());
+        joined.ticket = Some(ticket);
         let mut ended = Ended::Told;
         let result = loop {
             let (wants, room) = (min.saturating_sub(to.len()), max - to.len());
@@ -314,6 +316,7 @@ impl<S: Source> Set<S> {
             }
         };
         state.waiters.leave(ticket);
+        joined.ticket = None;
         if to.len() > before {
             state.waiters.go_out();
         }
@@ -329,6 +332,10 @@ impl<S: Source> Set<S> {
         let available = state.available(wanted).unwrap_or(usize::MAX);
         let calls = state.waiters.call(available);
         drop(state);
+        self.wake(calls);
+    }
+
+    fn wake(&self, calls: Vec<Call<Arc<Parker>>>) {
         for call in calls {
             match call {
                 Call::Watcher => self.watch.kick(),
@@ -340,6 +347,24 @@ impl<S: Source> Set<S> {
     fn lock(&self) -> MutexGuard<'_, State<S>> {
         // What a panic of a member's leaves behind is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A thread's wait, which it leaves also if a member panics.
+struct Joined<'s, S: Source> {
+    set: &'s Set<S>,
+    ticket: Option<Ticket>,
+}
+
+impl<S: Source> Drop for Joined<'_, S> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else { return };
+        let mut state = self.set.lock();
+        state.waiters.leave(ticket);
+        // As if a member were broken: to ask the members could panic again.
+        let calls = state.waiters.call(usize::MAX);
+        drop(state);
+        self.set.wake(calls);
     }
 }
 
