@@ -139,7 +139,7 @@ impl Engine {
     fn wait_for_workers(&self) {
         loop {
             let mut context = self.shared.lock();
-            if context.workers.count == 0 || context.timers.exists {
+            if context.workers.count == 0 || !context.timers.refused {
                 return;
             }
             context.do_what_is_due();

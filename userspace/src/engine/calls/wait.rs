@@ -229,7 +229,7 @@ fn sleep(
     let parker = Arc::new(Parker::new(sigmask.is_some())?);
     let mut context = shared.lock();
     // There is no thread for it.
-    let alarm = if context.timers.exists { None } else { context.do_what_is_due() };
+    let alarm = if context.timers.refused { context.do_what_is_due() } else { None };
     if !context.deferred.is_empty() {
         shared.tell(context);
         context = shared.lock();

@@ -34,6 +34,8 @@ pub(crate) struct Timers {
     pub(crate) heap: BinaryHeap<Reverse<Timer>>,
     /// The thread exists or is being created.
     pub(crate) exists: bool,
+    /// None could be created: threads that wait do what it would.
+    pub(crate) refused: bool,
     pub(crate) thread: Option<Thread>,
     pub(crate) stopping: bool,
 }

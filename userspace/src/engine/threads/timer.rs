@@ -30,8 +30,9 @@ pub(crate) fn ensure(shared: &Arc<Shared>) {
     let spawned = thread::spawn(c"aio2-timer", move || run(&of_thread));
     let mut context = shared.lock();
     context.timers.exists = spawned.is_ok();
+    context.timers.refused = spawned.is_err();
     context.timers.thread = spawned.ok();
-    if !context.timers.exists {
+    if context.timers.refused {
         context.waiters.disturb();
     }
 }
