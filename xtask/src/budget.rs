@@ -13,8 +13,9 @@ use std::process::{Command, Stdio};
 
 /// Where the table is.
 const TABLE: &str = "userspace/benches/BUDGET.md";
-/// Room for another C library, in per cent.
-const ROOM: f64 = 2.0;
+/// Room in per cent, for another C library and for how the compiler lays out code
+/// that has not changed: 1.5 were seen.
+const ROOM: f64 = 3.0;
 /// What the head of the table says before the compiler.
 const HEAD: &str = "| path | instructions, ";
 /// Operations of a path's first run; the second one does twice as many.
@@ -155,8 +156,8 @@ mod tests {
     #[test]
     fn a_path_may_grow_by_the_room_and_no_more() {
         let budget = [row("a, one", 100.0), row("b", 50.0)];
-        assert!(check(&budget, &[row("a, one", 101.9), row("b", 1.0)]).is_ok());
-        assert!(check(&budget, &[row("a, one", 102.1), row("b", 50.0)]).is_err());
+        assert!(check(&budget, &[row("a, one", 102.9), row("b", 1.0)]).is_ok());
+        assert!(check(&budget, &[row("a, one", 103.1), row("b", 50.0)]).is_err());
     }
 
     #[test]
