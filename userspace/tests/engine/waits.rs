@@ -334,9 +334,23 @@ fn what_fails_at_once_does_not_wait() {
     let (reader, _writer) = pipe().unwrap();
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let socket: OwnedFd = UnixDatagram::unbound().unwrap().into();
+    // SAFETY: takes two numbers.
+    let timer = owned(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, 0) });
+    // SAFETY: takes a number.
+    let epoll = owned(unsafe { libc::epoll_create1(0) });
+    let terminal = File::options().read(true).write(true).open("/dev/ptmx").unwrap();
+    let stream = ours.as_raw_fd() as u64;
+    let all = libc::MSG_WAITALL as u64;
     let mut buffer = [0_u8; 4];
+    let at = address(&mut buffer);
     for flags in [Flags::empty(), Flags::ASYNC] {
         let cases = [
+            (syscall(libc::SYS_write, &[timer.as_raw_fd() as u64, at, 4]), libc::EINVAL),
+            (syscall(libc::SYS_read, &[epoll.as_raw_fd() as u64, at, 4]), libc::EINVAL),
+            (syscall(libc::SYS_readv, &[terminal.as_raw_fd() as u64, u64::MAX, 0]), 0),
+            (syscall(libc::SYS_recvmsg, &[stream, 8, all]), libc::EFAULT),
+            (syscall(libc::SYS_recvfrom, &[stream, u64::MAX, 9, all, 0, 0]), libc::EFAULT),
+            (syscall(libc::SYS_read, &[terminal.as_raw_fd() as u64, u64::MAX, 9]), libc::EFAULT),
             (recv(&reader, &mut buffer, 0), libc::ENOTSOCK),
             (recv(&ours, &mut buffer, libc::MSG_OOB), libc::EOPNOTSUPP),
             (syscall(libc::SYS_accept, &[ours.as_raw_fd() as u64, 0, 0]), libc::EINVAL),

@@ -18,6 +18,8 @@ pub(crate) struct Progress {
     pub(crate) tried: bool,
     /// That try, or a later one, found a file that is not ready.
     pub(crate) stuck: bool,
+    /// The last try was refused since the file has none of its kind.
+    pub(crate) refused: bool,
     /// How often its file was said to be ready, and was not.
     pub(crate) in_vain: u8,
     /// Its file was waited for, or need not be.

@@ -30,7 +30,7 @@ use crate::os::clock;
 use crate::syscall::{self, Class, number};
 use aio2_abi::attr;
 use aio2_abi::iocb::Flags;
-use libc::{EAGAIN, EINTR, ENODATA, c_long};
+use libc::{EAGAIN, EINTR, ENODATA, EOPNOTSUPP, c_long};
 use outcome::Outcome;
 use std::time::{Duration, Instant};
 use sure::{Facts, Verdict};
@@ -140,6 +140,7 @@ fn try_further(
                 // Another errno says nothing of the page cache.
                 progress.tells_hits &= moved == -i64::from(EAGAIN) || progress.done > 0;
                 progress.stuck = moved > 0 || moved == -i64::from(EAGAIN);
+                progress.refused = moved == -i64::from(EOPNOTSUPP);
                 return None;
             }
         }
@@ -160,15 +161,21 @@ pub(crate) fn may_retry(request: &Request, facts: &mut Facts) -> bool {
 /// and has nothing else to say.
 pub(crate) fn waits_if_not_ready(request: &Request, progress: &Progress, fd: i32) -> bool {
     const ACCEPT_FLAGS: u64 = (libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as u64;
+    // Where no process has memory is EFAULT at once.
+    const MEMORY_END: u64 = 1 << 47;
+    let args = request.call.args();
+    let has_memory = || args[1].checked_add(args[2]).is_some_and(|end| end < MEMORY_END);
+    // As a kind of try that is not to be had: not by a file that has no such call,
+    // of which the plain one says so at once.
+    let refused = || progress.refused && file::kind(fd) == file::Kind::Record;
     match request.call.nr() {
         number::SYS_accept => file::is_listening(fd),
-        libc::SYS_accept4 => request.call.args()[3] & !ACCEPT_FLAGS == 0 && file::is_listening(fd),
-        libc::SYS_read | libc::SYS_readv | libc::SYS_write | libc::SYS_writev => {
-            // The try was refused, as a kind that is not to be had.
-            file::is_terminal(fd) || progress.tried && file::kind(fd) == file::Kind::Record
-        }
-        libc::SYS_recvfrom | libc::SYS_recvmsg => {
-            file::is_quick_socket(fd) && !may_retry(request, &mut Facts::default())
+        libc::SYS_accept4 => args[3] & !ACCEPT_FLAGS == 0 && file::is_listening(fd),
+        libc::SYS_read | libc::SYS_write => has_memory() && (file::is_terminal(fd) || refused()),
+        libc::SYS_readv | libc::SYS_writev => refused(),
+        // recvmsg(2) reads its structures before it waits, and may fail at that.
+        libc::SYS_recvfrom => {
+            has_memory() && file::is_quick_socket(fd) && !may_retry(request, &mut Facts::default())
         }
         _ => false,
     }
