@@ -176,7 +176,7 @@ impl Maker<'_> {
 
     fn fd(&mut self) -> Arg {
         match self.random.below(30) {
-            0 => self.of(&[-1, 1 << 20, 1 << 32]),
+            0 => self.of(&[-1, 1 << 20, 1 << 32 | 1 << 20]),
             1 => Spare,
             2..=15 => self.fd_of(|kind| kind == Kind::File),
             _ => Fd(self.random.below(self.world.nr_fds() as u64) as usize),
