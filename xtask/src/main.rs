@@ -15,6 +15,7 @@ mod verify;
 
 use clap::{Parser, Subcommand};
 use std::path::Path;
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "AIO2: test, measure, fuzz, and the kernel series")]
@@ -45,13 +46,21 @@ fn root() -> &'static Path {
     xtask.parent().unwrap_or(xtask)
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().task {
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
         Task::Test(args) => test::run(&args),
         Task::Verify(args) => verify::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Fuzz(args) => fuzz::run(args),
         Task::Install(args) => install::run(&args),
         Task::Kernel(args) => kernel::run(args),
-    }
+    };
+    // Without the backtrace that anyhow adds: it would bury the last words of a stage.
+    done.map_or_else(
+        |error| {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        },
+        |()| ExitCode::SUCCESS,
+    )
 }

@@ -5,8 +5,9 @@
 //! decides nothing that a stage has not said.
 
 use anyhow::{Context, Result, bail};
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 /// What to leave out or to add.
@@ -178,24 +179,52 @@ fn selftest(line: &str) -> Option<(u64, u64)> {
     Some((passed.parse().ok()?, all.parse().ok()?))
 }
 
-/// Runs a stage; returns its counts and whether it succeeded.
-fn run_stage(stage: &Stage) -> Result<(Counts, bool)> {
+/// How many of a failed stage's last lines are said again at the end.
+const LAST_LINES: usize = 40;
+
+/// What a stage came to.
+struct Report {
+    name: &'static str,
+    ok: bool,
+    counts: Counts,
+    seconds: u64,
+    /// Which tests failed, and the last lines: where only the end of a long
+    /// run's output is kept, they are all that one sees.
+    lines: Vec<String>,
+}
+
+/// Runs a stage. What it says on either stream is handed on as it comes.
+fn run_stage(stage: &Stage) -> Result<Report> {
     println!("\n==> {}: cargo {}", stage.name, stage.args.join(" "));
-    let mut child = Command::new(env!("CARGO"))
-        .args(stage.args)
-        .envs(stage.envs.iter().copied())
-        .stdout(Stdio::piped())
+    let start = Instant::now();
+    let (out, to_stage) = std::io::pipe()?;
+    let mut command = Command::new(env!("CARGO"));
+    command.args(stage.args).envs(stage.envs.iter().copied());
+    command.stdout(to_stage.try_clone()?).stderr(to_stage);
+    let mut child = command
         .spawn()
         .with_context(|| format!("stage {}: cargo cannot be started", stage.name))?;
+    // The command holds the pipe's other end, too.
+    drop(command);
     let mut counts = Counts::default();
-    if let Some(out) = child.stdout.take() {
-        for line in BufReader::new(out).split(b'\n') {
-            let line = String::from_utf8_lossy(&line?).into_owned();
-            println!("{line}");
-            counts.take(&line);
+    let mut failures = Vec::new();
+    let mut last = VecDeque::new();
+    for line in BufReader::new(out).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        println!("{line}");
+        counts.take(&line);
+        if line.trim_end().ends_with("... FAILED") {
+            failures.push(line.clone());
         }
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(line);
     }
-    Ok((counts, child.wait()?.success()))
+    let ok = child.wait()?.success();
+    let seconds = start.elapsed().as_secs();
+    failures.extend(last);
+    Ok(Report { name: stage.name, ok, counts, seconds, lines: failures })
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -210,32 +239,30 @@ pub fn run(args: &Args) -> Result<()> {
     if args.large {
         stages.push(&LARGE);
     }
-    let mut rows = Vec::new();
-    let mut total = Counts::default();
-    let mut failed = Vec::new();
-    for stage in stages {
-        let start = Instant::now();
-        let (counts, ok) = run_stage(stage)?;
-        total.add(counts);
-        if !ok {
-            failed.push(stage.name);
-        }
-        rows.push((stage.name, ok, counts, start.elapsed().as_secs()));
+    let reports = stages.into_iter().map(run_stage).collect::<Result<Vec<_>>>()?;
+    let failed: Vec<_> = reports.iter().filter(|report| !report.ok).collect();
+    for report in &failed {
+        println!("\n==> {} FAILED; its last lines:\n{}", report.name, report.lines.join("\n"));
     }
     println!(
         "\n{:<14} {:>6} {:>8} {:>8} {:>8} {:>6}",
         "stage", "", "passed", "failed", "skipped", "s"
     );
-    for (name, ok, c, seconds) in rows {
-        let verdict = if ok { "ok" } else { "FAILED" };
+    let mut total = Counts::default();
+    for Report { name, ok, counts: c, seconds, .. } in &reports {
+        total.add(*c);
         println!(
-            "{name:<14} {verdict:>6} {:>8} {:>8} {:>8} {seconds:>6}",
-            c.passed, c.failed, c.skipped
+            "{name:<14} {:>6} {:>8} {:>8} {:>8} {seconds:>6}",
+            if *ok { "ok" } else { "FAILED" },
+            c.passed,
+            c.failed,
+            c.skipped
         );
     }
     println!("\n{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
     if !failed.is_empty() {
-        bail!("failed: {}", failed.join(", "));
+        let names: Vec<_> = failed.iter().map(|report| report.name).collect();
+        bail!("failed: {}", names.join(", "));
     }
     Ok(())
 }
