@@ -58,6 +58,8 @@ const PROOFS: &[Need] = &[
 const TESTS: &[Need] = &[
     need("gcc", "gcc"),
     need("clang", "clang"),
+    // Of any version; its files have the version in their paths.
+    need("/usr/share/doc/libclang-rt-dev", "libclang-rt-dev"),
     need("pkg-config", "pkg-config"),
     need("/usr/include/libaio.h", "libaio-dev"),
     need("fio", "fio"),
