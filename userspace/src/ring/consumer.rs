@@ -11,11 +11,13 @@
 use core::fmt;
 use std::sync::{Arc, OnceLock};
 
+use super::error::{Corruption, ReapError};
 use super::event::{Events, valid_len};
-use super::{
-    ExclusiveConsumer, Flags, Memory, NOTIFY_OFF, NOTIFY_ON, View, Word, acquire, distance,
-};
-use crate::sync::{Ordering, fence};
+use super::exclusive::ExclusiveConsumer;
+use super::memory::{Memory, View, acquire};
+use super::status::{self, Pending, used};
+use super::word::Word;
+use crate::sync::Ordering;
 
 /// A reaper of a ring, which may be cloned and used by any number of threads.
 pub struct Consumer<M> {
@@ -148,7 +150,7 @@ impl<M: Memory> Consumer<M> {
     /// through the ring, or sets the OVERFLOW flag after this: nothing is left
     /// behind on the overflow list. Costs a full barrier.
     pub fn pending(&self) -> Pending {
-        pending(&self.shared.memory)
+        status::pending(&self.shared.memory)
     }
 
     /// Whether the ring is this process's: it is not a child after fork.
@@ -204,14 +206,14 @@ impl<M: Memory> Consumer<M> {
     ///
     /// What was published before can still be reaped.
     pub fn is_dead(&self) -> bool {
-        is_dead(&self.shared.memory)
+        status::is_dead(&self.shared.memory)
     }
 
     /// Asks the producer not to tell of events.
     ///
     /// It may still do so once, for an event that it was publishing.
     pub fn notify_off(&self) {
-        notify_off(&self.shared.memory);
+        status::notify_off(&self.shared.memory);
     }
 
     /// Asks the producer to tell of events; true if there is something already,
@@ -221,73 +223,8 @@ impl<M: Memory> Consumer<M> {
     /// to sleep.
     #[must_use = "true: do not sleep"]
     pub fn notify_on(&self) -> bool {
-        notify_on(&self.shared.memory)
+        status::notify_on(&self.shared.memory)
     }
-}
-
-/// What waits to be reaped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pending {
-    /// Nothing.
-    Nothing,
-    /// Events in the ring.
-    Events,
-    /// The ring is empty, and events wait on the overflow list: whoever owns
-    /// it must be asked to move them.
-    Overflow,
-    /// The ring is empty and will stay so: another one has taken its place.
-    Frozen,
-}
-
-pub(super) fn pending<M: Memory>(memory: &M) -> Pending {
-    if !memory.is_here() {
-        return Pending::Nothing;
-    }
-    let view = memory.view();
-    // SeqCst fence: between this thread's store of `notify` or update of
-    // `head`, and the loads of `flags` and `tail`. Pairs with the fences of
-    // `Producer::should_notify` and `Producer::has_room_after_flag` (kernel:
-    // aio2_ring_notify(), aio2_ring_spill()).
-    fence(Ordering::SeqCst);
-    // Flags before tail: the producer publishes what it flushed, then clears
-    // OVERFLOW. The other way round, both could be missed. SPEC: R-OVF-5.
-    let flags = Flags::from_bits_retain(acquire(view.flags));
-    let tail = view.tail.load(Ordering::Relaxed) & M::TAIL_MASK;
-    // Relaxed, both: no event is read here, and a head that is stale makes an
-    // empty ring look non-empty. Only reaping can tell.
-    let head = view.head.load(Ordering::Relaxed) as u32 & M::TAIL_MASK;
-    if head != tail {
-        Pending::Events
-    } else if flags.contains(Flags::FROZEN) {
-        // `tail` was loaded after the flag, and is the last. SPEC: R-GROW-2.
-        Pending::Frozen
-    } else if flags.contains(Flags::OVERFLOW) {
-        Pending::Overflow
-    } else {
-        Pending::Nothing
-    }
-}
-
-pub(super) fn is_dead<M: Memory>(memory: &M) -> bool {
-    !memory.is_here() || Flags::from_bits_retain(acquire(memory.view().flags)).contains(Flags::DEAD)
-}
-
-pub(super) fn notify_off<M: Memory>(memory: &M) {
-    if memory.is_here() {
-        // Relaxed: seen late, it costs a needless notification.
-        memory.view().notify.store(NOTIFY_OFF, Ordering::Relaxed);
-    }
-}
-
-pub(super) fn notify_on<M: Memory>(memory: &M) -> bool {
-    if !memory.is_here() {
-        // Nobody would end the sleep; who reaps learns why.
-        return true;
-    }
-    // Relaxed: ordered before the looks at the ring by the fence in `pending`.
-    // SPEC: R-NOTIFY-3.
-    memory.view().notify.store(NOTIFY_ON, Ordering::Relaxed);
-    pending(memory) != Pending::Nothing
 }
 
 #[derive(Clone, Copy)]
@@ -318,7 +255,7 @@ fn copy<M: Memory>(
             Some(len) => match buffer.get_mut(copied.words..copied.words + len as usize / 8) {
                 None => ReapError::BufferTooSmall { event_bytes: len },
                 Some(event) => {
-                    view.pieces(position, event.len()).load_into(event);
+                    view.segments(position, event.len()).load_into(event);
                     event[0] = first;
                     position = position.wrapping_add(len);
                     left -= len;
@@ -336,88 +273,6 @@ fn copy<M: Memory>(
     }
     Ok(copied)
 }
-
-/// Bytes between `head` and `tail`, if that is possible at all.
-#[inline]
-pub(super) fn used<M: Memory>(head: u64, tail: u32, ring_bytes: u32) -> Result<u32, Corruption> {
-    let used = distance::<M>(head as u32, tail);
-    if used <= ring_bytes && used.is_multiple_of(8) && head.is_multiple_of(8) {
-        Ok(used)
-    } else {
-        Err(Corruption::BadPosition { head, tail })
-    }
-}
-
-/// How a ring was found to be broken, by a peer or a stray write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Corruption {
-    /// `head` and `tail` are further apart than the ring is large, or not
-    /// aligned.
-    BadPosition {
-        /// The head, in bytes.
-        head: u64,
-        /// The tail, in bytes.
-        tail: u32,
-    },
-    /// What should be an event has an impossible length.
-    BadLength {
-        /// Where, in bytes.
-        position: u64,
-        /// The first word.
-        header: u64,
-    },
-}
-
-impl fmt::Display for Corruption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadPosition { head, tail } => {
-                write!(f, "the ring is corrupt: head {head:#x} and tail {tail:#x}")
-            }
-            Self::BadLength { position, header } => {
-                write!(f, "the ring is corrupt: event at {position:#x} begins with {header:#x}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for Corruption {}
-
-/// Why nothing could be reaped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReapError {
-    /// The ring is broken.
-    Corrupt(Corruption),
-    /// The oldest event is longer than the buffer.
-    BufferTooSmall {
-        /// Length of the event, in bytes.
-        event_bytes: u32,
-    },
-    /// The ring is mapped in the process that this one was forked from.
-    Forked,
-}
-
-impl From<Corruption> for ReapError {
-    fn from(corruption: Corruption) -> Self {
-        Self::Corrupt(corruption)
-    }
-}
-
-impl fmt::Display for ReapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Corrupt(corruption) => corruption.fmt(f),
-            Self::BufferTooSmall { event_bytes } => {
-                write!(f, "the oldest event has {event_bytes} bytes: give a larger buffer")
-            }
-            Self::Forked => f.write_str("the ring belongs to the parent of this process"),
-        }
-    }
-}
-
-impl std::error::Error for ReapError {}
 
 impl<M> fmt::Debug for Consumer<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,10 +10,12 @@ use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
 
-use super::consumer::{self, used};
+use super::error::{Corruption, ReapError};
 use super::event::{len_of, valid_len};
-use super::pieces::Pieces;
-use super::{Corruption, Memory, Pending, ReapError, View, Word, acquire};
+use super::memory::{Memory, View, acquire};
+use super::segments::Segments;
+use super::status::{self, Pending, used};
+use super::word::Word;
 use crate::sync::Ordering;
 
 /// The one reaper of a ring, which cannot be shared among threads.
@@ -80,23 +82,23 @@ impl<M: Memory> ExclusiveConsumer<M> {
 
     /// As [`super::Consumer::pending`].
     pub fn pending(&self) -> Pending {
-        consumer::pending(&self.memory)
+        status::pending(&self.memory)
     }
 
     /// As [`super::Consumer::is_dead`].
     pub fn is_dead(&self) -> bool {
-        consumer::is_dead(&self.memory)
+        status::is_dead(&self.memory)
     }
 
     /// As [`super::Consumer::notify_off`].
     pub fn notify_off(&self) {
-        consumer::notify_off(&self.memory);
+        status::notify_off(&self.memory);
     }
 
     /// As [`super::Consumer::notify_on`].
     #[must_use = "true: do not sleep"]
     pub fn notify_on(&self) -> bool {
-        consumer::notify_on(&self.memory)
+        status::notify_on(&self.memory)
     }
 }
 
@@ -130,7 +132,7 @@ impl<M: Memory> Drain<'_, M> {
             self.left = 0;
             return Err(corruption);
         };
-        let words = self.consumer.memory.view().pieces(position, len as usize / 8);
+        let words = self.consumer.memory.view().segments(position, len as usize / 8);
         self.next = self.next.wrapping_add(len.into()) & M::HEAD_MASK;
         self.left -= len;
         Ok(Some(Event { header, words }))
@@ -165,7 +167,7 @@ impl<M: Memory> Drop for Drain<'_, M> {
 #[derive(Clone, Copy)]
 pub struct Event<'a, W> {
     header: u64,
-    words: Pieces<'a, W>,
+    words: Segments<'a, W>,
 }
 
 impl<W: Word> Event<'_, W> {

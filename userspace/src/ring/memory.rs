@@ -10,37 +10,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::pieces::Pieces;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
-
-/// A word of event data.
-///
-/// A consumer that lost a race reads words that the producer is writing, so a
-/// word is accessed whole, by relaxed atomic loads and stores. Order between
-/// words comes from `head` and `tail`, never from the words.
-pub trait Word {
-    /// Reads the word.
-    fn load(&self) -> u64;
-
-    /// Writes the word; only the producer does.
-    fn store(&self, value: u64);
-}
-
-impl Word for AtomicU64 {
-    #[inline]
-    fn load(&self) -> u64 {
-        // Relaxed: ordered by the acquire of `tail` before it and the release
-        // of `head` after it.
-        self.load(Ordering::Relaxed)
-    }
-
-    #[inline]
-    fn store(&self, value: u64) {
-        // Relaxed: ordered by the acquire of `head` before it and the release
-        // of `tail` after it.
-        self.store(value, Ordering::Relaxed);
-    }
-}
+use super::segments::Segments;
+use super::word::Word;
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// The shared words of one ring.
 ///
@@ -72,8 +44,8 @@ impl<'a, W: Word> View<'a, W> {
     /// `words` words of the data from byte `position` on; not more than the
     /// ring has.
     #[inline]
-    pub(super) fn pieces(&self, position: u32, words: usize) -> Pieces<'a, W> {
-        Pieces::new(self.words, (position & (self.ring_bytes - 1)) as usize / 8, words)
+    pub(super) fn segments(&self, position: u32, words: usize) -> Segments<'a, W> {
+        Segments::new(self.words, (position & (self.ring_bytes - 1)) as usize / 8, words)
     }
 
     /// The word at byte `position`.
@@ -124,6 +96,25 @@ impl<M: Memory + ?Sized> Memory for Arc<M> {
     fn is_here(&self) -> bool {
         (**self).is_here()
     }
+}
+
+/// Bytes from one position on to another.
+#[inline]
+pub(super) fn distance<M: Memory>(from: u32, to: u32) -> u32 {
+    to.wrapping_sub(from) & M::TAIL_MASK
+}
+
+/// Loads a word of the producer page, for a consumer.
+///
+/// Acquire, as load and fence, since the page is mapped read-only: with `tail`,
+/// events are read after it; with `flags`, `tail` is. Pairs with the releases
+/// of `Producer::publish` and `Producer::set_flags`; in the kernel:
+/// smp_store_release() in aio2_ring_publish(). SPEC: R-RING-9.
+#[inline]
+pub(super) fn acquire(word: &AtomicU32) -> u32 {
+    let value = word.load(Ordering::Relaxed);
+    fence(Ordering::Acquire);
+    value
 }
 
 impl<W> fmt::Debug for View<'_, W> {

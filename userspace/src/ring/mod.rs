@@ -5,6 +5,23 @@
 //! never loses an event. The ring moves words and knows nothing of AIO2 beyond
 //! the first word of an event, its length and flags.
 //!
+//! | room | duty |
+//! |---|---|
+//! | `geometry` | the sizes of a ring |
+//! | `word` | how a word of event data is accessed |
+//! | `segments` | words that follow one another, also around the end of the data |
+//! | `memory` | where a ring lies: its shared words |
+//! | `heap` | one on the heap, for models |
+//! | `shm` | one in files that processes share |
+//! | `event` | the first word of an event |
+//! | `error` | why nothing can be reaped |
+//! | `status` | what a consumer sees and says beside events |
+//! | `exclusive` | the consumer that is alone |
+//! | `consumer` | the consumer that has others beside it |
+//! | `producer` | the one that writes |
+//! | `overflow` | what does not fit |
+//! | `sink` | the producer with that |
+//!
 //! # Positions
 //!
 //! `head` and `tail` are free-running byte positions: a position's place in
@@ -37,6 +54,7 @@
 //! SPEC: section 5 (ring).
 
 mod consumer;
+mod error;
 mod event;
 mod exclusive;
 mod geometry;
@@ -44,35 +62,40 @@ mod geometry;
 mod heap;
 mod memory;
 mod overflow;
-mod pieces;
 mod producer;
+mod segments;
 #[cfg_attr(aio2_loom, path = "shm_model.rs")]
 #[allow(unsafe_code)]
 pub mod shm;
 mod sink;
+mod status;
+mod word;
 
 #[cfg(any(aio2_loom, test, feature = "unstable"))]
 use std::sync::Arc;
 
-use aio2_abi::ring::{Flags, NOTIFY_OFF, NOTIFY_ON};
-pub use consumer::{Consumer, Corruption, Pending, ReapError};
+pub use consumer::Consumer;
+pub use error::{Corruption, ReapError};
 pub use event::{Events, header, len_of};
 pub use exclusive::{Drain, Event, ExclusiveConsumer};
 pub use geometry::{Geometry, GeometryError};
 #[cfg(any(aio2_loom, test, feature = "unstable"))]
 pub use heap::Heap;
 #[cfg(not(feature = "unstable"))]
-pub(crate) use memory::{Memory, View, Word};
+pub(crate) use memory::{Memory, View};
 #[cfg(feature = "unstable")]
-pub use memory::{Memory, View, Word};
+pub use memory::{Memory, View};
 #[cfg(not(feature = "unstable"))]
 use overflow::Overflow;
 #[cfg(feature = "unstable")]
 pub use overflow::Overflow;
 pub use producer::{Batch, Producer};
 pub use sink::{Sink, SinkBatch};
-
-use crate::sync::{AtomicU32, Ordering, fence};
+pub use status::Pending;
+#[cfg(not(feature = "unstable"))]
+pub(crate) use word::Word;
+#[cfg(feature = "unstable")]
+pub use word::Word;
 
 /// Both ends of a ring in memory that is shared within the process.
 #[cfg(any(aio2_loom, test, feature = "unstable"))]
@@ -104,23 +127,4 @@ pub fn grow<M: Memory>(
     link: impl FnOnce(),
 ) -> Result<(), std::collections::TryReserveError> {
     sink.grow(producer, link)
-}
-
-/// Bytes from one position on to another.
-#[inline]
-fn distance<M: Memory>(from: u32, to: u32) -> u32 {
-    to.wrapping_sub(from) & M::TAIL_MASK
-}
-
-/// Loads a word of the producer page, for a consumer.
-///
-/// Acquire, as load and fence, since the page is mapped read-only: with `tail`,
-/// events are read after it; with `flags`, `tail` is. Pairs with the releases
-/// of `Producer::publish` and `Producer::set_flags`; in the kernel:
-/// smp_store_release() in aio2_ring_publish(). SPEC: R-RING-9.
-#[inline]
-fn acquire(word: &AtomicU32) -> u32 {
-    let value = word.load(Ordering::Relaxed);
-    fence(Ordering::Acquire);
-    value
 }

@@ -9,8 +9,11 @@
 
 use std::fmt;
 
+use aio2_abi::ring::{Flags, NOTIFY_OFF};
+
 use super::event::{len_of, valid_len};
-use super::{Flags, Memory, NOTIFY_OFF, View, Word, distance};
+use super::memory::{Memory, View, distance};
+use super::word::Word;
 use crate::sync::{Ordering, fence};
 
 /// The one writer of a ring.
@@ -197,7 +200,7 @@ impl<M: Memory> Producer<M> {
     /// Writes an event of `len` bytes, which there is room for.
     #[inline]
     pub(super) fn place(&mut self, words: impl Iterator<Item = u64>, len: u32) {
-        self.memory.view().pieces(self.next, len as usize / 8).store(words);
+        self.memory.view().segments(self.next, len as usize / 8).store(words);
         self.next = self.next.wrapping_add(len) & M::TAIL_MASK;
     }
 
@@ -209,7 +212,7 @@ impl<M: Memory> Producer<M> {
         }
         self.tail = self.next;
         // Release: the events are written before they are seen. Pairs with the
-        // acquire of `tail` in `super::acquire_tail`; in the kernel:
+        // acquire of `tail` in `super::memory::acquire`; in the kernel:
         // smp_store_release() in aio2_ring_publish(). SPEC: R-RING-4.
         self.memory.view().tail.store(self.tail, Ordering::Release);
     }

@@ -3,16 +3,16 @@
 //! On mirrored memory the second one is always empty, which costs a branch
 //! that is never mispredicted; plain memory has no other way.
 
-use super::Word;
+use super::word::Word;
 
 /// Words of the data, as they follow one another in the ring.
 #[derive(Clone, Copy)]
-pub(super) struct Pieces<'a, W> {
+pub(super) struct Segments<'a, W> {
     first: &'a [W],
     rest: &'a [W],
 }
 
-impl<'a, W: Word> Pieces<'a, W> {
+impl<'a, W: Word> Segments<'a, W> {
     /// `len` words of `all` from index `start` on, going on at the front of
     /// `all` behind its end. There must be so many.
     #[inline]
@@ -43,8 +43,8 @@ impl<'a, W: Word> Pieces<'a, W> {
     #[inline]
     pub(super) fn load_into(&self, copy: &mut [u64]) {
         let (copy_of_first, copy_of_rest) = copy.split_at_mut(self.first.len());
-        for (piece, copy) in [(self.first, copy_of_first), (self.rest, copy_of_rest)] {
-            for (word, copy) in piece.iter().zip(copy) {
+        for (segment, copy) in [(self.first, copy_of_first), (self.rest, copy_of_rest)] {
+            for (word, copy) in segment.iter().zip(copy) {
                 *copy = word.load();
             }
         }
@@ -53,9 +53,9 @@ impl<'a, W: Word> Pieces<'a, W> {
     /// Stores `words`, of which there must be as many.
     #[inline]
     pub(super) fn store(&self, mut words: impl Iterator<Item = u64>) {
-        for piece in [self.first, self.rest] {
+        for segment in [self.first, self.rest] {
             // The slots first: zip asks the other for nothing when they end.
-            for (slot, word) in piece.iter().zip(words.by_ref()) {
+            for (slot, word) in segment.iter().zip(words.by_ref()) {
                 slot.store(word);
             }
         }
