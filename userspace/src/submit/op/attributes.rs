@@ -2,11 +2,9 @@
 //!
 //! SPEC: section 8. What comes back is [`crate::reap`]'s business.
 
-use super::Op;
 use crate::submit::IocbMut;
 use aio2_abi::attr::{self, Flags};
 use aio2_abi::iocb::NoRoom;
-use std::time::Duration;
 use zerocopy::IntoBytes;
 
 /// What the page cache should do with the pages of a transfer.
@@ -133,60 +131,60 @@ impl Attributes {
         self.rare.get_or_insert_default()
     }
 
-    fn timing(&mut self) {
+    pub(super) fn timing(&mut self) {
         self.ask(attr::TIMING);
     }
 
-    fn path(&mut self) {
+    pub(super) fn path(&mut self) {
         self.ask(attr::PATH);
     }
 
-    fn checksum(&mut self) {
+    pub(super) fn checksum(&mut self) {
         self.ask(attr::CHECKSUM);
     }
 
-    fn cache(&mut self, hint: CacheHint) {
+    pub(super) fn cache(&mut self, hint: CacheHint) {
         self.ask(attr::CACHE);
         self.cache = hint;
     }
 
-    fn tag(&mut self, tag: u64) {
+    pub(super) fn tag(&mut self, tag: u64) {
         self.ask(attr::TAG);
         self.rare().tag = tag;
     }
 
-    fn priority(&mut self, priority: Priority) {
+    pub(super) fn priority(&mut self, priority: Priority) {
         self.ask(attr::PRIORITY);
         self.ioprio = priority.raw();
     }
 
-    fn deadline(&mut self, timeout_ns: u64) {
+    pub(super) fn deadline(&mut self, timeout_ns: u64) {
         self.ask(attr::DEADLINE);
         self.rare().deadline_ns = timeout_ns;
     }
 
-    fn group(&mut self, key: u64) {
+    pub(super) fn group(&mut self, key: u64) {
         self.ask(attr::GROUP);
         self.rare().group = key;
     }
 
-    fn after(&mut self, after: After) {
+    pub(super) fn after(&mut self, after: After) {
         self.ask(attr::AFTER);
         self.rare().after = Some(after);
     }
 
-    fn signal(&mut self, signal: Signal) {
+    pub(super) fn signal(&mut self, signal: Signal) {
         self.ask(attr::SIGNAL);
         self.rare().signal = Some(signal);
     }
 
-    fn raw(&mut self, id: u16, flags: Flags, payload: &[u8]) {
+    pub(super) fn raw(&mut self, id: u16, flags: Flags, payload: &[u8]) {
         self.rare().raw.push(Raw { id, flags, payload: payload.into() });
         self.last = 0;
     }
 
     /// Marks the one that was added last.
-    fn require_last(&mut self) {
+    pub(super) fn require_last(&mut self) {
         match self.rare.as_mut().and_then(|rare| rare.raw.last_mut()) {
             Some(raw) if self.last == 0 => raw.flags |= Flags::REQUIRED,
             _ => self.required |= 1 << self.last & self.asked,
@@ -195,7 +193,7 @@ impl Attributes {
 
     /// Appends them to an iocb, by id, then the raw ones.
     #[inline]
-    fn encode(&self, iocb: &mut IocbMut<'_>) -> Result<(), NoRoom> {
+    pub(super) fn encode(&self, iocb: &mut IocbMut<'_>) -> Result<(), NoRoom> {
         let mut asked = self.asked;
         while asked != 0 {
             let id = asked.trailing_zeros() as u16;
@@ -244,107 +242,5 @@ impl Rare {
             attr::TAG => iocb.attr(id, flags, self.tag.as_bytes()),
             _ => iocb.attr(id, flags, &[]),
         }
-    }
-}
-
-/// Attributes. Each asks for a return in the event, so that the completion can
-/// say whether the attribute was handled; asking twice replaces.
-impl<B> Op<B> {
-    /// Asks when it was submitted, started and completed.
-    #[must_use]
-    pub fn timing(mut self) -> Self {
-        self.attributes.timing();
-        self
-    }
-
-    /// Asks where it ran.
-    #[must_use]
-    pub fn path_taken(mut self) -> Self {
-        self.attributes.path();
-        self
-    }
-
-    /// Gives a hint to the page cache, and asks how many of the bytes were there.
-    #[must_use]
-    pub fn cache(mut self, hint: CacheHint) -> Self {
-        self.attributes.cache(hint);
-        self
-    }
-
-    /// Asks for the CRC-32C of the bytes moved.
-    #[must_use]
-    pub fn checksum(mut self) -> Self {
-        self.attributes.checksum();
-        self
-    }
-
-    /// Gives it a tag that tracepoints show.
-    #[must_use]
-    pub fn tag(mut self, tag: u64) -> Self {
-        self.attributes.tag(tag);
-        self
-    }
-
-    /// Gives it an I/O priority.
-    #[must_use]
-    pub fn priority(mut self, priority: Priority) -> Self {
-        self.attributes.priority(priority);
-        self
-    }
-
-    /// Cancels it after this time, counted from its acceptance, with ETIMEDOUT.
-    /// Spans beyond 584 years are cut.
-    #[must_use]
-    pub fn deadline(mut self, after: Duration) -> Self {
-        self.attributes.deadline(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
-        self
-    }
-
-    /// Makes it a member of the group of this key, which [`Op::group`] closes.
-    #[must_use]
-    pub fn in_group(mut self, key: u64) -> Self {
-        self.attributes.group(key);
-        self
-    }
-
-    /// Starts it only after something else has ended well.
-    #[must_use]
-    pub fn after(mut self, after: After) -> Self {
-        self.attributes.after(after);
-        self
-    }
-
-    /// Sends a signal when its completion is there.
-    #[must_use]
-    pub fn signal(mut self, signal: Signal) -> Self {
-        self.attributes.signal(signal);
-        self
-    }
-
-    /// Makes the attribute that was added last a condition: the operation ends
-    /// with EOPNOTSUPP (EINVAL for a bad payload) before it starts, if the
-    /// attribute cannot be handled.
-    #[must_use]
-    pub fn required(mut self) -> Self {
-        self.attributes.require_last();
-        self
-    }
-
-    /// Adds any attribute by its id, 1 to 63.
-    ///
-    /// # Safety
-    /// If an implementation knows the attribute, its payload must be right for
-    /// it: an address in it valid for what is done with it until the completion
-    /// is there. One that the ABI does not know now it may know tomorrow.
-    #[must_use]
-    pub unsafe fn attr_raw(mut self, id: u16, flags: Flags, payload: &[u8]) -> Self {
-        self.attributes.raw(id, flags, payload);
-        self
-    }
-
-    /// Appends the attributes to the operation's iocb.
-    #[inline]
-    pub(crate) fn encode_attributes(&self, iocb: &mut IocbMut<'_>) -> Result<(), NoRoom> {
-        self.attributes.encode(iocb)
     }
 }

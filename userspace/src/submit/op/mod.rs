@@ -2,10 +2,19 @@
 //!
 //! An [`Op`] is a syscall with its descriptors, paths and buffers. It knows how
 //! to name them by address once it lies where it will stay; it does not submit
-//! itself. SPEC: section 6.3 and appendix A (numbers of arguments).
+//! itself.
+//!
+//! | room | duty |
+//! |---|---|
+//! | `address` | a socket address in bytes |
+//! | `shape` | what an operation owns, and its arguments |
+//! | `attributes` | the attributes asked for, and their bytes |
+//! | `asked` | asking for them, one by one |
+//!
+//! SPEC: section 6.3 and appendix A (numbers of arguments).
 
-use super::{Buffer, Dir, SharedFd};
 use crate::error::Errno;
+use crate::submit::{Buffer, Dir, SharedFd};
 use crate::syscall;
 use aio2_abi::iocb::Flags;
 use aio2_abi::op::{self, MAX_ARGS};
@@ -16,6 +25,7 @@ use std::ops::Range;
 use std::os::fd::{IntoRawFd, OwnedFd};
 
 mod address;
+mod asked;
 mod attributes;
 mod shape;
 
@@ -63,6 +73,14 @@ pub struct Op<B> {
     flags: Flags,
     shape: Shape<B>,
     attributes: Attributes,
+}
+
+/// A system call's number and arguments.
+pub(crate) struct Call {
+    pub(crate) nr: u32,
+    pub(crate) flags: Flags,
+    pub(crate) args: [u64; MAX_ARGS],
+    pub(crate) nr_args: usize,
 }
 
 impl<B> Op<B> {
@@ -340,6 +358,14 @@ impl<B> Op<B> {
 }
 
 impl<B: Buffer> Op<B> {
+    /// The call, with addresses of what the operation owns. They hold until
+    /// `self` is moved or borrowed again.
+    #[inline]
+    pub(crate) fn call(&mut self) -> Call {
+        let (args, nr_args) = self.shape.arguments();
+        Call { nr: self.nr, flags: self.flags, args, nr_args }
+    }
+
     #[inline]
     fn on_bytes(
         nr: libc::c_long,

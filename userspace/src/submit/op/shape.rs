@@ -1,8 +1,7 @@
 //! What an operation owns, and the call that names it by address.
 
 use super::address::SocketAddress;
-use super::{Buffer, Dir, Op, SharedFd};
-use aio2_abi::iocb::Flags;
+use crate::submit::{Buffer, Dir, SharedFd};
 use aio2_abi::op::MAX_ARGS;
 use std::ffi::CString;
 use std::ops::Range;
@@ -36,14 +35,6 @@ pub(super) enum Shape<B> {
     Close { fd: Option<OwnedFd> },
 }
 
-/// A system call's number and arguments.
-pub(crate) struct Call {
-    pub(crate) nr: u32,
-    pub(crate) flags: Flags,
-    pub(crate) args: [u64; MAX_ARGS],
-    pub(crate) nr_args: usize,
-}
-
 /// A signed argument, as a register holds it.
 pub(super) const fn signed(value: i32) -> u64 {
     value as i64 as u64
@@ -57,13 +48,13 @@ fn address<T>(pointer: *const T) -> u64 {
     pointer.expose_provenance() as u64
 }
 
-impl<B: Buffer> Op<B> {
-    /// The call, with addresses of what the operation owns. They hold until
-    /// `self` is moved or borrowed again.
+impl<B: Buffer> Shape<B> {
+    /// The arguments and their number, with addresses of what it owns. They hold
+    /// until `self` is moved or borrowed again.
     #[inline]
-    pub(crate) fn call(&mut self) -> Call {
+    pub(super) fn arguments(&mut self) -> ([u64; MAX_ARGS], usize) {
         let mut args = [0; MAX_ARGS];
-        let nr_args = match &mut self.shape {
+        let nr_args = match self {
             Shape::Plain { args: plain, nr_args } => {
                 args = *plain;
                 *nr_args
@@ -124,6 +115,6 @@ impl<B: Buffer> Op<B> {
                 1
             }
         };
-        Call { nr: self.nr, flags: self.flags, args, nr_args }
+        (args, nr_args)
     }
 }
