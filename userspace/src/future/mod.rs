@@ -9,9 +9,17 @@
 //! driver until the request has ended. Nothing is allocated for an operation
 //! or a poll once the driver has been as busy as it gets, as with a queue.
 //!
+//! | room | duty |
+//! |---|---|
+//! | `wake` | waking several tasks |
+//! | `shared` | what a driver, its handles and their futures share |
+//! | `run` | the future of one operation |
+//! | `tokio` | driving within tokio |
+//!
 //! SPEC: sections 4.6 and 5.7 (readiness of the context).
 
 mod run;
+mod shared;
 #[cfg(feature = "tokio")]
 #[allow(unsafe_code)]
 mod tokio;
@@ -21,116 +29,19 @@ pub use run::Run;
 
 use crate::consumer::Consumer;
 use crate::context::Context;
-use crate::error::{SubmitError, WaitError};
+use crate::error::WaitError;
 use crate::os::sleep::Sleeper;
-use crate::queue::{Completion, Queue, Slab};
+use crate::queue::Queue;
 use crate::submit::{Buffer, Op};
+use shared::Shared;
 use std::fmt;
 use std::io;
-use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::thread::{self, ThreadId};
+use std::thread;
 use wake::Wakes;
-
-/// Names a task of a driver: the token of its request.
-#[derive(Clone, Copy, Debug)]
-struct TaskKey(u64);
-
-/// The future's side of a request. Boxing a completion would allocate for each.
-#[expect(clippy::large_enum_variant)]
-enum Task<B> {
-    /// Under way; whom to wake.
-    Waiting(Option<Waker>),
-    /// It has ended.
-    Ended(Completion<B, TaskKey>),
-    /// The future was dropped.
-    Abandoned,
-}
-
-/// What a driver, its handles and their futures share.
-///
-/// Whatever runs code of others (cloning, waking and dropping wakers, dropping
-/// buffers) is done without the lock: it may come back here.
-struct Shared<B: Buffer>(Mutex<State<B>>);
-
-struct State<B: Buffer> {
-    queue: Queue<B, TaskKey>,
-    tasks: Slab<Task<B>>,
-    /// The thread that is in `block_on`, which submits what is pushed there in
-    /// batches.
-    driving: Option<ThreadId>,
-}
-
-impl<B: Buffer> Shared<B> {
-    /// The state. Nothing that can panic leaves it half changed.
-    fn lock(&self) -> MutexGuard<'_, State<B>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Submits, and hands the completions that are there to their futures;
-    /// those to be woken are added to `wake`.
-    ///
-    /// Whoever takes an event submits what a limit had kept in the queue:
-    /// nobody else may come by.
-    fn round(&self, wake: &mut Wakes) -> Result<(), WaitError> {
-        loop {
-            // Bound, so that the lock is released before it is dropped.
-            let unwanted = self.lock().advance(wake)?;
-            if unwanted.is_none() {
-                return Ok(());
-            }
-        }
-    }
-}
-
-impl<B: Buffer> State<B> {
-    /// Submits what is queued. A limit is no error here: what it keeps in the
-    /// queue is submitted once something has ended.
-    fn submit(&mut self) -> Result<(), WaitError> {
-        loop {
-            match self.queue.submit() {
-                Ok(_) => return Ok(()),
-                // Its future gets the error.
-                Err(SubmitError::Malformed { .. }) => {}
-                Err(error) if error.is_full() && self.queue.len() > self.queue.queued() => {
-                    return Ok(());
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Submits and hands out until nothing is left to do, or a completion is
-    /// met that nobody wants.
-    fn advance(&mut self, wake: &mut Wakes) -> Result<Option<Completion<B, TaskKey>>, WaitError> {
-        loop {
-            let submitted = self.submit();
-            let mut any = false;
-            while let Some(done) = self.queue.pop()? {
-                any = true;
-                let TaskKey(key) = done.token;
-                match self.tasks.get_mut(key) {
-                    Some(task @ Task::Waiting(_)) => {
-                        if let Task::Waiting(waker) = mem::replace(task, Task::Ended(done)) {
-                            wake.add(waker);
-                        }
-                    }
-                    _ => {
-                        self.tasks.remove(key);
-                        return Ok(Some(done));
-                    }
-                }
-            }
-            submitted?;
-            if !any || self.queue.queued() == 0 {
-                return Ok(None);
-            }
-        }
-    }
-}
 
 /// Starts operations on a driver's context.
 pub struct Handle<B: Buffer> {
@@ -186,10 +97,10 @@ impl<B: Buffer> Driver<B> {
     pub fn new(context: Context) -> io::Result<Self> {
         let consumer = context.consumer();
         let readable = context.as_fd().try_clone_to_owned()?;
-        let state = State { queue: Queue::new(context), tasks: Slab::new(), driving: None };
+        let shared = Shared::new(Queue::new(context));
         consumer.notify_off();
         Ok(Driver {
-            shared: Arc::new(Shared(Mutex::new(state))),
+            shared: Arc::new(shared),
             consumer,
             readable,
             sleeper: Arc::new(Sleeper::new()?),

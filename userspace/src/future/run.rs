@@ -1,7 +1,7 @@
 //! The future of one operation.
 
+use super::shared::{Shared, Task, TaskKey};
 use super::wake::Wakes;
-use super::{Shared, Task, TaskKey};
 use crate::queue::{Completion, Key};
 use crate::submit::{Buffer, Op};
 use std::fmt;
