@@ -3,6 +3,7 @@
 
 use crate::arguments::{address, context, memory, structure};
 use crate::handle::{Handle, probe};
+use crate::ring::Ring;
 use aio2::backend::{Timeout, Wait};
 use aio2::{Errno, Implementation, Prefer};
 use aio2_abi::setup::{Flags, Setup};
@@ -11,19 +12,6 @@ use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
-
-/// `struct aio2_ring`: where a ring is mapped.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct Ring {
-    pub head: *mut u64,
-    pub notify: *mut u32,
-    pub tail: *const u32,
-    pub flags: *const u32,
-    pub data: *const u64,
-    pub ring_bytes: u32,
-    pub event_max: u32,
-}
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
 

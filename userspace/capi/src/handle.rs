@@ -1,7 +1,6 @@
-//! A context as C holds it, and its rings as C maps them.
+//! A context as C holds it.
 
-use crate::exports::Ring;
-use aio2::ring::Memory;
+use crate::ring::Ring;
 use aio2::{Consumer, Context, Errno, Prefer};
 use aio2_abi::setup::{Flags, Setup};
 use std::os::fd::OwnedFd;
@@ -64,27 +63,6 @@ impl Handle {
             rings.push(consumer);
         }
         Ok(ring)
-    }
-}
-
-impl Ring {
-    /// None in a child after fork.
-    fn of(consumer: &Consumer) -> Option<Self> {
-        // SAFETY: C promises to be one more consumer and no more.
-        let view = unsafe { consumer.ring() }?.memory().view();
-        Some(Ring {
-            head: view.head.as_ptr(),
-            notify: view.notify.as_ptr(),
-            tail: std::ptr::from_ref(view.tail).cast(),
-            flags: std::ptr::from_ref(view.flags).cast(),
-            data: view.words.as_ptr().cast(),
-            ring_bytes: view.ring_bytes,
-            event_max: view.event_max,
-        })
-    }
-
-    fn is_of(&self, consumer: &Consumer) -> bool {
-        Ring::of(consumer).is_some_and(|ring| ring.head == self.head)
     }
 }
 

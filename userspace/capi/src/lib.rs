@@ -13,5 +13,6 @@
 mod arguments;
 #[allow(unsafe_code)] // symbols for C
 mod exports;
-#[allow(unsafe_code)] // the words of a ring
 mod handle;
+#[allow(unsafe_code)] // the words of a ring
+mod ring;

@@ -1,7 +1,6 @@
 //! Events, one after another.
 
-use super::WellFormed;
-use super::record::{Printer, Record};
+use super::record::{Printer, Record, WellFormed};
 use crate::attribute::{self, Fields};
 use crate::errno;
 use aio2_abi::event::{Event, Flags, Header, len_is_valid};

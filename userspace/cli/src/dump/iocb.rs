@@ -1,7 +1,6 @@
 //! Requests, one after another.
 
-use super::WellFormed;
-use super::record::{self, Printer, Record};
+use super::record::{self, Printer, Record, WellFormed};
 use crate::attribute;
 use crate::exec::signature;
 use aio2_abi::iocb::{HEADER_BYTES, Header, Iocb, LEN_MAX, Malformed, Stream};

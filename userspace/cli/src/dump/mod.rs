@@ -97,18 +97,6 @@ fn detect(bytes: &[u8]) -> Result<Form, &'static str> {
     }
 }
 
-/// How far bytes are well-formed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct WellFormed {
-    bytes: usize,
-}
-
-impl WellFormed {
-    fn is_multiple(self, bytes: &[u8]) -> bool {
-        self.bytes == bytes.len() && !bytes.is_empty()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

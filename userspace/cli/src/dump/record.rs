@@ -94,3 +94,16 @@ pub fn flags<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.collect();
     if names.is_empty() { "none".into() } else { names.join("|") }
 }
+
+/// How far bytes are well-formed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WellFormed {
+    pub bytes: usize,
+}
+
+impl WellFormed {
+    /// Whether they are from the first to the last, and there are any.
+    pub fn is_multiple(self, bytes: &[u8]) -> bool {
+        self.bytes == bytes.len() && !bytes.is_empty()
+    }
+}
