@@ -307,6 +307,32 @@ pub(crate) fn members_come_and_go_while_threads_wait(env: &Env<'_>) -> Outcome {
     Ok(())
 }
 
+pub(crate) fn what_takes_a_members_place_is_waited_for(env: &Env<'_>) -> Outcome {
+    let set = plain();
+    let members = contexts(env, &set, &[0, 0]);
+    let new = Context::new(env, setup());
+    std::thread::scope(|scope| {
+        let wait = || {
+            let mut to = Vec::new();
+            set.wait(&mut to, 1, 1, LONG).map(|_| to[0].item.as_event().user_data())
+        };
+        let (waiter, _) = sleeper(scope, wait);
+        let old = set.with(members[0].1, |reaper| std::mem::replace(reaper, new.inner.reaper()));
+        members[0].0.nops(0..1);
+        new.nops(1..2);
+        assert_eq!(waiter.join().expect("the thread ends"), Ok(1));
+        let mut old = old.expect("it was there");
+        assert!(old.wait(1, LONG).expect("nobody took it").map(|e| e.user_data()).eq([0]));
+    });
+    // It is another member's already.
+    let member = members[1].1;
+    set.with(member, |reaper| *reaper = new.inner.reaper());
+    let errno = Errno(libc::EEXIST);
+    let error = set.wait(&mut Vec::new(), 1, 1, LONG).err();
+    assert_eq!(error, Some(SetError::Unwatched { member, errno }));
+    Ok(())
+}
+
 pub(crate) fn set_delivers_each_event_once_whatever_comes_and_goes(env: &Env<'_>) -> Outcome {
     const CONTEXTS: usize = 3;
     const EVENTS: u64 = 6000;
@@ -371,7 +397,7 @@ pub(crate) fn set_delivers_each_event_once_whatever_comes_and_goes(env: &Env<'_>
     Ok(())
 }
 
-pub(crate) fn no_more_threads_are_out_than_the_concurrency_value(env: &Env<'_>) -> Outcome {
+pub(crate) fn no_more_threads_are_active_than_the_concurrency_value(env: &Env<'_>) -> Outcome {
     const EVENTS: u64 = 400;
     for concurrency in [1, 3] {
         let set = at_most(concurrency);
@@ -398,7 +424,7 @@ pub(crate) fn no_more_threads_are_out_than_the_concurrency_value(env: &Env<'_>) 
             (0..EVENTS).for_each(|n| members[n as usize % 2].0.nops(n..n + 1));
         });
         let most = most.into_inner();
-        assert!(most <= concurrency as u64, "{most} threads were out, {concurrency} may be");
+        assert!(most <= concurrency as u64, "{most} threads were active, {concurrency} may be");
     }
     Ok(())
 }
@@ -408,9 +434,9 @@ pub(crate) fn blocked_thread_is_replaced(env: &Env<'_>) -> Outcome {
     let members = contexts(env, &set, &[1]);
     members[0].0.nops(0..4);
     let mut to = Vec::new();
-    let mut out = set.wait(&mut to, 1, 1, LONG).expect("four are there");
-    assert_eq!(get(&set, &members, 0, 9, LONG), Ok(vec![]), "one is out");
-    assert_eq!(get(&set, &members, 1, 9, NOW), Ok(vec![]), "one is out");
+    let mut active = set.wait(&mut to, 1, 1, LONG).expect("four are there");
+    assert_eq!(get(&set, &members, 0, 9, LONG), Ok(vec![]), "one is active");
+    assert_eq!(get(&set, &members, 1, 9, NOW), Ok(vec![]), "one is active");
     let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let wait = || {
@@ -421,24 +447,24 @@ pub(crate) fn blocked_thread_is_replaced(env: &Env<'_>) -> Outcome {
         let (second, _) = sleeper(scope, wait);
         for _ in 0..20 {
             std::thread::sleep(Duration::from_millis(1));
-            assert!(!is_done.load(Ordering::SeqCst), "one is out");
+            assert!(!is_done.load(Ordering::SeqCst), "one is active");
         }
         // Blocked: by a thread that comes only because it is.
-        let got = out.block(|| second.join().expect("the thread ends"));
+        let got = active.block(|| second.join().expect("the thread ends"));
         assert_eq!(got, Ok(vec![(0, 1)]));
         // It goes on, and counts again.
         let (third, _) = sleeper(scope, wait);
         assert_eq!(get(&set, &members, 1, 1, NOW), Ok(vec![]));
-        drop(out);
+        drop(active);
         assert_eq!(third.join().expect("the thread ends"), Ok(vec![(0, 2)]));
     });
     // A panic of what blocks leaves the count right.
-    let mut out = set.wait(&mut to, 1, 1, LONG).expect("one is there");
-    let panicking = || out.block(|| std::panic::resume_unwind(Box::new(())));
+    let mut active = set.wait(&mut to, 1, 1, LONG).expect("one is there");
+    let panicking = || active.block(|| std::panic::resume_unwind(Box::new(())));
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panicking)).is_err());
     members[0].0.nops(4..5);
-    assert_eq!(get(&set, &members, 1, 1, NOW), Ok(vec![]), "it is out again");
-    drop(out);
+    assert_eq!(get(&set, &members, 1, 1, NOW), Ok(vec![]), "it is active again");
+    drop(active);
     assert_eq!(get(&set, &members, 1, 1, NOW), Ok(vec![(0, 4)]));
     Ok(())
 }

@@ -147,8 +147,9 @@ tests! {
         waiters_of_a_set_with_different_numbers_are_all_served: "R-SET-4" "R-SET-5";
         set_wakes_two_threads_for_an_event_at_most: "R-SET-5";
         members_come_and_go_while_threads_wait: "R-SET-6";
+        what_takes_a_members_place_is_waited_for: "R-SET-9";
         set_delivers_each_event_once_whatever_comes_and_goes: "R-SET-3" "R-SET-6" "R-SET-5";
-        no_more_threads_are_out_than_the_concurrency_value: "R-SET-7" "R-SET-8";
+        no_more_threads_are_active_than_the_concurrency_value: "R-SET-7" "R-SET-8";
         blocked_thread_is_replaced: "R-SET-7" "R-SET-8";
     }
     cancel {

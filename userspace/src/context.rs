@@ -266,6 +266,10 @@ impl Context {
         Context { backend, implementation }
     }
 
+    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
     /// Who implements it.
     #[must_use]
     pub fn implementation(&self) -> Implementation {

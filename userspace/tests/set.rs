@@ -3,9 +3,10 @@
 
 mod common;
 
+use aio2::backend::Backend;
 use aio2::error::ReapError;
-use aio2::set::Source;
-use aio2::{Context, Iocbs, OwnedEvent, Prefer, Reaper, Set, Timeout};
+use aio2::set::{Sealed, SetError, Source};
+use aio2::{Context, Errno, Iocbs, OwnedEvent, Prefer, Reaper, Set, Timeout};
 use aio2_abi::{iocb::Flags, op};
 use common::Random;
 use rustix::event::{EventfdFlags, eventfd};
@@ -14,6 +15,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -249,6 +251,12 @@ impl AsFd for Panics {
     }
 }
 
+impl Sealed for Panics {
+    fn backend(&self) -> &Arc<dyn Backend> {
+        Sealed::backend(&self.0)
+    }
+}
+
 impl Source for Panics {
     type Item = OwnedEvent;
 
@@ -275,5 +283,80 @@ fn a_wait_that_a_member_panics_in_is_none_any_more() {
         assert_eq!(set.wait(&mut Vec::new(), 1, 1, NOW).unwrap().len(), 1);
         // Were it one, it would still be the one that watches.
         sleeps_then(&set, || nops(&context, 1..2));
+    });
+}
+
+/// SPEC: R-SET-9
+#[test]
+fn what_takes_a_members_place_is_waited_for() {
+    let [first, second] = [context(), context()];
+    let set = Set::new().unwrap();
+    let member = set.add(first.reaper(), 0).unwrap();
+    let mut other = second.reaper();
+    ends_within_patience(|| {
+        let event = sleeps_then(&set, || {
+            set.with(member, |reaper| std::mem::swap(reaper, &mut other));
+            nops(&second, 1..2);
+        });
+        assert_eq!(event.as_event().user_data(), 1);
+        // What was a member is none any more.
+        nops(&first, 2..3);
+        assert_eq!(set.wait(&mut Vec::new(), 1, 1, NOW).unwrap().len(), 0);
+        assert_eq!(other.batch().unwrap().count(), 1);
+        // A panic does not keep it from being watched.
+        let event = sleeps_then(&set, || {
+            let change = || set.with(member, |reaper| panics_after_swap(reaper, &mut other));
+            catch_unwind(AssertUnwindSafe(change)).expect_err("it panics");
+            nops(&first, 3..4);
+        });
+        assert_eq!(event.as_event().user_data(), 3);
+    });
+}
+
+fn panics_after_swap(a: &mut Reaper, b: &mut Reaper) {
+    std::mem::swap(a, b);
+    panic!("of the test");
+}
+
+/// The new context has the descriptor's number of the old one.
+#[test]
+fn a_descriptors_number_is_not_taken_for_the_descriptor() {
+    let set = Set::new().unwrap();
+    let member = set.add(context().reaper(), 0).unwrap();
+    ends_within_patience(|| {
+        for _ in 0..4 {
+            let mut made = None;
+            let event = sleeps_then(&set, || {
+                set.with(member, |reaper| {
+                    let new = context();
+                    *reaper = new.reaper();
+                    made = Some(new);
+                });
+                nops(made.as_ref().unwrap(), 7..8);
+            });
+            assert_eq!(event.as_event().user_data(), 7);
+        }
+    });
+}
+
+/// SPEC: R-SET-9
+#[test]
+fn what_is_a_member_already_cannot_take_anothers_place() {
+    let [first, second] = [context(), context()];
+    let set = Set::new().unwrap();
+    let members = [&first, &second].map(|context| set.add(context.reaper(), 0).unwrap());
+    set.with(members[1], |reaper| *reaper = first.reaper());
+    let errno = Errno(libc::EEXIST);
+    let error = set.wait(&mut Vec::new(), 1, 1, NOW).err();
+    assert_eq!(error, Some(SetError::Unwatched { member: members[1], errno }));
+    ends_within_patience(|| {
+        assert!(set.remove(members[1]).is_some());
+        // The other one is watched still.
+        sleeps_then(&set, || nops(&first, 0..1));
+        // It can be put right, too.
+        let member = set.add(second.reaper(), 0).unwrap();
+        set.with(member, |reaper| *reaper = first.reaper());
+        set.with(member, |reaper| *reaper = second.reaper());
+        sleeps_then(&set, || nops(&second, 0..1));
     });
 }

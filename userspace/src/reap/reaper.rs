@@ -35,6 +35,11 @@ pub struct Reaper {
 }
 
 impl Reaper {
+    /// Of the context that it reaps.
+    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
     pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
         let consumer = backend.consumer();
         // An implementation of a later version may have longer events.

@@ -1,66 +1,20 @@
 //! The set itself: its members, and the waits for them.
 
-use super::turn::{self, Turn};
+use super::schedule::{self, Rank};
+use super::source::Source;
 use super::waiters::{Call, Step, Ticket, Waiters};
 use super::watch::Watch;
-use crate::backend::Timeout;
+use crate::backend::{Backend, Timeout};
 use crate::error::{Errno, ReapError};
 use crate::os::clock;
 use crate::os::park::{Ended, Parker};
-use crate::queue::{Completion, Queue};
-use crate::reap::{OwnedEvent, Reaper};
-use crate::submit::Buffer;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The ageing of a set whose maker does not say.
 const AGEING: NonZeroU32 = NonZeroU32::new(16).expect("not 0");
-
-/// Where the events of a member come from.
-pub trait Source: AsFd {
-    /// What is delivered.
-    type Item;
-
-    /// How many are there, counted up to `wanted`; `wanted` also if no more
-    /// can be held.
-    ///
-    /// # Errors
-    /// If it is broken.
-    fn available(&mut self, wanted: usize) -> Result<usize, ReapError>;
-
-    /// Takes the first; none if there are none.
-    ///
-    /// # Errors
-    /// If it is broken.
-    fn take(&mut self) -> Result<Option<Self::Item>, ReapError>;
-}
-
-impl Source for Reaper {
-    type Item = OwnedEvent;
-
-    fn available(&mut self, wanted: usize) -> Result<usize, ReapError> {
-        self.gather(wanted)
-    }
-
-    fn take(&mut self) -> Result<Option<OwnedEvent>, ReapError> {
-        Ok(self.next_event()?.map(|event| OwnedEvent::of(&event)))
-    }
-}
-
-/// Completions only: what multishot requests send before is passed over.
-impl<B: Buffer, T> Source for Queue<B, T> {
-    type Item = Completion<B, T>;
-
-    fn available(&mut self, wanted: usize) -> Result<usize, ReapError> {
-        self.gather(wanted)
-    }
-
-    fn take(&mut self) -> Result<Option<Completion<B, T>>, ReapError> {
-        self.pop()
-    }
-}
 
 /// Names a member of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,6 +40,14 @@ pub enum SetError {
         /// What is wrong with it.
         error: ReapError,
     },
+    /// What stands in for this member since [`Set::with`] cannot be watched:
+    /// remove it.
+    Unwatched {
+        /// The member.
+        member: Member,
+        /// As of [`Set::add`].
+        errno: Errno,
+    },
     /// A signal was caught: call again.
     Interrupted,
     /// Another error.
@@ -99,7 +61,7 @@ impl SetError {
         match *self {
             SetError::Broken { error, .. } => error.errno(),
             SetError::Interrupted => Errno(libc::EINTR),
-            SetError::Refused(errno) => errno,
+            SetError::Unwatched { errno, .. } | SetError::Refused(errno) => errno,
         }
     }
 }
@@ -109,6 +71,9 @@ impl fmt::Display for SetError {
         match *self {
             SetError::Broken { member, error } => {
                 write!(f, "member {} is broken, remove it: {error}", member.0)
+            }
+            SetError::Unwatched { member, errno } => {
+                write!(f, "member {} cannot be watched, remove it: {errno}", member.0)
             }
             SetError::Interrupted => f.write_str("a signal ended the wait: call again"),
             SetError::Refused(errno) => write!(f, "cannot wait: {errno}"),
@@ -120,7 +85,7 @@ impl std::error::Error for SetError {}
 
 /// Several contexts, some of which come before others.
 ///
-/// A member is the [`Reaper`] of a context or a [`Queue`], and the set alone
+/// A member is the [`crate::Reaper`] of a context or a [`crate::Queue`], and the set alone
 /// takes its events. Each has a priority, of which a larger one is delivered
 /// first. Ageing keeps the others from starving: a member with an event that
 /// was passed over `ageing` times is next. In a set of M members it is passed
@@ -130,8 +95,8 @@ impl std::error::Error for SetError {}
 /// meanwhile. One of the waiting threads watches the descriptors; where events
 /// are too few for its own wait, it wakes those for whom they suffice. With a
 /// concurrency value ([`Set::with_concurrency`]) no more threads than that are
-/// out with events at a time; one that is going to block says so
-/// ([`Out::block`]), and another takes its place.
+/// active with events at a time; one that is going to block says so
+/// ([`Active::block`]), and another takes its place.
 ///
 /// ```
 /// use aio2::{Context, Op, Queue, Set, Timeout};
@@ -146,9 +111,9 @@ impl std::error::Error for SetError {}
 ///     });
 /// }
 /// let mut done = Vec::new();
-/// let out = set.wait(&mut done, 2, 10, Timeout::Forever)?;
+/// let active = set.wait(&mut done, 2, 10, Timeout::Forever)?;
 /// assert_eq!(done.iter().map(|d| d.item.token).collect::<Vec<_>>(), ["log", "scan"]);
-/// drop(out);
+/// drop(active);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Set<S: Source> {
@@ -166,9 +131,11 @@ struct State<S> {
 
 struct Entry<S> {
     member: Member,
-    turn: Turn,
+    rank: Rank,
     /// It had an event when that was looked at last.
     ready: bool,
+    /// Why nobody watches it, if so.
+    unwatched: Option<Errno>,
     source: S,
 }
 
@@ -191,7 +158,7 @@ impl<S: Source> Set<S> {
     }
 
     /// A set without members, with this ageing, and a concurrency value: so
-    /// many threads at most are out with events at a time.
+    /// many threads at most are active with events at a time.
     ///
     /// # Errors
     /// EMFILE, ENFILE, ENOMEM.
@@ -212,8 +179,8 @@ impl<S: Source> Set<S> {
         let member = Member(state.next);
         self.watch.add(source.as_fd(), member.0)?;
         state.next += 1;
-        let turn = Turn::new(priority);
-        state.members.push(Entry { member, turn, ready: false, source });
+        let rank = Rank::new(priority);
+        state.members.push(Entry { member, rank, ready: false, unwatched: None, source });
         self.call(state);
         Ok(member)
     }
@@ -223,19 +190,35 @@ impl<S: Source> Set<S> {
     pub fn remove(&self, member: Member) -> Option<S> {
         let mut state = self.lock();
         let place = state.members.iter().position(|m| m.member == member)?;
-        let source = state.members.remove(place).source;
-        self.watch.remove(source.as_fd());
-        Some(source)
+        let entry = state.members.remove(place);
+        // Its context may be watched for another member.
+        if entry.unwatched.is_none() {
+            self.watch.remove(entry.source.as_fd());
+        }
+        Some(entry.source)
     }
 
     /// Does something with a member, such as submitting, while no thread takes
     /// its events; none if it is not there. `f` must not use the set.
+    ///
+    /// If `f` puts another one in its place, that is the member from then on. If
+    /// its context cannot be watched, as that of a member already,
+    /// [`Set::wait`] says [`SetError::Unwatched`].
+    ///
+    /// # Panics
+    /// If `f` does.
     pub fn with<R>(&self, member: Member, f: impl FnOnce(&mut S) -> R) -> Option<R> {
+        // Dropped after the lock is released: the last of a context ends it.
+        let before;
         let mut state = self.lock();
         let entry = state.members.iter_mut().find(|m| m.member == member)?;
-        let result = f(&mut entry.source);
+        before = entry.source.backend().clone();
+        let result = catch_unwind(AssertUnwindSafe(|| f(&mut entry.source)));
+        if !Arc::ptr_eq(&before, entry.source.backend()) {
+            entry.watch_instead(&before, &self.watch);
+        }
         self.call(state);
-        Some(result)
+        Some(result.unwrap_or_else(|panic| resume_unwind(panic)))
     }
 
     /// How many members there are.
@@ -253,7 +236,7 @@ impl<S: Source> Set<S> {
     /// Waits until the members have at least `min` events together that no
     /// other thread was woken for, then appends up to `max` to `to`, in the
     /// order of delivery. When the time is over, there are fewer, or none. The
-    /// thread is out with them until it drops what is returned, which it has
+    /// thread is active with them until it drops what is returned, which it has
     /// to do before it waits again.
     ///
     /// `max` counts as at least `min`.
@@ -266,12 +249,12 @@ impl<S: Source> Set<S> {
         min: usize,
         max: usize,
         timeout: Timeout,
-    ) -> Result<Out<'_, S>, SetError> {
+    ) -> Result<Active<'_, S>, SetError> {
         let before = to.len();
         let result = self.wait_for(to, (min, max.max(min)), clock::deadline(timeout));
         match to.len() - before {
-            0 => result.map(|()| Out { set: self, delivered: 0 }),
-            delivered => Ok(Out { set: self, delivered }),
+            0 => result.map(|()| Active { set: self, delivered: 0 }),
+            delivered => Ok(Active { set: self, delivered }),
         }
     }
 
@@ -318,7 +301,7 @@ impl<S: Source> Set<S> {
         state.waiters.leave(ticket);
         joined.ticket = None;
         if to.len() > before {
-            state.waiters.go_out();
+            state.waiters.activate();
         }
         self.call(state);
         result
@@ -368,15 +351,15 @@ impl<S: Source> Drop for Joined<'_, S> {
     }
 }
 
-/// A thread that is out with events of a set, until this is dropped: it counts
+/// A thread that is active with events of a set, until this is dropped: it counts
 /// against the set's concurrency value if it has got any.
-#[must_use = "the thread is out with events until this is dropped"]
-pub struct Out<'s, S: Source> {
+#[must_use = "the thread is active with events until this is dropped"]
+pub struct Active<'s, S: Source> {
     set: &'s Set<S>,
     delivered: usize,
 }
 
-impl<S: Source> Out<'_, S> {
+impl<S: Source> Active<'_, S> {
     /// How many events were delivered.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -390,16 +373,16 @@ impl<S: Source> Out<'_, S> {
     }
 
     /// Does something that may block, while the thread does not count: another
-    /// may go out in its place.
+    /// may be active in its place.
     pub fn block<R>(&mut self, f: impl FnOnce() -> R) -> R {
         /// Counts again, also if `f` panics.
-        struct Blocked<'a, S: Source>(&'a Out<'a, S>);
+        struct Blocked<'a, S: Source>(&'a Active<'a, S>);
         impl<S: Source> Drop for Blocked<'_, S> {
             fn drop(&mut self) {
-                self.0.count(|waiters| waiters.go_out());
+                self.0.count(|waiters| waiters.activate());
             }
         }
-        self.count(|waiters| waiters.come_back());
+        self.count(|waiters| waiters.deactivate());
         let _blocked = Blocked(self);
         f()
     }
@@ -413,15 +396,15 @@ impl<S: Source> Out<'_, S> {
     }
 }
 
-impl<S: Source> Drop for Out<'_, S> {
+impl<S: Source> Drop for Active<'_, S> {
     fn drop(&mut self) {
-        self.count(|waiters| waiters.come_back());
+        self.count(|waiters| waiters.deactivate());
     }
 }
 
-impl<S: Source> fmt::Debug for Out<'_, S> {
+impl<S: Source> fmt::Debug for Active<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Out").field("delivered", &self.delivered).finish_non_exhaustive()
+        f.debug_struct("Active").field("delivered", &self.delivered).finish_non_exhaustive()
     }
 }
 
@@ -467,15 +450,15 @@ impl<S: Source> State<S> {
             for entry in &mut self.members {
                 entry.ready = entry.available(1)? > 0;
             }
-            let turns = self.members.iter().map(|m| m.ready.then_some(m.turn));
-            let Some(place) = turn::next(turns, ageing) else { break };
+            let ranks = self.members.iter().map(|m| m.ready.then_some(m.rank));
+            let Some(place) = schedule::pick_next(ranks, ageing) else { break };
             let entry = &mut self.members[place];
             let member = entry.member;
             let item = entry.source.take().map_err(|error| SetError::Broken { member, error })?;
             // None: what was there is delivered to nobody.
             if let Some(item) = item {
                 to.push(Delivery { member, item });
-                turn::served(self.members.iter_mut().map(|m| (&mut m.turn, m.ready)), place);
+                schedule::account(self.members.iter_mut().map(|m| (&mut m.rank, m.ready)), place);
             }
         }
         Ok(())
@@ -483,8 +466,19 @@ impl<S: Source> State<S> {
 }
 
 impl<S: Source> Entry<S> {
+    /// Watches what has taken the place of a source over `before`.
+    fn watch_instead(&mut self, before: &Arc<dyn Backend>, watch: &Watch) {
+        if self.unwatched.is_none() {
+            watch.remove(before.as_fd());
+        }
+        self.unwatched = watch.add(self.source.as_fd(), self.member.0).err();
+    }
+
     fn available(&mut self, wanted: usize) -> Result<usize, SetError> {
         let member = self.member;
+        if let Some(errno) = self.unwatched {
+            return Err(SetError::Unwatched { member, errno });
+        }
         self.source.available(wanted).map_err(|error| SetError::Broken { member, error })
     }
 }

@@ -8,7 +8,8 @@
 //! | room | duty |
 //! |---|---|
 //! | `members` | the set, and what is called of it |
-//! | `turn` | whose event is next |
+//! | `source` | what can be a member |
+//! | `schedule` | whose event is next |
 //! | `waiters` | which thread is told, and which watches |
 //! | `watch` | the descriptors |
 //!
@@ -17,7 +18,9 @@
 #[cfg(not(aio2_loom))]
 mod members;
 #[cfg(not(aio2_loom))]
-mod turn;
+mod schedule;
+#[cfg(not(aio2_loom))]
+mod source;
 #[cfg(aio2_loom)]
 pub mod waiters;
 #[cfg(not(aio2_loom))]
@@ -26,4 +29,8 @@ mod waiters;
 mod watch;
 
 #[cfg(not(aio2_loom))]
-pub use members::{Delivery, Member, Out, Set, SetError, Source};
+pub use members::{Active, Delivery, Member, Set, SetError};
+#[cfg(all(not(aio2_loom), feature = "unstable"))]
+pub use source::Sealed;
+#[cfg(not(aio2_loom))]
+pub use source::Source;

@@ -3,7 +3,7 @@
 //! One of the waiting threads watches the descriptors; the others park, and
 //! are told when enough events are there. Events that a thread was told of are
 //! promised to it until it comes back, and do not count for others. Nobody is
-//! told, and nobody watches, while as many threads are out with events as may
+//! told, and nobody watches, while as many threads are active with events as may
 //! be. All of this stands under the set's lock, and nothing here sleeps or
 //! wakes.
 //!
@@ -61,33 +61,33 @@ pub struct Waiters<P> {
     waiters: Vec<Waiter<P>>,
     watcher: Option<Ticket>,
     next: u64,
-    /// Threads that are out with events, and how many may be.
-    out: usize,
+    /// Threads that are active with events, and how many may be.
+    active: usize,
     concurrency: usize,
 }
 
 impl<P: Clone> Waiters<P> {
-    /// Nobody waits; at most `concurrency` threads may be out with events.
+    /// Nobody waits; at most `concurrency` threads may be active with events.
     #[must_use]
     pub fn new(concurrency: usize) -> Self {
-        Waiters { waiters: Vec::new(), watcher: None, next: 0, out: 0, concurrency }
+        Waiters { waiters: Vec::new(), watcher: None, next: 0, active: 0, concurrency }
     }
 
     /// A thread has got events, or goes on with some.
-    pub fn go_out(&mut self) {
-        self.out += 1;
+    pub fn activate(&mut self) {
+        self.active += 1;
     }
 
     /// A thread is done with its events, or blocked. Others have to be called
     /// then.
-    pub fn come_back(&mut self) {
-        self.out -= 1;
+    pub fn deactivate(&mut self) {
+        self.active -= 1;
     }
 
-    /// Whether no further thread may go out, with those that were told to.
+    /// Whether no further thread may be active, with those that were told to.
     fn is_full(&self) -> bool {
         let told = self.waiters.iter().filter(|w| w.doing == Doing::Told).count();
-        self.out + told >= self.concurrency
+        self.active + told >= self.concurrency
     }
 
     /// Adds a thread, which is awake.
@@ -236,14 +236,14 @@ mod tests {
         waiters.concurrency = 1;
         assert_eq!(waiters.step(tickets[0], 1, 5), Step::Take(5));
         waiters.leave(tickets[0]);
-        waiters.go_out();
+        waiters.activate();
         assert_eq!((waiters.call(4), waiters.free(4)), (vec![], 0));
         let late = waiters.join(3);
         assert_eq!(waiters.step(late, 1, 4), Step::Park);
         assert_eq!(waiters.step(late, 0, 4), Step::Take(0), "it does not wait");
         waiters.leave(late);
-        waiters.come_back();
-        assert_eq!(waiters.call(4), [Call::Parked(2)], "as many as may be out");
+        waiters.deactivate();
+        assert_eq!(waiters.call(4), [Call::Parked(2)], "as many as may be active");
         assert_eq!(waiters.call(4), []);
         // Nor is anybody told to watch.
         let (mut waiters, tickets) = asleep(&[1, 1, 9]);

@@ -82,15 +82,15 @@ impl Set {
         };
         state.waiters.leave(ticket);
         if taken > 0 {
-            state.waiters.go_out();
+            state.waiters.activate();
         }
         self.call(state);
         taken
     }
 
-    fn come_back(&self) {
+    fn deactivate(&self) {
         let mut state = self.lock();
-        state.waiters.come_back();
+        state.waiters.deactivate();
         self.call(state);
     }
 }
@@ -150,7 +150,7 @@ fn set_lets_one_out_at_a_time_and_the_next_when_it_is_back() {
                 assert_eq!(set.wait(n, false), n);
                 assert_eq!(out.fetch_add(1, Ordering::Relaxed), 0, "one at a time");
                 out.fetch_sub(1, Ordering::Relaxed);
-                set.come_back();
+                set.deactivate();
             })
         });
         set.publish(2);

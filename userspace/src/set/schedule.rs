@@ -1,4 +1,4 @@
-//! Whose turn it is: by priority, with ageing.
+//! Which member is next: by priority, with ageing.
 //!
 //! No threads and no events here: only which of the members that have one is
 //! next.
@@ -7,18 +7,18 @@
 
 /// Where a member of a set stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct Rank {
     /// A larger one comes first.
     priority: u8,
     /// Events of others that were delivered since it had one, or was served.
-    passed: u32,
+    passed_over: u32,
 }
 
-impl Turn {
+impl Rank {
     /// A member that has just come.
     #[must_use]
     pub const fn new(priority: u8) -> Self {
-        Turn { priority, passed: 0 }
+        Rank { priority, passed_over: 0 }
     }
 }
 
@@ -26,14 +26,14 @@ impl Turn {
 /// if there are none. From `ageing` on, having been passed counts more than
 /// the priority.
 #[must_use]
-pub fn next(members: impl Iterator<Item = Option<Turn>>, ageing: u32) -> Option<usize> {
-    let key = |turn: Turn| {
-        let aged = if turn.passed >= ageing { turn.passed } else { 0 };
-        (aged, turn.priority, turn.passed)
+pub fn pick_next(members: impl Iterator<Item = Option<Rank>>, ageing: u32) -> Option<usize> {
+    let key = |rank: Rank| {
+        let aged = if rank.passed_over >= ageing { rank.passed_over } else { 0 };
+        (aged, rank.priority, rank.passed_over)
     };
     let mut best = None;
-    for (place, turn) in members.enumerate() {
-        let Some(key) = turn.map(key) else { continue };
+    for (place, rank) in members.enumerate() {
+        let Some(key) = rank.map(key) else { continue };
         // The first of those that are equal.
         if best.is_none_or(|(_, other)| key > other) {
             best = Some((place, key));
@@ -44,10 +44,10 @@ pub fn next(members: impl Iterator<Item = Option<Turn>>, ageing: u32) -> Option<
 
 /// Notes that an event of member `served` was delivered; the others are passed
 /// if they have one.
-pub fn served<'t>(turns: impl Iterator<Item = (&'t mut Turn, bool)>, served: usize) {
-    for (place, (turn, has_event)) in turns.enumerate() {
-        turn.passed = match has_event {
-            true if place != served => turn.passed.saturating_add(1),
+pub fn account<'t>(ranks: impl Iterator<Item = (&'t mut Rank, bool)>, served: usize) {
+    for (place, (rank, has_event)) in ranks.enumerate() {
+        rank.passed_over = match has_event {
+            true if place != served => rank.passed_over.saturating_add(1),
             _ => 0,
         };
     }
@@ -65,15 +65,17 @@ mod tests {
         steps: usize,
         mut arrives: impl FnMut(usize, &mut [u32]),
     ) -> Vec<usize> {
-        let mut turns: Vec<_> = priorities.iter().map(|&p| Turn::new(p)).collect();
-        let mut events = vec![0; turns.len()];
+        let mut ranks: Vec<_> = priorities.iter().map(|&p| Rank::new(p)).collect();
+        let mut events = vec![0; ranks.len()];
         let mut order = Vec::new();
         for step in 0..steps {
             arrives(step, &mut events);
-            let ready = |(turn, &n): (&Turn, &u32)| (n > 0).then_some(*turn);
-            let Some(place) = next(turns.iter().zip(&events).map(ready), ageing) else { continue };
+            let ready = |(rank, &n): (&Rank, &u32)| (n > 0).then_some(*rank);
+            let Some(place) = pick_next(ranks.iter().zip(&events).map(ready), ageing) else {
+                continue;
+            };
             let has_event: Vec<bool> = events.iter().map(|&n| n > 0).collect();
-            served(turns.iter_mut().zip(has_event), place);
+            account(ranks.iter_mut().zip(has_event), place);
             events[place] -= 1;
             order.push(place);
         }
