@@ -15,7 +15,6 @@ const ROOM: usize = 1 << 16;
 /// As many as are worth a block at once; fewer are written after a while.
 const BLOCK: usize = 2048;
 const WHILE: Duration = Duration::from_millis(50);
-const STACK: usize = 256 << 10;
 
 /// Takes requests, and has them written by a thread of its own.
 #[derive(Debug)]
@@ -70,17 +69,7 @@ impl Recorder {
             pid: std::process::id(),
         });
         let its = recorder.clone();
-        let thread = std::thread::Builder::new().name("aio2-record".into()).stack_size(STACK);
-        let all = all_signals();
-        let mut before = all;
-        // SAFETY: both sets are alive. The thread inherits the mask.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) };
-        let spawned = thread.spawn(move || its.write(Writer::new(file)));
-        // SAFETY: the set is alive.
-        unsafe {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut())
-        };
-        spawned?;
+        aio2_thread::spawn(c"aio2-record", move || its.write(Writer::new(file)))?;
         flush_at_exit(&recorder);
         Ok(recorder)
     }
@@ -242,12 +231,4 @@ pub fn thread_id() -> u32 {
         static ID: u32 = unsafe { libc::gettid() } as u32;
     }
     ID.try_with(|id| *id).unwrap_or(0)
-}
-
-fn all_signals() -> libc::sigset_t {
-    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: there is room for a set.
-    unsafe { libc::sigfillset(set.as_mut_ptr()) };
-    // SAFETY: it was filled in.
-    unsafe { set.assume_init() }
 }
