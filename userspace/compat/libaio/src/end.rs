@@ -1,9 +1,11 @@
 //! io_cancel and io_destroy: ending what is in flight.
 
+use crate::client::user_data;
 use crate::context::{Context, Slot};
 use crate::legacy::POLL;
 use crate::process::Process;
 use crate::request;
+use aio2_compat::hub::Stopped;
 use libc::{EINPROGRESS, EINVAL};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -22,7 +24,8 @@ pub fn cancel(address: usize, obj: usize) -> Result<i64, i32> {
     let context = process.find(address)?;
     let slot = context.lock().in_flight_of(Some(obj as u64)).first().copied().ok_or(EINVAL)?;
     let hub = process.hub()?;
-    let stops = hub.cancel(slot);
+    let stops =
+        matches!(hub.cancel(user_data(slot)), Some(Stopped::BeforeItBegan | Stopped::InTheMidst));
     hub.drain();
     Err(if stops { EINPROGRESS } else { EINVAL })
 }
@@ -42,7 +45,7 @@ pub fn destroy(address: usize) -> Result<i64, i32> {
     loop {
         hub.drain();
         for slot in endless(&context) {
-            hub.cancel(slot);
+            hub.cancel(user_data(slot));
         }
         if context.lock().in_flight == 0 {
             // A process may leave without its exit handlers.

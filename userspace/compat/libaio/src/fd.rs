@@ -3,16 +3,7 @@
 
 use std::fs::read_link;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-
-/// EBADF, positive, unless `fd` is open for reading, or writing.
-pub fn check_mode(fd: i32, writes: bool) -> Result<(), i32> {
-    // SAFETY: takes no address.
-    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-    let mode = flags & libc::O_ACCMODE;
-    let wrong = if writes { mode == libc::O_RDONLY } else { mode == libc::O_WRONLY };
-    if flags < 0 || flags & libc::O_PATH != 0 || wrong { Err(libc::EBADF) } else { Ok(()) }
-}
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// The type bits of a descriptor's mode.
 ///
@@ -46,23 +37,6 @@ pub fn eventfd(fd: i32) -> Result<OwnedFd, i32> {
     // SAFETY: fstat has just found it open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     borrowed.try_clone_to_owned().map_err(|e| e.raw_os_error().unwrap_or(libc::EBADF))
-}
-
-/// Adds to an eventfd; a counter at its maximum is readable, which is enough.
-pub fn signal(fd: &OwnedFd, count: u64) {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one pollfd that can be written.
-    if unsafe { libc::poll(&raw mut poll, 1, 0) } == 1 {
-        // SAFETY: eight bytes that can be read.
-        unsafe { libc::write(fd.as_raw_fd(), (&raw const count).cast(), 8) };
-    }
-}
-
-/// Reads an eventfd, so that it is readable no more.
-pub fn clear(fd: BorrowedFd<'_>) {
-    let mut count = 0_u64;
-    // SAFETY: eight bytes that can be written.
-    unsafe { libc::read(fd.as_raw_fd(), (&raw mut count).cast(), 8) };
 }
 
 /// Whether this thread may ask for I/O in real time.

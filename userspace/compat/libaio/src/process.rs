@@ -4,13 +4,14 @@
 //! anew. What it inherited is left alone, since locks may be held there by
 //! threads that the child does not have.
 
+use crate::client::{Hub, Libaio};
 use crate::context::Context;
-use crate::hub::Hub;
 use crate::ring::Ring;
+use aio2_compat::process::{Made, PerProcess};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Of the address of a page, which few bits tell from others.
 #[derive(Default)]
@@ -37,52 +38,15 @@ type Contexts = HashMap<usize, Arc<Context>, BuildHasherDefault<PageHasher>>;
 #[derive(Default)]
 pub struct Process {
     contexts: RwLock<Contexts>,
-    hub: OnceLock<Arc<Hub>>,
-    making: Mutex<()>,
+    hub: Made<Arc<Hub>>,
     next_id: AtomicU32,
-}
-
-static PROCESS: AtomicPtr<Process> = AtomicPtr::new(std::ptr::null_mut());
-
-extern "C" fn forget() {
-    // Release: as in `this`.
-    PROCESS.store(std::ptr::null_mut(), Ordering::Release);
 }
 
 impl Process {
     /// This process.
     pub fn this() -> &'static Process {
-        // Acquire: pairs with the release below.
-        let process = PROCESS.load(Ordering::Acquire);
-        // SAFETY: null, or leaked below.
-        unsafe { process.as_ref() }.unwrap_or_else(Self::begin)
-    }
-
-    #[cold]
-    fn begin() -> &'static Process {
-        static FORKS: Once = Once::new();
-        // SAFETY: the handler stores a word.
-        FORKS.call_once(|| unsafe {
-            libc::pthread_atfork(None, None, Some(forget));
-        });
-        let new = Box::into_raw(Box::default());
-        // AcqRel: who sees the pointer sees what it points to.
-        let was = PROCESS.compare_exchange(
-            std::ptr::null_mut(),
-            new,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
-        match was {
-            // SAFETY: it is leaked.
-            Ok(_) => unsafe { &*new },
-            Err(other) => {
-                // SAFETY: nobody has seen it.
-                drop(unsafe { Box::from_raw(new) });
-                // SAFETY: leaked by another thread.
-                unsafe { &*other }
-            }
-        }
+        static THIS: PerProcess<Process> = PerProcess::new();
+        THIS.this()
     }
 
     /// Makes a context; its address.
@@ -125,14 +89,6 @@ impl Process {
     /// # Errors
     /// EAGAIN, positive, if it cannot be made.
     pub fn hub(&self) -> Result<&Arc<Hub>, i32> {
-        if let Some(hub) = self.hub.get() {
-            return Ok(hub);
-        }
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(hub) = self.hub.get() {
-            return Ok(hub);
-        }
-        let hub = Hub::new().map_err(|_| libc::EAGAIN)?;
-        Ok(self.hub.get_or_init(|| hub))
+        self.hub.or_make(|| Hub::new(Libaio)).map_err(|_| libc::EAGAIN)
     }
 }

@@ -10,6 +10,8 @@ use crate::memory;
 use aio2::Iocbs;
 use aio2_abi::iocb::Flags;
 use aio2_abi::{attr, op};
+use aio2_compat::fd::check_mode;
+use aio2_compat::recorded;
 use libc::{EBADF, EFAULT, EINVAL, EOPNOTSUPP, EPERM};
 use std::mem::offset_of;
 use std::os::fd::OwnedFd;
@@ -52,7 +54,7 @@ impl Shared {
 
     fn check(&mut self, fd: i32, writes: bool) -> Result<(), i32> {
         if self.checked != Some((fd, writes)) {
-            fd::check_mode(fd, writes)?;
+            check_mode(fd, writes)?;
             self.checked = Some((fd, writes));
         }
         Ok(())
@@ -138,7 +140,7 @@ pub fn prepare(
             if iocb.buf != 0 || iocb.offset != 0 || iocb.nbytes != 0 || iocb.rw_flags != 0 {
                 return Err(EINVAL);
             }
-            fd::check_mode(iocb.fd, false).or_else(|_| fd::check_mode(iocb.fd, true))?;
+            check_mode(iocb.fd, false).or_else(|_| check_mode(iocb.fd, true))?;
             if !matches!(kind, libc::S_IFREG | libc::S_IFBLK | libc::S_IFDIR) {
                 return Err(EINVAL);
             }
@@ -150,7 +152,7 @@ pub fn prepare(
                 && iocb.offset == 0
                 && iocb.nbytes == 0
                 && iocb.rw_flags == 0;
-            fd::check_mode(iocb.fd, false).or_else(|_| fd::check_mode(iocb.fd, true))?;
+            check_mode(iocb.fd, false).or_else(|_| check_mode(iocb.fd, true))?;
             if !form {
                 return Err(EINVAL);
             }
@@ -277,9 +279,7 @@ fn push(
         iocb.attr(attr::PRIORITY, attr::Flags::empty(), &payload).map_err(|_| EINVAL)?;
     }
     if asks {
-        for id in [attr::TIMING, attr::CACHE, attr::PATH] {
-            iocb.attr(id, attr::Flags::RETURN, &[]).map_err(|_| EINVAL)?;
-        }
+        recorded::ask(&mut iocb).map_err(|_| EINVAL)?;
     }
     Ok(())
 }
@@ -297,7 +297,6 @@ pub fn refusal(slot: &Slot, res: i64) -> Option<i32> {
 
 /// What is recorded of a request that has ended.
 pub fn record(slot: &Slot, event: &aio2::Event<'_>, res: i64) -> aio2_record::Request {
-    use aio2_record::has;
     let iocb = &slot.iocb;
     let (nr, transfers) = match iocb.opcode {
         PREAD => (libc::SYS_pread64 as u32, true),
@@ -322,26 +321,6 @@ pub fn record(slot: &Slot, event: &aio2::Event<'_>, res: i64) -> aio2_record::Re
         result: res,
         ..aio2_record::Request::default()
     };
-    if let aio2::Attribute::Handled(timing) = event.timing() {
-        request.has |= has::TIMING;
-        request.submitted_ns = timing.submitted_ns;
-        request.started_ns = timing.started_ns;
-        request.completed_ns = timing.completed_ns;
-    }
-    if let aio2::Attribute::Handled(cache) = event.cache() {
-        request.has |= has::CACHE;
-        (request.hit, request.miss) = (cache.hit, cache.miss);
-    }
-    if let aio2::Attribute::Handled(path) = event.path_taken() {
-        request.has |= has::PATH;
-        request.place = match path.place {
-            aio2::reap::Place::Inline => attr::PATH_INLINE,
-            aio2::reap::Place::PageWait => attr::PATH_PAGE_WAIT,
-            aio2::reap::Place::Device => attr::PATH_DEVICE,
-            _ => attr::PATH_WORKER,
-        };
-        request.cpu = path.cpu;
-        request.blocked_ns = u64::try_from(path.blocked.as_nanos()).unwrap_or(u64::MAX);
-    }
+    recorded::fill(&mut request, event);
     request
 }

@@ -2,8 +2,8 @@
 
 use crate::context::Context;
 use crate::legacy::IoEvent;
-use crate::park::Ended;
 use crate::process::Process;
+use aio2_compat::park::Ended;
 use aio2_record::Count;
 use libc::{EINTR, EINVAL};
 use std::sync::atomic::Ordering;

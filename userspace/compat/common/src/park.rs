@@ -9,11 +9,15 @@ use std::time::{Duration, Instant};
 /// Why a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
+    /// It was told.
     Told,
+    /// Its time is over.
     TimedOut,
+    /// A signal was caught.
     Interrupted,
 }
 
+/// Where a thread sleeps.
 #[derive(Debug, Default)]
 pub struct Parker {
     told: AtomicU32,
@@ -22,12 +26,15 @@ pub struct Parker {
 }
 
 impl Parker {
+    /// For a sleep with another signal mask, or the thread's own.
+    #[must_use]
     pub fn new(with_mask: bool) -> Self {
         // Without a descriptor it sleeps with the thread's own mask.
         let bell = with_mask.then(|| Bell::new().ok()).flatten();
         Parker { told: AtomicU32::new(0), bell }
     }
 
+    /// Tells the thread that sleeps, or will.
     pub fn unpark(&self) {
         // Release: what it is told about was written before.
         self.told.store(1, Ordering::Release);
@@ -46,6 +53,7 @@ impl Parker {
         }
     }
 
+    /// Sleeps until it is told; with a mask only if it was made for one.
     pub fn park(&self, deadline: Option<Instant>, mask: Option<&libc::sigset_t>) -> Ended {
         loop {
             // Acquire: pairs with `unpark`.
@@ -118,6 +126,10 @@ pub fn sleep<const N: usize>(
 pub struct Bell(OwnedFd);
 
 impl Bell {
+    /// An eventfd that nobody has rung.
+    ///
+    /// # Errors
+    /// Those of eventfd(2).
     pub fn new() -> io::Result<Self> {
         // SAFETY: takes no address.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
@@ -128,6 +140,7 @@ impl Bell {
         Ok(Bell(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
+    /// Makes it readable.
     pub fn ring(&self) {
         crate::fd::signal(&self.0, 1);
     }

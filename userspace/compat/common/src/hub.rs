@@ -1,5 +1,5 @@
-//! The AIO2 context that all contexts of the process share: its completions, and
-//! who waits for them.
+//! The AIO2 context that all requests of a drop-in share: its completions, and who
+//! waits for them.
 //!
 //! Whoever finds completions hands out all that there are: [`Hub::drain`]. At
 //! most one thread, the *leader*, sleeps in the AIO2 context; it is a thread that
@@ -7,20 +7,18 @@
 //! switched to. The others park. When the leader leaves it calls another one.
 //!
 //! Where nobody waits in a call and completions must be told all the same, since
-//! the program has an eventfd or reaps the ring by itself, a thread of this
-//! library, the *pump*, leads.
+//! the program is to get a signal or has an eventfd, a thread of this library, the
+//! *pump*, leads.
 //!
-//! Lock order: reaper, then a context, then roles.
+//! Lock order: reaper, then what the drop-in locks in [`Client::end`], then roles.
 
-use crate::context::{Context, Slot, State, context_of};
+use crate::fd;
 use crate::park::{Bell, Ended, Parker, sleep};
-use crate::{fd, request};
 use aio2::{Consumer, Event, Implementation, Iocbs, Reaper};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use aio2_record::{Count, Counters, Recorder};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::ptr::NonNull;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,16 +33,34 @@ const LOOK: Duration = Duration::from_millis(1);
 const LOOKS: u32 = 100;
 /// How long the pump leads before it lets one that waits in a call do it.
 const LEAD: Duration = Duration::from_millis(100);
-const PUMP_STACK: usize = 256 << 10;
 
-pub struct Hub {
+/// What a drop-in does with completions.
+pub trait Client: Sized + Send + Sync + 'static {
+    /// What is left to be done once completions were handed out, beyond what all
+    /// drop-ins have: done without a lock.
+    type Left: Default + Send;
+
+    /// Ends the request of a completion.
+    fn end(&self, hub: &Hub<Self>, event: &Event<'_>, results: &mut Results<Self::Left>);
+
+    /// Does what is left.
+    fn finish(&self, left: Self::Left);
+
+    /// Whether nothing is.
+    fn is_finished(left: &Self::Left) -> bool;
+}
+
+/// The context, and who waits for it.
+pub struct Hub<C: Client> {
+    /// The drop-in.
+    pub client: C,
     context: aio2::Context,
     /// Where each request is recorded, if it is.
     pub recorder: Option<Arc<Recorder>>,
     /// Where calls are counted, if they are.
     pub counters: Option<Counters>,
     consumer: Consumer,
-    drain: Mutex<Drain>,
+    drain: Mutex<Drain<C::Left>>,
     roles: Mutex<Roles>,
     /// Rung for the leader, where another thread has found its events.
     bell: Bell,
@@ -59,21 +75,22 @@ pub struct Hub {
     pump_sleeps: AtomicBool,
 }
 
-struct Drain {
+struct Drain<L> {
     reaper: Reaper,
-    results: Results,
+    results: Results<L>,
 }
 
 /// What is left to be done for the completions that were found.
-#[derive(Default)]
-struct Results {
+#[derive(Debug, Default)]
+pub struct Results<L> {
     /// What is to be recorded.
-    recorded: Vec<aio2_record::Request>,
-    /// Contexts that got events, and eventfds that are to be told.
-    touched: Vec<usize>,
-    told: Vec<(Arc<OwnedFd>, u64)>,
-    /// What has to be run again as a stream.
-    again: Iocbs,
+    pub recorded: Vec<aio2_record::Request>,
+    /// For whose waiters there is something: see [`Hub::wait`].
+    pub touched: Vec<usize>,
+    /// What has to be submitted in place of what has ended.
+    pub again: Iocbs,
+    /// What the drop-in does at last.
+    pub left: L,
 }
 
 #[derive(Default)]
@@ -90,8 +107,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Hub {
-    pub fn new() -> io::Result<Arc<Self>> {
+impl<C: Client> Hub<C> {
+    /// A hub; it records and counts if the environment says so.
+    ///
+    /// # Errors
+    /// Those of a context, and of eventfd(2).
+    pub fn new(client: C) -> io::Result<Arc<Self>> {
         let context = aio2::Context::builder()
             .ring_bytes(RING_BYTES)
             .max_requests(MAX_REQUESTS)
@@ -102,6 +123,7 @@ impl Hub {
         context.as_fd();
         context.consumer().notify_off();
         Ok(Arc::new(Hub {
+            client,
             recorder: Recorder::from_environment(),
             counters: Counters::from_environment(),
             consumer: context.consumer(),
@@ -117,12 +139,13 @@ impl Hub {
         }))
     }
 
-    /// Submits requests; how many of them were accepted.
-    pub fn submit(&self, stream: &mut Iocbs) -> usize {
-        // SAFETY: the program vouches for its buffers, as it does to the
-        // original; the arrays of buffers are in slots.
-        let bytes = unsafe { self.context.submit_raw(stream.bytes_mut()) }.unwrap_or(0);
-        stream.consume(bytes)
+    /// Submits requests; how many bytes of the stream were accepted.
+    ///
+    /// # Safety
+    /// As [`aio2::Context::submit_raw`].
+    pub unsafe fn submit(&self, stream: &mut Iocbs) -> usize {
+        // SAFETY: the caller's.
+        unsafe { self.context.submit_raw(stream.bytes_mut()) }.unwrap_or(0)
     }
 
     /// So many requests stay in flight behind the call that has submitted them;
@@ -145,14 +168,14 @@ impl Hub {
             let mut any = false;
             for event in batch {
                 any = true;
-                let slot = std::ptr::with_exposed_provenance_mut(event.user_data() as usize);
-                if let Some(slot) = NonNull::new(slot) {
-                    self.end(slot, &event, &mut drain.results);
-                }
+                self.client.end(self, &event, &mut drain.results);
             }
-            if !drain.results.again.is_empty() {
-                self.submit(&mut drain.results.again);
-                any = true;
+            let again = &mut drain.results.again;
+            if !again.is_empty() {
+                // SAFETY: what the drop-in has submitted before, in another form;
+                // the program vouches for its buffers, as it does to the original.
+                let accepted = unsafe { self.submit(again) };
+                any |= again.consume(accepted) > 0;
             }
             if !any {
                 break;
@@ -163,12 +186,22 @@ impl Hub {
         {
             recorder.take_all(&mut drain.results.recorded);
         }
-        for (eventfd, count) in drain.results.told.drain(..) {
-            fd::signal(&eventfd, count);
-        }
         if !drain.results.touched.is_empty() {
             self.tell_as(leader, &drain.results.touched);
             drain.results.touched.clear();
+        }
+        if !C::is_finished(&drain.results.left) {
+            let left = std::mem::take(&mut drain.results.left);
+            drop(guard);
+            self.client.finish(left);
+        }
+    }
+
+    /// As [`Hub::drain`], unless another thread does it now, or this one in the
+    /// midst of which a signal was caught.
+    pub fn try_drain(&self) {
+        if self.drain.try_lock().is_ok() {
+            self.drain();
         }
     }
 
@@ -179,52 +212,14 @@ impl Hub {
         }
     }
 
-    /// Ends a request whose completion was found.
-    fn end(&self, at: NonNull<Slot>, event: &Event<'_>, results: &mut Results) {
-        let res = event.parsed().header.res;
-        // SAFETY: the request ends here, not before.
-        let context: Arc<Context> = unsafe { context_of(at) };
-        let mut inner = context.lock();
-        let slot = inner.slot(at);
-        if res == -i64::from(libc::ESPIPE) && !slot.is_stream {
-            let user_data = at.as_ptr().expose_provenance() as u64;
-            let asks = self.recorder.is_some();
-            if request::prepare_stream(slot, user_data, asks, &mut results.again).is_ok() {
-                return;
-            }
-        }
-        let was_in_flight = slot.state == State::InFlight;
-        if was_in_flight {
-            // Relaxed: as in `leave_in_flight`.
-            self.in_flight.fetch_sub(1, Ordering::Relaxed);
-            self.eager.fetch_sub(usize::from(slot.eager), Ordering::Relaxed);
-        }
-        if !was_in_flight && let Some(errno) = request::refusal(slot, res) {
-            slot.state = State::Refused(errno);
-            inner.in_flight -= 1;
-            return;
-        }
-        let cancelled_poll =
-            slot.iocb.opcode == crate::legacy::POLL && res == -i64::from(libc::ECANCELED);
-        if let Some(eventfd) = slot.eventfd.take() {
-            match results.told.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &eventfd)) {
-                Some((_, count)) => *count += 1,
-                None => results.told.push((eventfd, 1)),
-            }
-        }
-        let res = if cancelled_poll { 0 } else { res };
-        if self.recorder.is_some() {
-            results.recorded.push(request::record(slot, event, res));
-        }
-        inner.complete(at, res);
-        self.count(Count::Events, 1);
-        let address = context.address();
-        if results.touched.last() != Some(&address) {
-            results.touched.push(address);
-        }
+    /// A request that was left in flight has ended.
+    pub fn has_ended(&self, eager: bool) {
+        // Relaxed: as in `leave_in_flight`.
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.eager.fetch_sub(usize::from(eager), Ordering::Relaxed);
     }
 
-    /// Calls the threads that wait for these contexts.
+    /// Calls the threads that wait for one of these.
     pub fn tell(&self, addresses: &[usize]) {
         self.tell_as(false, addresses);
     }
@@ -245,8 +240,8 @@ impl Hub {
         }
     }
 
-    /// Sleeps until something has happened to the context at `address`, or to
-    /// others; `ready` says whether there is something already.
+    /// Sleeps until something has happened to what the drop-in calls `address`, or
+    /// to others; `ready` says whether there is something already.
     pub fn wait(
         &self,
         address: usize,
@@ -336,16 +331,7 @@ impl Hub {
         self.pump.get_or_init(|| {
             let parker = Arc::new(Parker::new(false));
             let (hub, its) = (self.clone(), parker.clone());
-            let all = all_signals();
-            let mut before = all;
-            // SAFETY: both sets are alive.
-            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) };
-            let builder = std::thread::Builder::new().name("aio2-pump".into());
-            let _ = builder.stack_size(PUMP_STACK).spawn(move || hub.run_pump(&its));
-            // SAFETY: the set is alive.
-            unsafe {
-                libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut())
-            };
+            let _ = aio2_thread::spawn(c"aio2-pump", move || hub.run_pump(&its));
             parker
         });
     }
@@ -386,22 +372,27 @@ impl Hub {
         }
     }
 
-    /// Asks a request to stop; true if it will.
-    pub fn cancel(&self, slot: NonNull<Slot>) -> bool {
-        let mut request = Cancel {
-            flags: CancelFlags::USER_DATA.bits(),
-            user_data: slot.as_ptr().expose_provenance() as u64,
-            ..Cancel::default()
-        };
-        let matched = self.context.cancel(&mut request);
-        matched.is_ok() && request.cancelled + request.interrupted > 0
+    /// Asks the request with this user_data to stop; what became of it, unless it
+    /// has ended.
+    pub fn cancel(&self, user_data: u64) -> Option<Stopped> {
+        let mut request =
+            Cancel { flags: CancelFlags::USER_DATA.bits(), user_data, ..Cancel::default() };
+        self.context.cancel(&mut request).ok()?;
+        Some(match (request.cancelled, request.interrupted) {
+            (1.., _) => Stopped::BeforeItBegan,
+            (0, 1..) => Stopped::InTheMidst,
+            _ => Stopped::RunsOn,
+        })
     }
 }
 
-fn all_signals() -> libc::sigset_t {
-    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: there is room for a set.
-    unsafe { libc::sigfillset(set.as_mut_ptr()) };
-    // SAFETY: it was filled in.
-    unsafe { set.assume_init() }
+/// What a cancel did to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// It had not begun, and has ended.
+    BeforeItBegan,
+    /// It was told to stop.
+    InTheMidst,
+    /// It cannot be stopped.
+    RunsOn,
 }
