@@ -1,7 +1,7 @@
 //! `cargo xtask install`: the library for C, the drop-ins and the command,
 //! where a package or an administrator wants them.
 
-use aio2_link::{LIBAIO, LIBAIO_SYSCALL, Recipe};
+use aio2_link::{LIBAIO, LIBAIO_SYSCALL, POSIX, Recipe};
 use anyhow::{Context, Result};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -32,7 +32,7 @@ pub fn run(args: &Args) -> Result<()> {
     let root = crate::root();
     sh.change_dir(root);
     let profile = &args.profile;
-    let packages = [LIBRARY.package, LIBAIO.package].map(|package| format!("-p{package}"));
+    let packages = [LIBRARY, LIBAIO, POSIX].map(|object| format!("-p{}", object.package));
     cmd!(sh, "{CARGO} build --quiet --profile {profile} -p aio2-cli {packages...}").run()?;
     let built = target(&sh)?.join(if profile == "dev" { "debug" } else { profile });
 
@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> Result<()> {
     let archive = built.join(LIBRARY.archive());
     LIBRARY.link(root, &archive, &lib.join(LIBRARY.soname))?;
     LIBRARY.static_library(root, &archive, "aio2_*", &lib.join("libaio2.a"))?;
-    for drop_in in [LIBAIO, LIBAIO_SYSCALL] {
+    for drop_in in [LIBAIO, LIBAIO_SYSCALL, POSIX] {
         if drop_in.soname == LIBAIO_SYSCALL.soname && !cfg!(target_arch = "x86_64") {
             println!("SKIP {}: for x86-64 only", drop_in.soname);
             continue;

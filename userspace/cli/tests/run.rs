@@ -1,7 +1,7 @@
 //! `aio2 run`, `report` and `plot`: a program that is not ours, and what is said
 //! of it.
 
-use aio2_link::{LIBAIO, run};
+use aio2_link::{LIBAIO, POSIX, run};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,20 @@ impl Stage {
     fn new() -> Self {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let test = std::env::current_exe().expect("a test has a path");
-        let archive = LIBAIO.newest_archive(test.parent().expect("it lies in deps"));
         let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let archive = archive.expect("Cargo has built the static library");
-        let object = dir.path().join("libaio.so.1");
-        LIBAIO.link(&crate_dir.join("../.."), &archive, &object).unwrap();
+        for drop_in in [LIBAIO, POSIX] {
+            let archive = drop_in.newest_archive(test.parent().expect("it lies in deps"));
+            let archive = archive.expect("Cargo has built the static library");
+            let object = dir.path().join(drop_in.soname);
+            drop_in.link(&crate_dir.join("../.."), &archive, &object).unwrap();
+        }
+        let object = dir.path().join(LIBAIO.soname);
         let mut gcc = Command::new("gcc");
         gcc.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-o"]).arg(dir.path().join("slow"));
         run(gcc.arg(crate_dir.join("tests/slow.c")).arg(&object).arg("-lpthread")).unwrap();
+        let mut gcc = Command::new("gcc");
+        gcc.arg(crate_dir.join("../compat/posix/tests/versions.c")).arg("-o");
+        run(gcc.arg(dir.path().join("posix"))).unwrap();
         fs::write(dir.path().join("file"), vec![7; 64 * 4096]).unwrap();
         run(Command::new("mkfifo").arg(dir.path().join("fifo"))).unwrap();
         Stage(dir)
@@ -111,6 +117,17 @@ fn the_report_names_the_slow_file_and_the_reason() {
     ] {
         assert!(svg.contains(word), "{word}");
     }
+}
+
+#[test]
+fn a_program_that_uses_posix_aio_is_reported() {
+    let stage = Stage::new();
+    let output = stage.output(&["--json", "run", "--record", "kept", "--", "./posix"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let row = &report["rows"][0];
+    assert_eq!((&row["count"], &row["operation"]), (&3.into(), &"pread64".into()));
+    assert_eq!(row["file"], "/etc/passwd");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use aio2_record::{COUNT, RECORD};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -16,17 +16,16 @@ use std::thread;
 const LIBAIO: &str = "libaio.so.1";
 /// The one for calls by number.
 const SYSCALL: &str = "libaio2-syscall.so";
+/// The one for POSIX AIO.
+const POSIX: &str = "libaio2-posix.so";
 const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 const PRELOAD: &str = "LD_PRELOAD";
 
-/// A path, before those that stand in the environment already.
-fn before(path: &Path, variable: &str) -> OsString {
-    let mut paths = path.as_os_str().to_owned();
-    if let Some(others) = std::env::var_os(variable).filter(|others| !others.is_empty()) {
-        paths.push(":");
-        paths.push(others);
-    }
-    paths
+/// Paths, before those that stand in the environment already.
+fn before(paths: &[&Path], variable: &str) -> OsString {
+    let others = std::env::var_os(variable).filter(|others| !others.is_empty());
+    let all: Vec<_> = paths.iter().map(|path| path.as_os_str()).chain(others.as_deref()).collect();
+    all.join(OsStr::new(":"))
 }
 
 /// Where the drop-ins are.
@@ -59,9 +58,14 @@ pub fn run(
     count: &Path,
 ) -> Result<Exit, Trouble> {
     let mut command = Command::new(&program[0]);
-    command.args(&program[1..]).env(LIBRARY_PATH, before(drop_ins, LIBRARY_PATH));
-    if by_number {
-        command.env(PRELOAD, before(&drop_ins.join(SYSCALL), PRELOAD));
+    command.args(&program[1..]).env(LIBRARY_PATH, before(&[drop_ins], LIBRARY_PATH));
+    let (syscall, posix) = (drop_ins.join(SYSCALL), drop_ins.join(POSIX));
+    let mut preloaded: Vec<&Path> = Vec::new();
+    preloaded.extend(by_number.then_some(&*syscall));
+    // Where it is not installed, the loader would complain.
+    preloaded.extend(posix.exists().then_some(&*posix));
+    if !preloaded.is_empty() {
+        command.env(PRELOAD, before(&preloaded, PRELOAD));
     }
     // Caught before there is a program that could miss one.
     let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]);

@@ -43,7 +43,8 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Exit, Trouble> {
     if calls == 0 {
         say(&format!(
             "aio2 run: {program} never called a drop-in, so there is nothing to report: it is \
-             linked statically, or uses no libaio (--syscalls is for calls by number)"
+             linked statically, or uses neither libaio nor POSIX AIO (--syscalls is for calls by \
+             number)"
         ));
         return Ok(exit);
     }

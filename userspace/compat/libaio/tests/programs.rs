@@ -2,12 +2,15 @@
 //! each must really have reached it.
 
 use aio2_link::{LIBAIO, LIBAIO_SYSCALL};
-use aio2_record::{Count, Counters};
+use stage::{Stage, there};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use tempfile::TempDir;
+
+#[path = "../../stage.rs"]
+mod stage;
 
 /// The directory with the drop-in.
 fn drop_in() -> &'static Path {
@@ -26,63 +29,8 @@ fn drop_in() -> &'static Path {
     dir.path()
 }
 
-/// A program's directory, and what of its calls reached the drop-in.
-struct Stage {
-    dir: TempDir,
-    counters: Counters,
-}
-
-impl Stage {
-    fn new() -> Self {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let counters = Counters::open(&dir.path().join("count")).unwrap();
-        Stage { dir, counters }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// Runs a program, which must succeed; what it said.
-    fn run(&self, program: &str, args: &[&str]) -> String {
-        self.run_with(program, args, &[])
-    }
-
-    fn run_with(&self, program: &str, args: &[&str], environment: &[(&str, &Path)]) -> String {
-        let output = Command::new(program)
-            .args(args)
-            .envs(environment.iter().copied())
-            .current_dir(self.dir.path())
-            .env("LD_LIBRARY_PATH", drop_in())
-            .env("AIO2_COUNT", self.path("count"))
-            .output()
-            .expect("it is there");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{program} {args:?}: {}\n{said}{errors}", output.status);
-        said
-    }
-
-    /// Prints the row of the table; a program that did not reach the drop-in fails.
-    fn row(&self, what: &str) {
-        let [contexts, calls, requests, waits, events] =
-            [Count::Contexts, Count::Submissions, Count::Requests, Count::Waits, Count::Events]
-                .map(|what| self.counters.get(what));
-        println!(
-            "{what:<44} {contexts} contexts, {calls} submissions, {requests} requests, \
-             {waits} waits, {events} events"
-        );
-        assert!(requests > 0 && events == requests, "{what} did not reach the drop-in");
-    }
-}
-
-/// Whether a program is installed; otherwise a SKIP says so.
-fn there(program: &str, package: &str) -> bool {
-    let there = Command::new(program).arg("--version").output().is_ok();
-    if !there {
-        println!("SKIP {program}: not installed (apt-get install {package})");
-    }
-    there
+fn stage() -> Stage {
+    Stage::new(&[("LD_LIBRARY_PATH", drop_in())])
 }
 
 #[test]
@@ -104,7 +52,7 @@ fn fio_verifies_what_it_wrote() {
             &["--rw=randwrite", "--iodepth=32", "--iodepth_batch=16", "--fsync=64"],
         ),
     ] {
-        let stage = Stage::new();
+        let stage = stage();
         let mut args = vec![
             "--name=t",
             "--ioengine=libaio",
@@ -127,7 +75,7 @@ fn qemu_img_copies_with_native_aio() {
     if !there("qemu-img", "qemu-utils") {
         return;
     }
-    let stage = Stage::new();
+    let stage = stage();
     let data: Vec<u8> =
         (0..8 << 20_u32).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     fs::write(stage.path("raw"), &data).unwrap();
@@ -150,7 +98,7 @@ fn qemu_io_verifies_a_pattern() {
     if !there("qemu-io", "qemu-utils") {
         return;
     }
-    let stage = Stage::new();
+    let stage = stage();
     fs::write(stage.path("raw"), vec![0; 4 << 20]).unwrap();
     let commands = [
         "aio_write -P 0xa5 0 1M",
@@ -180,7 +128,7 @@ fn sysbench_runs_its_asynchronous_file_test() {
     if !there("sysbench", "sysbench") {
         return;
     }
-    let stage = Stage::new();
+    let stage = stage();
     let test = |step: &str| {
         stage.run(
             "sysbench",
@@ -212,7 +160,7 @@ fn stress_ng_runs_by_the_preloaded_drop_in() {
     if !there("stress-ng", "stress-ng") {
         return;
     }
-    let stage = Stage::new();
+    let stage = stage();
     let args = ["--aiol", "1", "--aiol-ops", "200", "--verify"];
     let preload = drop_in().join(LIBAIO_SYSCALL.soname);
     stage.run_with("stress-ng", &args, &[("LD_PRELOAD", &preload)]);
@@ -225,7 +173,7 @@ fn mariadb_keeps_its_rows() {
     if !there("mariadbd", "mariadb-server-core") || !there("mariadb", "mariadb-client") {
         return;
     }
-    let stage = Stage::new();
+    let stage = stage();
     let short = tempfile::tempdir().unwrap();
     // SAFETY: takes nothing.
     let user = if unsafe { libc::getuid() } == 0 { "--user=root" } else { "--skip-name-resolve" };

@@ -1,7 +1,7 @@
 //! The drop-in beside the original: symbols, and the suite of `suite.c`, which is
 //! run with the original first.
 
-use aio2_link::{LIBAIO, LIBAIO_SYSCALL, run};
+use aio2_link::{LIBAIO, LIBAIO_SYSCALL, failed_cases, run};
 use aio2_record::{Count, Counters};
 use std::collections::BTreeMap;
 use std::fs;
@@ -98,9 +98,7 @@ fn suite(environment: &[(&str, &str)]) -> (BTreeMap<String, String>, usize) {
         .output()
         .expect("the suite can be started");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let all = said.lines().last().and_then(|line| line.split(' ').next()?.parse().ok());
-    let failed = said.lines().filter_map(|line| line.strip_prefix("not ok ")?.split_once(": "));
-    let failed = failed.map(|(name, why)| (name.to_owned(), why.to_owned())).collect();
+    let (failed, all) = failed_cases(&said);
     (failed, all.unwrap_or_else(|| panic!("the suite did not end: {said}")))
 }
 
@@ -204,9 +202,8 @@ fn the_drop_in_passes_where_the_kernels_interfaces_are_forbidden() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.starts_with("io_uring and Linux AIO are forbidden"), "{} {said}", output.status);
-    let failed = said.lines().filter_map(|line| line.strip_prefix("not ok ")?.split_once(": "));
-    let failed = failed.map(|(name, why)| (name.to_owned(), why.to_owned())).collect();
-    assert!(said.contains(" cases, "), "the suite did not end: {said}");
+    let (failed, all) = failed_cases(&said);
+    assert!(all.is_some(), "the suite did not end: {said}");
     println!("{}", said.lines().next().unwrap_or_default());
     assert_only(&failed, &DROP_IN, "the drop-in");
 }

@@ -5,6 +5,7 @@
 //! with a version script and, where a symbol is doubled or written in C, a C
 //! file beside it. Tests and `cargo xtask install` both do it here.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -54,6 +55,15 @@ pub const LIBAIO_SYSCALL: Recipe = Recipe {
     version_script: "syscall.map",
     soname: "libaio2-syscall.so",
     ..LIBAIO
+};
+
+/// The drop-in for POSIX AIO: to be preloaded.
+pub const POSIX: Recipe = Recipe {
+    package: "aio2-posix",
+    dir: "userspace/compat/posix",
+    sources: &["symbols.c"],
+    version_script: "posix.map",
+    soname: "libaio2-posix.so",
 };
 
 /// Why there is no object.
@@ -145,6 +155,18 @@ impl Recipe {
         run(Command::new("ar").arg("rcs").arg(path).arg(&all))?;
         std::fs::remove_file(&all).map_err(|e| LinkError::Start("rm".into(), e))
     }
+}
+
+/// The cases of a drop-in's suite that failed, with what they said, and how many
+/// there are; none if the suite did not end.
+#[must_use]
+pub fn failed_cases(said: &str) -> (BTreeMap<String, String>, Option<usize>) {
+    let all = said.lines().last().and_then(|line| {
+        let (number, rest) = line.split_once(' ')?;
+        rest.starts_with("cases, ").then(|| number.parse().ok())?
+    });
+    let failed = said.lines().filter_map(|line| line.strip_prefix("not ok ")?.split_once(": "));
+    (failed.map(|(name, why)| (name.to_owned(), why.to_owned())).collect(), all)
 }
 
 /// Where the C headers are.
