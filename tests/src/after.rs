@@ -107,6 +107,36 @@ pub(crate) fn failure_of_a_member_is_passed_on(env: &Env<'_>) -> Outcome {
     Ok(())
 }
 
+/// What stands behind a list, by the list's own operation: whenever the members
+/// end, and through a list within a list.
+pub(crate) fn operation_group_fails_with_its_members(env: &Env<'_>) -> Outcome {
+    groups_too(env)?;
+    for is_slow in [false, true] {
+        let context = env.context();
+        let slow = Slow::new();
+        let first = if is_slow { slow.read() } else { Request::nop(0) };
+        context.submit_these([
+            first.user_data(1).in_group(7),
+            failing().user_data(2).in_group(7),
+            Request::close_group(7).user_data(3).in_group(8),
+            Request::nop(4).after(AFTER_STREAM, 1),
+            Request::close_group(8).user_data(5),
+            Request::nop(6).after(AFTER_STREAM, 1),
+            Request::nop(7).in_group(9),
+            Request::close_group(9).user_data(8),
+            Request::nop(9).after(AFTER_STREAM, 1),
+        ]);
+        slow.finish();
+        let mut ends = context.ends(9);
+        ends.sort_unstable();
+        let read = i64::from(is_slow);
+        assert_eq!(ends[..3], [(1, read), (2, failed(EBADF)), (3, 1)]);
+        assert_eq!(ends[3..6], [(4, ECANCELED), (5, 1), (6, ECANCELED)]);
+        assert_eq!(ends[6..], [(7, 0), (8, 0), (9, 0)]);
+    }
+    Ok(())
+}
+
 /// A chain that is longer than a stack is deep.
 pub(crate) fn cancel_is_passed_on_through_a_long_chain(env: &Env<'_>) -> Outcome {
     const LONG: u64 = 20_000;

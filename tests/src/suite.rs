@@ -193,6 +193,7 @@ tests! {
         request_starts_after_a_group_that_is_open_or_closed: "R-AFTER-1";
         failure_is_passed_on: "R-AFTER-2";
         failure_of_a_member_is_passed_on: "R-AFTER-2";
+        operation_group_fails_with_its_members: "R-AFTER-2" "R-GROUP-3";
         cancel_is_passed_on_through_a_long_chain: "R-AFTER-2";
         target_that_never_was_is_unknown: "R-AFTER-3";
         target_that_has_ended_is_known_or_stale: "R-AFTER-5" "R-AFTER-2";

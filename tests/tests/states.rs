@@ -123,6 +123,12 @@ impl State {
         self.results().find(|done| done.request == id).map(|done| done.res)
     }
 
+    /// Whether a request that has ended has failed: of a close, a member has.
+    fn failed(&self, id: u64) -> Option<bool> {
+        let closes = self.kinds().any(|(other, kind)| other == id && kind.closes);
+        self.res(id).map(|res| res < 0 || (closes && res > 0))
+    }
+
     fn kinds(&self) -> impl Iterator<Item = (u64, Kind)> + '_ {
         (1..).zip(self.asked.iter().copied())
     }
@@ -192,7 +198,7 @@ fn group_ends_last_and_counts(_: &Context, state: &State) -> bool {
         let Some(res) = state.res(id).filter(|res| *res >= 0) else { return true };
         let (generation, _) = state.generation(id);
         let members: Vec<u64> = state.members(generation).filter(|m| *m < id).collect();
-        let failed = members.iter().filter(|m| state.res(**m).is_some_and(|res| res < 0)).count();
+        let failed = members.iter().filter(|m| state.failed(**m) == Some(true)).count();
         members.iter().all(|m| state.place(*m).is_some_and(|place| Some(place) < state.place(id)))
             && failed as i64 == res
     })
@@ -219,16 +225,13 @@ fn starts_after_its_target(_: &Context, state: &State) -> bool {
             Next::Nothing => true,
             Next::Nobody => false,
             // R-AFTER-2: it has not failed.
-            Next::Previous => state.res(id - 1).is_some_and(|res| res >= 0),
+            Next::Previous => state.failed(id - 1) == Some(false),
             Next::Group => {
                 let (generation, open) = state.generation(id);
                 let named = if open { Some(generation) } else { generation.checked_sub(1) };
                 let later = |m: &u64| *m < id || open;
                 named.is_some_and(|named| {
-                    state
-                        .members(named)
-                        .filter(later)
-                        .all(|m| state.res(m).is_some_and(|res| res >= 0))
+                    state.members(named).filter(later).all(|m| state.failed(m) == Some(false))
                 })
             }
         }

@@ -191,6 +191,8 @@ pub struct Machine<E> {
     pub groups: Vec<Group>,
     /// Requests that have ended, and their results, which AFTER asks for.
     pub ended: Vec<(u64, i64)>,
+    /// Those of them that have failed.
+    pub failed: Vec<u64>,
     /// The limit.
     pub max_requests: usize,
     /// Requests that were accepted.
@@ -218,6 +220,7 @@ impl<E: Event> Machine<E> {
             requests: Vec::new(),
             groups: Vec::new(),
             ended: Vec::new(),
+            failed: Vec::new(),
             max_requests,
             accepted: 0,
             made: 0,
@@ -302,8 +305,8 @@ impl<E: Event> Machine<E> {
         let target = match after {
             None => return Ok(()),
             Some(After::Request(target)) => {
-                if let Some((_, res)) = self.ended.iter().find(|(ended, _)| *ended == target) {
-                    return if *res < 0 { Err(ECANCELED) } else { Ok(()) };
+                if self.ended.iter().any(|(ended, _)| *ended == target) {
+                    return if self.failed.contains(&target) { Err(ECANCELED) } else { Ok(()) };
                 }
                 let is_there = self.requests.iter().any(|r| r.id == target && target != id);
                 if !is_there {
@@ -426,18 +429,20 @@ impl<E: Event> Machine<E> {
         }
     }
 
-    /// Publishes the event of a request. SPEC: R-EVENT-1, R-GROUP-3
+    /// Publishes the event of a request. SPEC: R-EVENT-1, R-GROUP-3, R-AFTER-2
     fn end(&mut self, id: u64, res: i64) {
         let place = self.requests.iter().position(|r| r.id == id).expect("a request in flight");
         let request = self.requests.remove(place);
         self.ended.push((id, res));
         let closes = self.groups.iter().any(|g| g.closer == Some(id));
+        let failed = res < 0 || (closes && res > 0);
+        self.failed.extend(failed.then_some(id));
         let begun = request.phase != Phase::Waiting || (closes && request.target.is_none());
         self.rings.publish(request.event.ends_with(res, begun));
         if let Some(number) = request.member {
             let group = self.group_mut(number);
             group.members -= 1;
-            group.failed += i64::from(res < 0);
+            group.failed += i64::from(failed);
         }
         for group in self.groups.iter_mut().filter(|g| g.closer == Some(id)) {
             // SPEC: R-GROUP-5
@@ -470,10 +475,10 @@ impl<E: Event> Machine<E> {
             let failed = match request.target {
                 None => continue,
                 Some(Target::Request(id)) => {
-                    let Some((_, res)) = self.ended.iter().find(|(ended, _)| *ended == id) else {
+                    if self.ended.iter().all(|(ended, _)| *ended != id) {
                         continue;
-                    };
-                    *res < 0
+                    }
+                    self.failed.contains(&id)
                 }
                 Some(Target::Group(number)) => {
                     let group = self.groups.iter().find(|g| g.number == number);

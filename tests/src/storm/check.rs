@@ -199,6 +199,13 @@ impl Record {
         self.end(index).res
     }
 
+    /// SPEC: R-GROUP-3
+    fn has_failed(&self, index: u32) -> bool {
+        let res = self.res(index);
+        let made = self.made[index as usize];
+        res < 0 || (res > 0 && made.is_some_and(|made| matches!(made.kind, Kind::Close(_))))
+    }
+
     fn is_before(&self, first: u32, second: u32) -> bool {
         self.end(first).position < self.end(second).position
     }
@@ -296,7 +303,7 @@ impl Record {
         if res == -i64::from(ENOENT) {
             return self.members(group).count() == 0;
         }
-        let failed = self.members(group).filter(|m| self.res(*m) < 0).count();
+        let failed = self.members(group).filter(|m| self.has_failed(*m)).count();
         self.members(group).all(|m| self.is_before(m, index)) && res == failed as i64
     }
 
@@ -304,7 +311,7 @@ impl Record {
     ///
     /// SPEC: R-AFTER-1, R-AFTER-2
     fn may_have_run(&self, index: u32, made: &Made) -> bool {
-        let ended_well = |target| self.is_before(target, index) && self.res(target) >= 0;
+        let ended_well = |target| self.is_before(target, index) && !self.has_failed(target);
         match made.target {
             Target::Nothing => true,
             Target::Request(target) => ended_well(target),
@@ -345,7 +352,7 @@ impl Record {
 
     /// Whether somebody cancelled it, or what it waited for has failed.
     fn may_be_cancelled(&self, index: u32, made: &Made) -> bool {
-        let failed = |target| self.is_before(target, index) && self.res(target) < 0;
+        let failed = |target| self.is_before(target, index) && self.has_failed(target);
         let has_failed = match made.target {
             Target::Request(target) => failed(target),
             Target::Group(group) => self.is_uncertain(group) || self.members(group).any(failed),

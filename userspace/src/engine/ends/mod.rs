@@ -145,7 +145,8 @@ impl Context {
     }
 
     fn end_one(&mut self, id: Id, request: &Request, result: i64) {
-        self.slots.end(id, result < 0);
+        let failed = request.has_failed(result);
+        self.slots.end(id, failed);
         if let Some(signal) = request.plan.as_ref().and_then(|plan| plan.signal()) {
             self.deferred.send(signal);
         }
@@ -158,7 +159,7 @@ impl Context {
             let fd = self.polls.unwatch(id);
             fd.into_iter().for_each(|fd| self.deferred.close(fd));
         }
-        self.order.end(id.slot() as u32, result < 0);
+        self.order.end(id.slot() as u32, failed);
     }
 
     fn end_with(&mut self, id: Id, request: &Request, told: &Outcome) {

@@ -47,6 +47,14 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// Whether it has failed, if it has ended with `result`: what is after it does
+    /// not start then.
+    ///
+    /// SPEC: R-GROUP-3, R-AFTER-2
+    pub(crate) fn has_failed(&self, result: i64) -> bool {
+        result < 0 || (result > 0 && matches!(self.operation, Operation::Group))
+    }
+
     /// The request of a well-formed iocb.
     ///
     /// # Safety
