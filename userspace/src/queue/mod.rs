@@ -11,29 +11,28 @@
 
 mod completion;
 mod dispatcher;
+mod order;
+mod place;
 mod slab;
 
+pub use crate::submit::Key;
 pub use completion::Completion;
 pub use dispatcher::Dispatcher;
+use place::{NO_OPERATION, Order, Place};
 pub(crate) use slab::Slab;
 
 use crate::backend::{Timeout, Wait};
 use crate::context::Context;
 use crate::error::{CancelError, Errno, ReapError, SubmitError, WaitError};
-use crate::reap::Reaper;
-use crate::submit::{Buffer, Iocbs, Op, Signal};
-use aio2_abi::iocb::Stream;
+use crate::reap::{Event, Reaper};
+use crate::submit::{Buffer, Follows, Iocbs, Op, Signal};
+use aio2_abi::iocb::{NoRoom, Stream};
 use aio2_abi::setup::Features;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
-
-/// Names a request of a queue, from its push to its completion. It is the
-/// request's user_data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key(u64);
 
 /// What a cancel met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +48,7 @@ pub enum Cancelled {
 struct Entry<B, T> {
     op: Op<B>,
     token: T,
+    place: Place,
 }
 
 /// Requests with their buffers `B`, each with a token `T` of the caller's, over
@@ -78,6 +78,7 @@ pub struct Queue<B: Buffer, T> {
     in_flight: usize,
     /// Requests that were never accepted, and why.
     refused: VecDeque<(Key, Errno)>,
+    order: Order,
     reaper: Reaper,
     context: Context,
 }
@@ -94,6 +95,7 @@ impl<B: Buffer, T> Queue<B, T> {
             iocbs: Iocbs::new(),
             in_flight: 0,
             refused: VecDeque::new(),
+            order: Order::default(),
             reaper: context.reaper(),
             context,
         }
@@ -105,10 +107,11 @@ impl<B: Buffer, T> Queue<B, T> {
         &self.context
     }
 
-    /// How many requests are pushed and not accepted yet.
+    /// How many requests are pushed and not accepted yet, with those that are held
+    /// until another one has ended ([`crate::After`]).
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.iocbs.count()
+        self.iocbs.count() + self.order.held
     }
 
     /// How many requests are accepted, and their completions not handed out.
@@ -120,7 +123,7 @@ impl<B: Buffer, T> Queue<B, T> {
     /// How many completions are still to come: for all that was pushed.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.iocbs.count() + self.in_flight + self.refused.len()
+        self.queued() + self.in_flight + self.refused.len()
     }
 
     /// True if no completion is to come.
@@ -135,30 +138,66 @@ impl<B: Buffer, T> Queue<B, T> {
     /// it could use its buffer after its completion, EOPNOTSUPP ([`Op::send`]).
     #[inline]
     pub fn push(&mut self, op: Op<B>, token: T) -> Key {
-        let refusal = op.refusal();
-        let (key, entry) = self.entries.insert(Entry { op, token });
-        let key = Key(key);
-        if let Some(errno) = refusal {
-            self.refused.push_back((key, errno));
-            return key;
+        let (refusal, has_order) = (op.refusal(), op.has_order());
+        let place = Place::queued(self.order.next);
+        let (key, entry) = self.entries.insert(Entry { op, token, place });
+        self.order.pushed(key);
+        if has_order {
+            entry.place = Place::NEW;
+            self.push_ordered(key, refusal);
+        } else if let Some(errno) = refusal {
+            entry.place = Place::NEW;
+            self.refused.push_back((Key(key), errno));
+        } else if entry.encode(key, Follows::Nothing, &mut self.iocbs).is_ok() {
+            self.order.next += 1;
+        } else {
+            self.refuse_long(key);
         }
-        // Named by address only now that it lies where it stays.
-        let call = entry.op.call();
-        let args = call.args.get(..call.nr_args).unwrap_or(&call.args);
-        let encoded = self
-            .iocbs
-            .push(call.nr, args, call.flags, key.0)
-            .and_then(|mut iocb| entry.op.encode_attributes(&mut iocb));
-        if encoded.is_err() {
-            self.iocbs.remove(key.0);
-            self.refused.push_back((key, Errno(libc::E2BIG)));
+        Key(key)
+    }
+
+    /// Queues a request that has its place.
+    fn enqueue(&mut self, key: u64, follows: Follows) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.place.number = self.order.next;
+        if entry.encode(key, follows, &mut self.iocbs).is_ok() {
+            self.order.next += 1;
+        } else {
+            self.refuse_long(key);
         }
-        key
+    }
+
+    /// Refuses a request whose iocb, the last one, would be too long.
+    #[cold]
+    fn refuse_long(&mut self, key: u64) {
+        self.iocbs.remove(key);
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.place = Place::NEW;
+        }
+        self.refused.push_back((Key(key), Errno(libc::E2BIG)));
     }
 
     /// Queues a list of operations as the group `key`, and behind them the one
     /// that closes it, whose key is returned: its completion comes when all of
     /// them have ended, and says how many failed. So does lio_listio(3).
+    ///
+    /// What is to start after all of them, if all went well, is pushed after that
+    /// key. It makes no difference whether they have ended by then:
+    ///
+    /// ```
+    /// # use aio2::{Context, Op, Queue, SharedFd, Timeout};
+    /// # let file = SharedFd::new(std::fs::OpenOptions::new().write(true).open("/dev/null")?);
+    /// let mut queue = Queue::new(Context::new()?);
+    /// let writes = (0..4).map(|n| (Op::write_at(&file, vec![b'x'; 10], n * 10).full(), "write"));
+    /// let all = queue.push_list(1, writes, "all are written", None);
+    /// queue.push(Op::nop().after(all), "only if none has failed");
+    /// # while !queue.is_empty() {
+    /// #     for done in queue.wait(1, Timeout::Forever)? {
+    /// #         done.result?;
+    /// #     }
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn push_list(
         &mut self,
         key: u64,
@@ -201,17 +240,20 @@ impl<B: Buffer, T> Queue<B, T> {
             Err(error) => {
                 if let SubmitError::Malformed { errno, .. } = error {
                     self.refuse_first(errno);
+                    self.mend_front();
                 }
                 return Err(self.explain_limit(error));
             }
         };
         let accepted = self.iocbs.consume(bytes);
         self.in_flight += accepted;
+        self.mend_front();
         // What is left is one too many, or malformed; the latter is told now.
         let rest = Stream::new(self.iocbs.bytes()).map(|rest| rest.peek());
         if let Ok(Some(Err(reason))) = rest {
             let errno = Errno(reason.errno());
             self.refuse_first(errno);
+            self.mend_front();
             let reason = Some(reason);
             return Err(SubmitError::Malformed { index: accepted, offset: bytes, reason, errno });
         }
@@ -363,14 +405,24 @@ impl<B: Buffer, T> Queue<B, T> {
             return Ok(Some(refused));
         }
         while let Some(event) = self.reaper.next_event()? {
+            let key = event.user_data();
             if event.is_last()
-                && let Some(Entry { op, token }) = self.entries.remove(event.user_data())
+                && let Some(done) = ended(&mut self.entries, event)
             {
                 self.in_flight = self.in_flight.saturating_sub(1);
-                return Ok(Some(Completion::ended(op, token, event)));
+                if !self.order.is_idle() {
+                    self.note_end(key, &done);
+                }
+                return Ok(Some(done));
             }
         }
         Ok(None)
+    }
+
+    /// A completion leaves the queue.
+    #[cold]
+    fn note_end(&mut self, key: u64, done: &Completion<B, T>) {
+        self.set_free(key, done.op.closes(), done.op.has_failed(done.result));
     }
 
     /// The next completion of a request that was never accepted.
@@ -386,8 +438,12 @@ impl<B: Buffer, T> Queue<B, T> {
     fn next_refused(&mut self) -> Result<Option<Completion<B, T>>, ReapError> {
         self.reaper.in_its_process()?;
         while let Some((key, errno)) = self.refused.pop_front() {
-            if let Some(Entry { op, token }) = self.entries.remove(key.0) {
-                return Ok(Some(Completion::refused(op, token, errno)));
+            if let Some(Entry { op, token, .. }) = self.entries.remove_as(key.0, |_| true) {
+                let done = Completion::refused(op, token, errno);
+                if !self.order.is_idle() {
+                    self.note_end(key.0, &done);
+                }
+                return Ok(Some(done));
             }
         }
         Ok(None)
@@ -430,9 +486,12 @@ impl<B: Buffer, T> Queue<B, T> {
                 if self.entries.get_mut(key).is_some() {
                     break (key, event.result());
                 }
-            } else if let Some(Entry { op, token }) = self.entries.remove(key) {
+            } else if let Some(done) = ended(&mut self.entries, event) {
                 self.in_flight = self.in_flight.saturating_sub(1);
-                return Ok(Some(Popped::Ended(Completion::ended(op, token, event))));
+                if !self.order.is_idle() {
+                    self.note_end(key, &done);
+                }
+                return Ok(Some(Popped::Ended(done)));
             }
         };
         let entry = self.entries.get_mut(key);
@@ -444,7 +503,11 @@ impl<B: Buffer, T> Queue<B, T> {
     /// # Errors
     /// [`CancelError::NotFound`] if it has ended.
     pub fn cancel(&mut self, key: Key) -> Result<Cancelled, CancelError> {
-        if self.give_up(key, Errno(libc::ECANCELED)) {
+        let errno = Errno(libc::ECANCELED);
+        if self.doom_member(key.0, errno)
+            || self.give_up(key, errno)
+            || self.give_up_held(key.0, errno)
+        {
             return Ok(Cancelled::NotStarted);
         }
         let mut cancel =
@@ -462,7 +525,10 @@ impl<B: Buffer, T> Queue<B, T> {
     pub(crate) fn give_up(&mut self, key: Key, errno: Errno) -> bool {
         let queued = self.iocbs.remove(key.0);
         if queued {
+            let entry = self.entries.get_mut(key.0);
+            let number = entry.map_or(0, |entry| mem::replace(&mut entry.place.number, 0));
             self.refused.push_back((key, errno));
+            self.mend_behind(number);
         }
         queued
     }
@@ -473,9 +539,13 @@ impl<B: Buffer, T> Queue<B, T> {
     /// [`CancelError::Refused`].
     pub fn cancel_all(&mut self) -> Result<(), CancelError> {
         for user_data in self.iocbs.user_datas() {
+            if let Some(entry) = self.entries.get_mut(user_data) {
+                entry.place = Place::NEW;
+            }
             self.refused.push_back((Key(user_data), Errno(libc::ECANCELED)));
         }
         self.iocbs.clear();
+        self.give_up_all_held(Errno(libc::ECANCELED));
         let mut cancel = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };
         match self.context.cancel(&mut cancel) {
             Ok(_) | Err(CancelError::NotFound) => Ok(()),
@@ -496,6 +566,34 @@ impl<B: Buffer, T> Queue<B, T> {
             }
         }
     }
+}
+
+impl<B: Buffer, T> Entry<B, T> {
+    /// Appends its iocb. Named by address only now that it lies where it stays.
+    #[inline]
+    fn encode(&mut self, key: u64, follows: Follows, iocbs: &mut Iocbs) -> Result<(), NoRoom> {
+        let call = self.op.call();
+        let args = call.args.get(..call.nr_args).unwrap_or(&call.args);
+        let nr = if self.place.doom().is_none() { call.nr } else { NO_OPERATION };
+        let mut iocb = iocbs.push(nr, args, call.flags, key)?;
+        self.op.encode_attributes(&mut iocb, follows)
+    }
+}
+
+/// The completion of the request whose last event this is; none if it is nobody's
+/// here: a stranger's, who submitted raw.
+#[inline(always)] // it is large, and would be copied
+fn ended<B: Buffer, T>(
+    entries: &mut Slab<Entry<B, T>>,
+    event: Event<'_>,
+) -> Option<Completion<B, T>> {
+    let result = event.result();
+    let failed = |entry: &Entry<B, T>| entry.op.has_failed(result);
+    let Entry { op, token, place } = entries.remove_as(event.user_data(), failed)?;
+    Some(match place.doom() {
+        None => Completion::ended(op, token, event),
+        Some(errno) => Completion::refused(op, token, errno),
+    })
 }
 
 /// Whether buffers can be freed.
@@ -520,9 +618,11 @@ impl<B: Buffer, T> Drop for Queue<B, T> {
             mem::forget(entries);
             return;
         }
-        let refused = self.refused.iter().map(|(key, _)| key.0);
-        for key in self.iocbs.user_datas().chain(refused) {
+        for key in self.iocbs.user_datas() {
             entries.get_mut(key).into_iter().for_each(|entry| entry.op.close_unbegun());
+        }
+        for entry in entries.iter_mut().filter(|entry| entry.place.is_held()) {
+            entry.op.close_unbegun();
         }
         while let Ok(Some(event)) = self.reaper.next_event() {
             if event.is_last()

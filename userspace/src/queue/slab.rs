@@ -22,6 +22,22 @@ struct Slot<E> {
     entry: Option<E>,
     generation: u32,
     next_vacant: u32,
+    /// A bit for each of the entries that were here last and have failed; that of
+    /// the last one is the lowest.
+    failed: u64,
+}
+
+/// What is known of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Past {
+    /// Its entry is there.
+    Here,
+    /// Its entry was removed.
+    Ended { failed: bool },
+    /// Too many have had its place since.
+    Forgotten,
+    /// It was never given out.
+    Never,
 }
 
 impl<E> Default for Slab<E> {
@@ -59,13 +75,36 @@ impl<E> Slab<E> {
     /// Takes the entry of this key out, if it is there.
     #[inline]
     pub(crate) fn remove(&mut self, key: u64) -> Option<E> {
+        self.remove_as(key, |_| false)
+    }
+
+    /// As `remove`; remembers whether it has failed.
+    #[inline]
+    pub(super) fn remove_as(&mut self, key: u64, failed: impl FnOnce(&E) -> bool) -> Option<E> {
         let vacant = self.vacant;
         let slot = self.slot(key)?;
         let entry = slot.entry.take()?;
+        slot.failed = slot.failed << 1 | u64::from(failed(&entry));
         slot.generation = (slot.generation + 1) & GENERATION_MASK;
         slot.next_vacant = vacant;
         self.vacant = key as u32;
         Some(entry)
+    }
+
+    /// What has become of the entry of this key.
+    pub(super) fn past(&self, key: u64) -> Past {
+        let index = key as u32 as usize;
+        let Some(slot) = self.blocks.get(index / BLOCK).map(|block| &block[index % BLOCK]) else {
+            return Past::Never;
+        };
+        // Generations go round.
+        let age = slot.generation.wrapping_sub((key >> 32) as u32) & GENERATION_MASK;
+        match age {
+            0 if slot.entry.is_some() => Past::Here,
+            0 => Past::Never,
+            1..=64 => Past::Ended { failed: slot.failed >> (age - 1) & 1 == 1 },
+            _ => Past::Forgotten,
+        }
     }
 
     /// All entries.
@@ -88,6 +127,7 @@ impl<E> Slab<E> {
         let block = std::array::from_fn(|i| Slot {
             entry: None,
             generation: 0,
+            failed: 0,
             next_vacant: if i + 1 < BLOCK { (first + i + 1) as u32 } else { NONE },
         });
         self.blocks.push(Box::new(block));
@@ -121,5 +161,23 @@ mod tests {
         assert_eq!((slab.remove(old), slab.get_mut(old)), (None, None));
         assert_eq!(slab.get_mut(u64::MAX), None);
         assert_eq!(slab.iter_mut().count(), 1);
+    }
+
+    #[test]
+    fn of_an_entry_that_is_gone_it_is_known_for_a_while_whether_it_failed() {
+        let mut slab = Slab::new();
+        let keys: Vec<u64> = (0..66)
+            .map(|n| {
+                let (key, _) = slab.insert(n);
+                assert_eq!(slab.past(key), Past::Here);
+                slab.remove_as(key, |n| n % 3 == 0);
+                key
+            })
+            .collect();
+        assert_eq!([slab.past(keys[0]), slab.past(keys[1])], [Past::Forgotten; 2]);
+        for (n, key) in keys.iter().enumerate().skip(2) {
+            assert_eq!(slab.past(*key), Past::Ended { failed: n % 3 == 0 });
+        }
+        assert_eq!([slab.past(66 << 32), slab.past(1000)], [Past::Never; 2]);
     }
 }

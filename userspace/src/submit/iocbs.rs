@@ -13,6 +13,9 @@ const IOCB_WORDS: usize = LEN_MAX / 8;
 /// Where an iocb has its user_data, in words.
 const USER_DATA_WORD: usize = std::mem::offset_of!(Header, user_data) / 8;
 
+/// Where an iocb has the number of its operation, in bytes.
+const NR_OFFSET: usize = std::mem::offset_of!(Header, nr);
+
 /// Bytes of the iocb whose first word this is.
 fn len_of(first: u64) -> usize {
     let [a, b, c, d, ..] = first.to_ne_bytes();
@@ -127,6 +130,36 @@ impl Iocbs {
             rest = &rest[len_of(rest[0]) / 8..];
             Some(user_data)
         })
+    }
+
+    /// Has the iocb with this `user_data` name the operation `nr`.
+    pub(crate) fn rename(&mut self, user_data: u64, nr: u32) {
+        let mut at = self.start;
+        while at < self.end {
+            let len = len_of(self.words[at]) / 8;
+            if self.words[at + USER_DATA_WORD] == user_data {
+                let bytes = self.words[at..].as_mut_bytes();
+                bytes[NR_OFFSET..NR_OFFSET + 4].copy_from_slice(&nr.to_ne_bytes());
+                return;
+            }
+            at += len;
+        }
+    }
+
+    /// Keeps the iocbs for whose user_data `keep` is true.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
+        let (mut from, mut to) = (self.start, self.start);
+        while from < self.end {
+            let len = len_of(self.words[from]) / 8;
+            if keep(self.words[from + USER_DATA_WORD]) {
+                self.words.copy_within(from..from + len, to);
+                to += len;
+            } else {
+                self.count -= 1;
+            }
+            from += len;
+        }
+        self.end = to;
     }
 
     /// Removes the iocb with this `user_data`; false if there is none.

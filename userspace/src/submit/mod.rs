@@ -11,10 +11,13 @@
 mod buffer;
 mod fd;
 mod iocbs;
+mod key;
 #[allow(unsafe_code)]
 mod op;
 
 pub use buffer::{Buffer, DirectBuf};
 pub use fd::{Dir, SharedFd};
 pub use iocbs::{IocbMut, Iocbs};
+pub use key::Key;
+pub(crate) use op::Follows;
 pub use op::{After, CacheHint, Op, Priority, Signal};

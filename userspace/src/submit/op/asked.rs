@@ -3,10 +3,11 @@
 //! SPEC: section 8.
 
 use super::Op;
-use super::attributes::{After, CacheHint, Priority, Signal};
+use super::attributes::{After, CacheHint, Follows, Priority, Signal};
 use crate::submit::IocbMut;
 use aio2_abi::attr::Flags;
 use aio2_abi::iocb::NoRoom;
+use aio2_abi::op;
 use std::time::Duration;
 
 /// Attributes. Each asks for a return in the event, so that the completion can
@@ -71,8 +72,8 @@ impl<B> Op<B> {
 
     /// Starts it only after something else has ended well.
     #[must_use]
-    pub fn after(mut self, after: After) -> Self {
-        self.attributes.after(after);
+    pub fn after(mut self, after: impl Into<After>) -> Self {
+        self.attributes.after(after.into());
         self
     }
 
@@ -106,7 +107,28 @@ impl<B> Op<B> {
 
     /// Appends the attributes to the operation's iocb.
     #[inline]
-    pub(crate) fn encode_attributes(&self, iocb: &mut IocbMut<'_>) -> Result<(), NoRoom> {
-        self.attributes.encode(iocb)
+    pub(crate) fn encode_attributes(
+        &self,
+        iocb: &mut IocbMut<'_>,
+        follows: Follows,
+    ) -> Result<(), NoRoom> {
+        self.attributes.encode(iocb, follows)
+    }
+
+    /// Whether it has a place among others: it is after one, a member of a group,
+    /// or closes one.
+    #[inline]
+    pub(crate) fn has_order(&self) -> bool {
+        self.attributes.has_order() || self.nr == op::GROUP
+    }
+
+    /// What it is after.
+    pub(crate) fn asked_after(&self) -> Option<After> {
+        self.attributes.asked_after()
+    }
+
+    /// The key of the group that it is a member of.
+    pub(crate) fn member_of(&self) -> Option<u64> {
+        self.attributes.member_of()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! SPEC: section 8. What comes back is [`crate::reap`]'s business.
 
-use crate::submit::IocbMut;
+use crate::submit::{IocbMut, Key};
 use aio2_abi::attr::{self, Flags};
 use aio2_abi::iocb::NoRoom;
 use zerocopy::IntoBytes;
@@ -56,26 +56,59 @@ impl Priority {
 }
 
 /// What an operation starts after; if that fails, it ends with ECANCELED.
+///
+/// By [`After::Key`], [`After::Previous`], and [`After::Group`] of a group that is
+/// closed already, the order holds wherever a submission ends: at a limit, or when
+/// the target is under way. What cannot go to the implementation together with its
+/// target is held in the queue until the target's completion is taken out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// The n-th operation before it in the same submission; 1 is the one just
-    /// before. It ends with ENOENT if a limit has parted the two.
+    /// This request of the same queue, or the same driver.
+    ///
+    /// The target may have ended: then the operation starts at once, or ends with
+    /// ECANCELED. That is known until 64 more requests have had its place in the
+    /// queue; the operation ends with ESTALE then.
+    ///
+    /// Of what [`crate::Queue::push_list`] returns: all operations of the list, if
+    /// none has failed.
+    Key(Key),
+    /// The n-th operation that was pushed before it, from 1, the last one, to 63;
+    /// in a driver, by the same handle. It ends with ENOENT if there is none.
     Previous(u32),
     /// The request with this id.
     Request(u64),
-    /// The group of this key, all of it.
+    /// The group of this key, all of it, if no member fails. It ends with ENOENT if
+    /// there is none: if the completion of the operation that closed it was taken.
     Group(u64),
 }
 
+impl From<Key> for After {
+    fn from(key: Key) -> Self {
+        After::Key(key)
+    }
+}
+
 impl After {
-    const fn raw(self) -> attr::After {
+    /// By its name; none if it has none outside of its queue.
+    const fn raw(self) -> Option<attr::After> {
         let (target, kind) = match self {
-            After::Previous(n) => (n as u64, attr::AFTER_STREAM),
             After::Request(id) => (id, attr::AFTER_REQUEST),
             After::Group(key) => (key, attr::AFTER_GROUP),
+            After::Key(_) | After::Previous(_) => return None,
         };
-        attr::After { target, kind, resv: 0 }
+        Some(attr::After { target, kind, resv: 0 })
     }
+}
+
+/// How AFTER is written into an iocb.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Follows {
+    /// Not at all: what it was after has ended well.
+    Nothing,
+    /// After the n-th before it in the stream.
+    Place(u64),
+    /// As it was asked for, by name.
+    AsAsked,
 }
 
 /// A signal that is queued to this process when an operation has completed,
@@ -183,6 +216,23 @@ impl Attributes {
         self.last = 0;
     }
 
+    /// Whether it has a place among others: it is after one, or a member of a group.
+    #[inline]
+    pub(super) fn has_order(&self) -> bool {
+        self.asked & (1 << attr::AFTER | 1 << attr::GROUP) != 0
+    }
+
+    /// What it is after.
+    pub(super) fn asked_after(&self) -> Option<After> {
+        self.rare.as_ref()?.after
+    }
+
+    /// The key of the group that it is a member of.
+    pub(super) fn member_of(&self) -> Option<u64> {
+        let rare = self.rare.as_ref()?;
+        (self.asked >> attr::GROUP & 1 == 1).then_some(rare.group)
+    }
+
     /// Marks the one that was added last.
     pub(super) fn require_last(&mut self) {
         match self.rare.as_mut().and_then(|rare| rare.raw.last_mut()) {
@@ -193,7 +243,7 @@ impl Attributes {
 
     /// Appends them to an iocb, by id, then the raw ones.
     #[inline]
-    pub(super) fn encode(&self, iocb: &mut IocbMut<'_>) -> Result<(), NoRoom> {
+    pub(super) fn encode(&self, iocb: &mut IocbMut<'_>, follows: Follows) -> Result<(), NoRoom> {
         let mut asked = self.asked;
         while asked != 0 {
             let id = asked.trailing_zeros() as u16;
@@ -209,6 +259,7 @@ impl Attributes {
                     let payload = attr::Cache { hint: self.cache.raw(), resv: 0 };
                     iocb.attr(id, flags, payload.as_bytes())?;
                 }
+                (attr::AFTER, Some(rare)) => rare.encode_after(flags, iocb, follows)?,
                 (_, Some(rare)) => rare.encode(id, flags, iocb)?,
                 (_, None) => iocb.attr(id, flags, &[])?,
             }
@@ -219,6 +270,21 @@ impl Attributes {
 }
 
 impl Rare {
+    fn encode_after(
+        &self,
+        flags: Flags,
+        iocb: &mut IocbMut<'_>,
+        follows: Follows,
+    ) -> Result<(), NoRoom> {
+        let payload = match follows {
+            Follows::Nothing => return Ok(()),
+            Follows::Place(n) => Some(attr::After { target: n, kind: attr::AFTER_STREAM, resv: 0 }),
+            Follows::AsAsked => self.after.and_then(After::raw),
+        };
+        let payload = payload.unwrap_or_default();
+        iocb.attr(attr::AFTER, flags, payload.as_bytes())
+    }
+
     /// Appends attribute `id`, whose payload stands here if it has one.
     fn encode(&self, id: u16, flags: Flags, iocb: &mut IocbMut<'_>) -> Result<(), NoRoom> {
         match id {
@@ -227,10 +293,6 @@ impl Rare {
                 iocb.attr(id, flags, payload.as_bytes())
             }
             attr::GROUP => iocb.attr(id, flags, self.group.as_bytes()),
-            attr::AFTER => {
-                let payload = self.after.map(After::raw).unwrap_or_default();
-                iocb.attr(id, flags, payload.as_bytes())
-            }
             attr::SIGNAL => {
                 let payload = self.signal.map_or_else(attr::Signal::default, |s| attr::Signal {
                     signo: s.signo,

@@ -29,6 +29,7 @@ mod asked;
 mod attributes;
 mod shape;
 
+pub(crate) use attributes::Follows;
 pub use attributes::{After, CacheHint, Priority, Signal};
 
 use address::SocketAddress;
@@ -480,6 +481,25 @@ impl<B> Op<B> {
                 Some(Errno(libc::EOPNOTSUPP))
             }
             _ => None,
+        }
+    }
+
+    /// The key of the group that it closes.
+    pub(crate) fn closes(&self) -> Option<u64> {
+        match &self.shape {
+            Shape::Plain { args, .. } if self.nr == op::GROUP => Some(args[0]),
+            _ => None,
+        }
+    }
+
+    /// Whether it has failed, if this is its result: what is after it does not start.
+    ///
+    /// SPEC: R-AFTER-2
+    #[inline]
+    pub(crate) fn has_failed(&self, result: Result<u64, Errno>) -> bool {
+        match result {
+            Ok(result) => result > 0 && self.nr == op::GROUP,
+            Err(_) => true,
         }
     }
 

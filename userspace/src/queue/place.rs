@@ -1,0 +1,111 @@
+//! The place of a request among the others of its queue: the state of its order.
+//!
+//! Not here: what is done with it ([`super::order`]).
+
+use crate::error::Errno;
+use std::collections::{HashMap, VecDeque};
+
+/// How far back in the stream a target may stand to be named by its place, and how
+/// many requests [`After::Previous`] counts back.
+pub(super) const REACH: usize = 64;
+
+/// No key: generations are below 2^31.
+pub(super) const NONE: u64 = u64::MAX;
+/// What it was after has ended.
+pub(super) const ENDED: u64 = u64::MAX - 1;
+
+/// Stands for the operation of one that must fail: a member of a group, which has
+/// to count it. SPEC: R-OP-1.
+pub(super) const NO_OPERATION: u32 = u32::MAX;
+
+/// A request's place among the others.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Whose completion it starts after, or [`NONE`], or [`ENDED`].
+    pub(super) after: u64,
+    /// Its number among all that were queued; 0 if it is not queued.
+    pub(super) number: u64,
+    /// The error that it ends with, positive, whatever its event says; or 0.
+    pub(super) doom: i32,
+}
+
+impl Place {
+    /// Of one that is not queued, and waits for nothing.
+    pub(super) const NEW: Place = Place { after: NONE, number: 0, doom: 0 };
+
+    /// Of one that is queued as number `number`.
+    #[inline]
+    pub(super) const fn queued(number: u64) -> Self {
+        Place { number, ..Place::NEW }
+    }
+
+    /// Whose completion it starts after.
+    pub(super) fn waits_for(&self) -> Option<u64> {
+        (self.after < ENDED).then_some(self.after)
+    }
+
+    /// True if it was never given to the implementation, or may not have been.
+    pub(super) const fn is_held(&self) -> bool {
+        self.number == 0
+    }
+
+    /// What it ends with whatever its event says.
+    pub(super) const fn doom(&self) -> Option<Errno> {
+        if self.doom == 0 { None } else { Some(Errno(self.doom)) }
+    }
+}
+
+/// Who is held, and for whom.
+pub(super) struct Order {
+    /// Number of the next request that is queued; that of the first is 1.
+    pub(super) next: u64,
+    /// Number of the last that names another one by its place in the stream.
+    pub(super) last_by_place: u64,
+    /// How many are held.
+    pub(super) held: usize,
+    /// Who waits for the completion of whom.
+    pub(super) waiting: HashMap<u64, Vec<u64>>,
+    /// Those that name a group, from the first that is held on.
+    pub(super) line: VecDeque<u64>,
+    /// Who has closed the group of a key last, until its completion is seen.
+    pub(super) closers: HashMap<u64, u64>,
+    /// The last keys that were pushed, the newest at `pushed - 1`.
+    recent: [u64; REACH],
+    pushed: usize,
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Order {
+            next: 1,
+            last_by_place: 0,
+            held: 0,
+            waiting: HashMap::new(),
+            line: VecDeque::new(),
+            closers: HashMap::new(),
+            recent: [NONE; REACH],
+            pushed: 0,
+        }
+    }
+}
+
+impl Order {
+    /// Notes a push.
+    #[inline]
+    pub(super) fn pushed(&mut self, key: u64) {
+        self.recent[self.pushed % REACH] = key;
+        self.pushed += 1;
+    }
+
+    /// The `n`-th push before the last one.
+    pub(super) fn previous(&self, n: u32) -> Option<u64> {
+        let n = usize::try_from(n).ok().filter(|n| (1..REACH).contains(n) && *n < self.pushed)?;
+        Some(self.recent[(self.pushed - 1 - n) % REACH])
+    }
+
+    /// True if a completion can set nobody free, nor end a group.
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.closers.is_empty() && self.line.is_empty()
+    }
+}

@@ -1,0 +1,8 @@
+//! The name of a request of a queue.
+
+/// Names a request of a queue, from its push to its completion, and for what is
+/// to start after it also a while beyond. It is the request's user_data.
+///
+/// It means nothing to another queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key(pub(crate) u64);
