@@ -77,6 +77,31 @@ pub(crate) fn request_starts_after_a_group_that_is_open_or_closed(env: &Env<'_>)
     Ok(())
 }
 
+/// Of two closed groups of one key, the older one is named once the newer has ended.
+pub(crate) fn key_names_the_last_closed_group_with_members(env: &Env<'_>) -> Outcome {
+    groups_too(env)?;
+    let context = env.context();
+    let [older, newer] = [Slow::new(), Slow::new()];
+    context.submit_these([
+        older.read().user_data(1).in_group(7),
+        Request::close_group(7).user_data(2),
+        newer.read().user_data(3).in_group(7),
+        Request::close_group(7).user_data(4),
+    ]);
+    newer.finish();
+    assert_eq!(context.ends(2), [(3, 1), (4, 0)]);
+    context.submit_these([Request::nop(5).after(AFTER_GROUP, 7)]);
+    assert_eq!(context.reap_ring(1), [], "it waits for the older one");
+    older.finish();
+    let mut ends = context.ends(3);
+    assert_eq!(ends.remove(0), (1, 1));
+    ends.sort_unstable();
+    assert_eq!(ends, [(2, 0), (5, 0)]);
+    context.submit_these([Request::nop(6).after(AFTER_GROUP, 7)]);
+    assert_eq!(context.ends(1), [(6, failed(ENOENT))]);
+    Ok(())
+}
+
 pub(crate) fn failure_is_passed_on(env: &Env<'_>) -> Outcome {
     env.needs_attr(attr::AFTER)?;
     let context = env.context();

@@ -191,6 +191,7 @@ tests! {
         request_starts_after_another_of_its_stream: "R-AFTER-1";
         request_starts_after_another_by_its_id: "R-AFTER-1";
         request_starts_after_a_group_that_is_open_or_closed: "R-AFTER-1";
+        key_names_the_last_closed_group_with_members: "R-AFTER-1" "R-AFTER-3";
         failure_is_passed_on: "R-AFTER-2";
         failure_of_a_member_is_passed_on: "R-AFTER-2";
         operation_group_fails_with_its_members: "R-AFTER-2" "R-GROUP-3";

@@ -43,6 +43,9 @@ pub(super) enum Target {
     Stream(u32),
     Request(u32),
     Group(u32),
+    /// The group that was closed last of its key, of this one and those before
+    /// it, of which a member had not ended.
+    Closed(u32),
     /// What was never there.
     Never,
 }
@@ -125,6 +128,8 @@ struct Record {
     tells_begun: bool,
     /// Members of each group.
     groups: Vec<Vec<u32>>,
+    /// The group of its key that was there before it.
+    before: Vec<Option<u32>>,
 }
 
 impl Round<'_> {
@@ -148,6 +153,7 @@ impl Round<'_> {
 impl Record {
     fn new(round: &Round<'_>, made: &[Vec<Made>], ends: &[Vec<End>], cancelled_all: bool) -> Self {
         let all = round.ids.len();
+        let before = round.groups.all();
         let mut record = Record {
             made: vec![None; all],
             ends: vec![None; all],
@@ -155,7 +161,8 @@ impl Record {
             wide: round.wide.load(SeqCst),
             cancelled_all,
             tells_begun: round.context.backend().setup().features().contains(Features::NOT_STARTED),
-            groups: vec![Vec::new(); round.groups.load(SeqCst) as usize],
+            groups: vec![Vec::new(); before.len()],
+            before,
         };
         for (thread, made) in (0..).zip(made) {
             for (index, made) in (round.first(thread)..).zip(made) {
@@ -220,6 +227,33 @@ impl Record {
     /// named another one.
     fn is_uncertain(&self, group: u32) -> bool {
         self.members(group).count() != self.groups[group as usize].len()
+    }
+
+    /// Whether `index`, as far as the events tell, began to wait when the group had
+    /// no members left.
+    fn may_be_gone(&self, group: u32, index: u32) -> bool {
+        self.is_uncertain(group) || self.members(group).all(|m| self.is_before(m, index))
+    }
+
+    /// The groups that a target may have named for `index`.
+    ///
+    /// SPEC: section 9.3
+    fn named(&self, target: Target, index: u32) -> Vec<u32> {
+        let (newest, is_closed) = match target {
+            Target::Group(group) => (group, false),
+            Target::Closed(group) => (group, true),
+            _ => return Vec::new(),
+        };
+        let mut named = vec![newest];
+        let mut last = newest;
+        while is_closed
+            && self.may_be_gone(last, index)
+            && let Some(before) = self.before[last as usize]
+        {
+            named.push(before);
+            last = before;
+        }
+        named
     }
 
     fn check(&self, index: u32, made: &Made, totals: &mut Totals) {
@@ -315,7 +349,10 @@ impl Record {
         match made.target {
             Target::Nothing => true,
             Target::Request(target) => ended_well(target),
-            Target::Group(group) => self.is_uncertain(group) || self.members(group).all(ended_well),
+            Target::Group(_) | Target::Closed(_) => {
+                let ended = |group| self.is_uncertain(group) || self.members(group).all(ended_well);
+                self.named(made.target, index).into_iter().any(ended)
+            }
             Target::Stream(_) | Target::Never => false,
         }
     }
@@ -324,8 +361,9 @@ impl Record {
     fn may_have_started(&self, index: u32, made: &Made) -> bool {
         match made.target {
             Target::Request(target) => self.is_before(target, index),
-            Target::Group(group) => {
-                self.is_uncertain(group) || self.members(group).all(|m| self.is_before(m, index))
+            Target::Group(_) | Target::Closed(_) => {
+                let named = self.named(made.target, index);
+                named.into_iter().any(|group| self.may_be_gone(group, index))
             }
             _ => true,
         }
@@ -355,7 +393,10 @@ impl Record {
         let failed = |target| self.is_before(target, index) && self.has_failed(target);
         let has_failed = match made.target {
             Target::Request(target) => failed(target),
-            Target::Group(group) => self.is_uncertain(group) || self.members(group).any(failed),
+            Target::Group(_) | Target::Closed(_) => {
+                let failed = |group| self.is_uncertain(group) || self.members(group).any(failed);
+                self.named(made.target, index).into_iter().any(failed)
+            }
             _ => false,
         };
         let hits = self.hits[index as usize];
@@ -369,7 +410,14 @@ impl Record {
     fn may_be_unknown(&self, index: u32, made: &Made) -> bool {
         match made.target {
             Target::Never => true,
-            Target::Group(_) => self.may_have_started(index, made),
+            Target::Group(group) => self.may_be_gone(group, index),
+            // None of them has a member that has not ended.
+            Target::Closed(_) => {
+                let named = self.named(made.target, index);
+                named.last().is_some_and(|&oldest| {
+                    self.before[oldest as usize].is_none() && self.may_be_gone(oldest, index)
+                })
+            }
             _ => false,
         }
     }
@@ -386,6 +434,10 @@ impl Record {
                 Target::Group(group) if group == own || self.is_uncertain(group) => return true,
                 Target::Group(group) if seen.insert(target) => {
                     targets.extend(self.members(group).map(Target::Request));
+                }
+                Target::Closed(group) if seen.insert(target) => {
+                    targets.push(Target::Group(group));
+                    targets.extend(self.before[group as usize].map(Target::Closed));
                 }
                 Target::Request(index) if seen.insert(target) => {
                     let Some(made) = self.made[index as usize] else { continue };

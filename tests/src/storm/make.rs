@@ -12,6 +12,7 @@ use aio2_abi::op;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const KEYS: usize = 4;
@@ -30,7 +31,8 @@ static NAP: [i64; 2] = [0, 30_000];
 /// [`Made::returns`], in this order.
 pub(super) const RETURNS: [u16; 4] = [attr::TAG, UNKNOWN, attr::CHECKSUM, attr::TIMING];
 
-/// Groups by key: the one that is open, and the one that was closed last.
+/// Groups by key: the one that is open, and the one that was closed last, from
+/// which [`Groups`] leads to those before it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Book {
     open: [Option<u32>; KEYS],
@@ -38,11 +40,34 @@ pub(super) struct Book {
 }
 
 impl Book {
+    /// The group that is open; one is opened if none is.
+    fn open(&mut self, key: usize, groups: &Groups) -> u32 {
+        let closed = self.closed[key];
+        *self.open[key].get_or_insert_with(|| groups.open(closed))
+    }
+
     /// The group that is closed, if one was open.
     fn close(&mut self, key: usize) -> Option<u32> {
         let group = self.open[key].take();
         self.closed[key] = group.or(self.closed[key]);
         group
+    }
+}
+
+/// All groups of a round: of each, the one of its key that was there before it.
+#[derive(Debug, Default)]
+pub(super) struct Groups(Mutex<Vec<Option<u32>>>);
+
+impl Groups {
+    fn open(&self, before: Option<u32>) -> u32 {
+        let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.push(before);
+        groups.len() as u32 - 1
+    }
+
+    /// What was opened, by number.
+    pub(super) fn all(&self) -> Vec<Option<u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -124,9 +149,7 @@ impl<'a> Maker<'a> {
         request = request.user_data(self.round.user_data(index));
         if !matches!(made.kind, Kind::Close(_)) {
             if self.random.below(3) == 0 {
-                let groups = &self.round.groups;
-                let group = book.open[key].get_or_insert_with(|| groups.fetch_add(1, Relaxed));
-                made.group = Some(*group);
+                made.group = Some(book.open(key, &self.round.groups));
                 request = request.in_group(keys + key as u64);
             }
             request = self.order(request, &mut made, n, book, keys);
@@ -199,8 +222,11 @@ impl<'a> Maker<'a> {
             }
             3 | 4 => {
                 let key = self.random.below(KEYS as u64) as usize;
-                let Some(group) = book.open[key].or(book.closed[key]) else { return request };
-                made.target = Target::Group(group);
+                made.target = match (book.open[key], book.closed[key]) {
+                    (Some(group), _) => Target::Group(group),
+                    (None, Some(group)) => Target::Closed(group),
+                    (None, None) => return request,
+                };
                 request.after(AFTER_GROUP, keys + key as u64)
             }
             5 => {

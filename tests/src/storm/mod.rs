@@ -91,7 +91,7 @@ struct Round<'a> {
     accepted: Vec<AtomicU32>,
     /// Cancels of all that has a descriptor or a number in common: bits.
     wide: AtomicU32,
-    groups: AtomicU32,
+    groups: make::Groups,
     /// The groups whose keys all threads use.
     common: Mutex<make::Book>,
     ended: AtomicU64,
@@ -208,7 +208,7 @@ impl<'a> Round<'a> {
             hits: (0..all).map(|_| AtomicU8::new(0)).collect(),
             accepted: (0..shape.submitters).map(|_| AtomicU32::new(0)).collect(),
             wide: AtomicU32::new(0),
-            groups: AtomicU32::new(0),
+            groups: make::Groups::default(),
             common: Mutex::default(),
             ended: AtomicU64::new(0),
             refused: AtomicU64::new(0),

@@ -64,6 +64,11 @@ struct Node {
     group: u32,
     /// The group that it has closed, and whose event it is.
     closes: u32,
+    /// Neighbours among the members of its group that wait for something.
+    member_next: u32,
+    member_previous: u32,
+    /// The side of a search that was here last.
+    seen: u64,
     /// What it has come to, while it is among those that are free.
     fate: Option<Fate>,
 }
@@ -78,7 +83,13 @@ struct Group {
     /// The request that is its event.
     closer: u32,
     waiting: List,
-    /// The search that was here last.
+    /// The first of its members that wait for something.
+    waits: u32,
+    /// Neighbours among the groups of its key that have not ended: those that
+    /// were opened before and after it.
+    older: u32,
+    newer: u32,
+    /// The side of a search that was here last.
     seen: u64,
 }
 
@@ -88,7 +99,8 @@ pub(crate) struct Order {
     nodes: Vec<Node>,
     groups: Vec<Group>,
     vacant: Vec<u32>,
-    /// The open group of a key, or the one that was closed last.
+    /// Of the groups of a key that have not ended, the one that was opened last:
+    /// the open one, or the one that was closed last.
     named: HashMap<u64, u32>,
     max_groups: usize,
     freed: List,
@@ -106,6 +118,9 @@ impl Default for Node {
             waiting: EMPTY,
             group: NONE,
             closes: NONE,
+            member_next: NONE,
+            member_previous: NONE,
+            seen: 0,
             fate: None,
         }
     }
@@ -167,8 +182,10 @@ impl Order {
         self.check(slot, Target::Group(group))?;
         let closed = &mut self.groups[group as usize];
         (closed.open, closed.closer) = (false, slot);
+        let has_ended = closed.members == 0;
         self.nodes[slot as usize].closes = group;
-        if closed.members == 0 {
+        self.note_that_it_waits(slot);
+        if has_ended {
             self.end_group(group);
         }
         Ok(())
@@ -184,7 +201,7 @@ impl Order {
     }
 
     /// Makes `slot` wait for the open group of `key`, or for the one of that
-    /// key that was closed last and has not ended.
+    /// key that was closed last, of those that have not ended.
     ///
     /// SPEC: R-AFTER-1, R-AFTER-3, R-AFTER-4
     pub(crate) fn wait_for_group(&mut self, slot: u32, key: u64) -> Result<(), Refusal> {
@@ -216,6 +233,7 @@ impl Order {
     pub(crate) fn end(&mut self, slot: u32, failed: bool) {
         let Some(node) = self.nodes.get(slot as usize).copied() else { return };
         self.unlink(slot);
+        self.note_that_it_does_not(slot);
         self.nodes[slot as usize] = Node::default();
         self.free(node.waiting, failed);
         if let Some(group) = self.groups.get_mut(node.closes as usize) {
@@ -251,8 +269,19 @@ impl Order {
             return Err(Refusal::NoRoom);
         }
         self.named.try_reserve(1).map_err(|_| Refusal::NoRoom)?;
-        let group =
-            Group { key, open: true, members: 0, failed: 0, closer: NONE, waiting: EMPTY, seen: 0 };
+        let older = self.named.get(&key).copied().unwrap_or(NONE);
+        let group = Group {
+            key,
+            open: true,
+            members: 0,
+            failed: 0,
+            closer: NONE,
+            waiting: EMPTY,
+            waits: NONE,
+            older,
+            newer: NONE,
+            seen: 0,
+        };
         let place = match self.vacant.pop() {
             Some(place) => {
                 self.groups[place as usize] = group;
@@ -267,6 +296,9 @@ impl Order {
                 self.groups.len() as u32 - 1
             }
         };
+        if let Some(older) = self.groups.get_mut(older as usize) {
+            older.newer = place;
+        }
         self.named.insert(key, place);
         Ok(place)
     }
@@ -274,9 +306,7 @@ impl Order {
     /// A closed group has no members left.
     fn end_group(&mut self, place: u32) {
         let group = self.groups[place as usize];
-        if self.named.get(&group.key) == Some(&place) {
-            self.named.remove(&group.key);
-        }
+        self.unname(&group);
         self.groups[place as usize].waiting = EMPTY;
         self.free(group.waiting, group.failed > 0);
         match self.nodes.get(group.closer as usize) {
@@ -289,12 +319,28 @@ impl Order {
         }
     }
 
+    /// The key of a group does not name it any more.
+    fn unname(&mut self, group: &Group) {
+        if let Some(older) = self.groups.get_mut(group.older as usize) {
+            older.newer = group.newer;
+        }
+        match (self.groups.get_mut(group.newer as usize), group.older) {
+            (Some(newer), older) => newer.older = older,
+            (None, NONE) => drop(self.named.remove(&group.key)),
+            // It has an entry: this needs no memory.
+            (None, older) => drop(self.named.insert(group.key, older)),
+        }
+    }
+
     /// Sets those of `list` free, whose target has ended.
     fn free(&mut self, list: List, failed: bool) {
         let mut slot = list.first;
         while let Some(node) = self.nodes.get_mut(slot as usize) {
             let next = node.next;
             (node.target, node.next, node.previous) = (Target::Nothing, NONE, NONE);
+            if node.closes == NONE {
+                self.note_that_it_does_not(slot);
+            }
             let fate = if failed { Some(Fate::Fail) } else { self.fate(slot) };
             if let Some(fate) = fate {
                 self.append_freed(slot, fate);
@@ -331,6 +377,36 @@ impl Order {
         }
         let node = &mut self.nodes[slot as usize];
         (node.target, node.previous, node.next) = (target, last, NONE);
+        self.note_that_it_waits(slot);
+    }
+
+    /// Puts `slot` among the members of its group that wait for something.
+    fn note_that_it_waits(&mut self, slot: u32) {
+        let node = self.nodes[slot as usize];
+        let Some(group) = self.groups.get_mut(node.group as usize) else { return };
+        if group.waits == slot || node.member_previous != NONE {
+            return;
+        }
+        let next = std::mem::replace(&mut group.waits, slot);
+        self.nodes[slot as usize].member_next = next;
+        if let Some(next) = self.nodes.get_mut(next as usize) {
+            next.member_previous = slot;
+        }
+    }
+
+    /// Takes `slot` out of the members of its group that wait for something.
+    fn note_that_it_does_not(&mut self, slot: u32) {
+        let node = &mut self.nodes[slot as usize];
+        let (next, previous, group) = (node.member_next, node.member_previous, node.group);
+        (node.member_next, node.member_previous) = (NONE, NONE);
+        if let Some(next) = self.nodes.get_mut(next as usize) {
+            next.member_previous = previous;
+        }
+        match (self.nodes.get_mut(previous as usize), self.groups.get_mut(group as usize)) {
+            (Some(previous), _) => previous.member_next = next,
+            (None, Some(group)) if group.waits == slot => group.waits = next,
+            (None, _) => {}
+        }
     }
 
     /// Takes `slot` out of the list that it waits in, if it does.
@@ -359,57 +435,146 @@ impl Order {
     /// `slot` is a member of. Nothing else can wait for a request that is being
     /// accepted.
     ///
+    /// From both ends at once, a step of each in turn: what is at one end of a long
+    /// chain is found to be no circle without a walk along it.
+    ///
     /// SPEC: R-AFTER-4
     fn check(&mut self, slot: u32, goal: Target) -> Result<(), Refusal> {
         let own = self.nodes[slot as usize].group;
         if own == NONE {
             return Ok(());
         }
-        if goal == Target::Group(own) {
-            return Err(Refusal::Deadlock);
-        }
-        self.searches += 1;
-        self.groups[own as usize].seen = self.searches;
-        // First slots of lists of those that wait, directly or not.
-        let mut lists = Vec::new();
-        lists.try_reserve(1).map_err(|_| Refusal::NoRoom)?;
-        lists.push(self.groups[own as usize].waiting.first);
-        while let Some(mut waiter) = lists.pop() {
-            while let Some(node) = self.nodes.get(waiter as usize).copied() {
-                if self.follow(waiter, goal, &mut lists)? {
-                    return Err(Refusal::Deadlock);
-                }
-                waiter = node.next;
-            }
-        }
-        Ok(())
+        self.searches += 2;
+        let mut search = Search { own, goal, steps: self.searches, ..Search::default() };
+        search.look_back(self)?;
+        search.look_ahead(self, goal)?;
+        while !search.found && search.step_back(self)? && search.step_ahead(self)? {}
+        if search.found { Err(Refusal::Deadlock) } else { Ok(()) }
+    }
+}
+
+/// Where a search goes on.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// At one request.
+    One(u32),
+    /// At this one, and those after it in the list of their target.
+    Waiting(u32),
+    /// At this one, and those after it among the members of their group.
+    Members(u32),
+}
+
+/// A search for a circle: whether `goal` waits for the group `own`.
+#[derive(Debug, Default)]
+struct Search {
+    own: u32,
+    goal: Target,
+    /// What stands in what was seen by the side that begins at `own`, and one more
+    /// in what the other side has seen.
+    steps: u64,
+    /// Who waits for `own`, directly or not.
+    back: Vec<Place>,
+    /// What `goal` waits for.
+    ahead: Vec<Place>,
+    found: bool,
+}
+
+impl Search {
+    /// Begins at those that wait for the group itself.
+    fn look_back(&mut self, order: &mut Order) -> Result<(), Refusal> {
+        let group = &mut order.groups[self.own as usize];
+        group.seen = self.steps;
+        let (waiting, closer) = (group.waiting.first, group.closer);
+        push(&mut self.back, [Place::Waiting(waiting), Place::One(closer)])
     }
 
-    /// Notes who waits for `waiter`; whether `goal` is `waiter` or does so.
-    fn follow(&mut self, waiter: u32, goal: Target, lists: &mut Vec<u32>) -> Result<bool, Refusal> {
-        let mut waiter = waiter;
-        loop {
-            if goal == Target::Request(waiter) {
-                return Ok(true);
+    /// One request more that waits for the group; false if the search is over.
+    fn step_back(&mut self, order: &mut Order) -> Result<bool, Refusal> {
+        let Some(slot) = next(&mut self.back, order) else { return Ok(false) };
+        let node = &mut order.nodes[slot as usize];
+        let (waiting, place) = (node.waiting.first, node.group);
+        self.found |= self.goal == Target::Request(slot);
+        if !mark(&mut node.seen, self.steps, self.steps + 1, &mut self.found) {
+            return Ok(!self.found);
+        }
+        push(&mut self.back, [Place::Waiting(waiting)])?;
+        if let Some(group) = order.groups.get_mut(place as usize)
+            && mark(&mut group.seen, self.steps, self.steps + 1, &mut self.found)
+        {
+            push(&mut self.back, [Place::Waiting(group.waiting.first), Place::One(group.closer)])?;
+        }
+        Ok(!self.found)
+    }
+
+    /// One request more that the goal waits for; false if the search is over.
+    fn step_ahead(&mut self, order: &mut Order) -> Result<bool, Refusal> {
+        let Some(slot) = next(&mut self.ahead, order) else { return Ok(false) };
+        let node = &mut order.nodes[slot as usize];
+        let (target, closes) = (node.target, node.closes);
+        if !mark(&mut node.seen, self.steps + 1, self.steps, &mut self.found) {
+            return Ok(!self.found);
+        }
+        self.look_ahead(order, target)?;
+        self.look_ahead(order, Target::Group(closes))?;
+        Ok(!self.found)
+    }
+
+    /// Notes that `target` is waited for.
+    fn look_ahead(&mut self, order: &mut Order, target: Target) -> Result<(), Refusal> {
+        match target {
+            Target::Nothing => Ok(()),
+            Target::Request(slot) => push(&mut self.ahead, [Place::One(slot)]),
+            Target::Group(place) => {
+                let Some(group) = order.groups.get_mut(place as usize) else { return Ok(()) };
+                if mark(&mut group.seen, self.steps + 1, self.steps, &mut self.found) {
+                    push(&mut self.ahead, [Place::Members(group.waits)])?;
+                }
+                Ok(())
             }
-            let Node { waiting, group: place, .. } = self.nodes[waiter as usize];
-            lists.try_reserve(2).map_err(|_| Refusal::NoRoom)?;
-            lists.push(waiting.first);
-            let Some(group) = self.groups.get_mut(place as usize) else { return Ok(false) };
-            if goal == Target::Group(place) {
-                return Ok(true);
-            }
-            if std::mem::replace(&mut group.seen, self.searches) == self.searches {
-                return Ok(false);
-            }
-            lists.push(group.waiting.first);
-            // Its event waits for it as well.
-            if group.closer == NONE {
-                return Ok(false);
-            }
-            waiter = group.closer;
         }
     }
+}
+
+/// Notes that the side `own` of a search was here; whether it is the first time.
+/// Where the `other` one was before, the circle is `found`.
+fn mark(seen: &mut u64, own: u64, other: u64, found: &mut bool) -> bool {
+    let before = std::mem::replace(seen, own);
+    *found |= before == other;
+    before != own
+}
+
+/// Adds the places at which somebody is.
+fn push<const N: usize>(places: &mut Vec<Place>, more: [Place; N]) -> Result<(), Refusal> {
+    for place in more {
+        let (Place::One(slot) | Place::Waiting(slot) | Place::Members(slot)) = place;
+        if slot != NONE {
+            places.try_reserve(1).map_err(|_| Refusal::NoRoom)?;
+            places.push(place);
+        }
+    }
+    Ok(())
+}
+
+/// Takes a request from the places, and leaves those after it.
+fn next(places: &mut Vec<Place>, order: &Order) -> Option<u32> {
+    let place = places.last_mut()?;
+    let (slot, rest) = match *place {
+        Place::One(slot) => (slot, NONE),
+        Place::Waiting(slot) => {
+            let rest = order.nodes[slot as usize].next;
+            *place = Place::Waiting(rest);
+            (slot, rest)
+        }
+        Place::Members(slot) => {
+            let rest = order.nodes[slot as usize].member_next;
+            *place = Place::Members(rest);
+            (slot, rest)
+        }
+    };
+    if rest == NONE {
+        places.pop();
+    }
+    Some(slot)
 }
 
 #[cfg(test)]
@@ -480,6 +645,52 @@ mod tests {
         o.close(3, 7).unwrap();
         o.end(2, true);
         assert_eq!(freed(&mut o), [(3, Fate::Closed(1))]);
+    }
+
+    /// SPEC: section 9.3
+    #[test]
+    fn a_key_names_the_last_closed_group_that_has_members() {
+        let mut o = order();
+        for (member, close) in [(0, 1), (2, 3), (4, 5)] {
+            o.join(member, 7).unwrap();
+            o.close(close, 7).unwrap();
+        }
+        // One in the middle, then the last: the first one is left.
+        for member in [2, 4] {
+            o.end(member, false);
+            assert_eq!(freed(&mut o), [(member + 1, Fate::Closed(0))]);
+            o.end(member + 1, false);
+        }
+        o.wait_for_group(6, 7).unwrap();
+        o.end(0, true);
+        assert_eq!(freed(&mut o), [(6, Fate::Fail), (1, Fate::Closed(1))]);
+        assert_eq!(o.wait_for_group(8, 7), Err(Refusal::Unknown));
+        assert!(o.named.is_empty());
+    }
+
+    /// Steps of a search are counted by what they leave: the mark of a node.
+    #[test]
+    fn a_long_chain_is_not_walked_for_each_that_joins_it() {
+        const GROUPS: u32 = 1000;
+        let mut o = Order::new(2 * GROUPS as usize);
+        o.reserve(4 * GROUPS as usize).unwrap();
+        o.join(0, 0).unwrap();
+        let mut seen = 0;
+        let walked = |o: &Order| o.nodes.iter().filter(|node| node.seen >= o.searches).count();
+        for n in 0..GROUPS {
+            // A member of the next group waits for the end of the one before.
+            let (member, key) = (2 * n + 1, u64::from(n));
+            o.join(member, key + 1).unwrap();
+            o.wait_for_group(member, key).unwrap();
+            o.close(member + 1, key).unwrap();
+            seen += walked(&o);
+            // And of a group that many wait for, one waits for what waits for nobody.
+            let late = 2 * GROUPS + 1 + n;
+            o.join(late, u64::from(GROUPS)).unwrap();
+            o.wait_for_request(late, 0).unwrap();
+            seen += walked(&o);
+        }
+        assert!(seen < 10 * GROUPS as usize, "{seen}");
     }
 
     #[test]
