@@ -1,10 +1,11 @@
 //! Setup, teardown, fork, and many threads.
 
 use crate::context::{Fixture, Iocb, alone, syscall, with_limit};
-use crate::request::Slow;
+use crate::request::{Slow, id_of};
 use aio2::Errno;
 use aio2::backend::{Backend, Wait};
 use aio2::engine::Engine;
+use aio2_abi::attr::AFTER_REQUEST;
 use aio2_abi::iocb::Flags;
 use aio2_abi::op;
 use aio2_abi::setup::{self, Features, Setup};
@@ -308,4 +309,35 @@ fn deadlines_of_what_has_ended_take_no_memory() {
         },
     );
     assert!(grown < 200, "{grown} pages more after 40000 requests");
+}
+
+/// SPEC: R-LIMIT-5, R-ID-2, R-GET-9
+#[test]
+fn memory_is_given_back_once_nothing_is_in_flight() {
+    const MANY: usize = 100_000;
+    if !alone("lifetime::memory_is_given_back_once_nothing_is_in_flight") {
+        return;
+    }
+    let f = Fixture::with(|s| s.max_requests = 2 * MANY as u32);
+    let mut slow = Slow::new();
+    let words = f.submit([slow.read().id()]);
+    let first = id_of(&words, 0);
+    let before = pages().1;
+    for _ in 0..MANY / 100 {
+        f.submit((0..100).map(|_| Iocb::nop(1).after(AFTER_REQUEST, first).id()));
+    }
+    let most = pages().1;
+    assert!(most > before + MANY * 100 / 4096, "{before} {most}");
+    slow.finish();
+    let mut ended = 0;
+    while ended <= MANY {
+        f.wait(&Wait::events(1).within(Duration::from_secs(60))).unwrap();
+        ended += f.reap().len();
+    }
+    let begun = std::time::Instant::now();
+    while pages().1 > before + (most - before) / 4 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{before} {most} {:?}", pages());
+        thread::sleep(Duration::from_millis(20));
+    }
+    f.wait(&Wait { id: Some(first), ..Wait::events(0) }).expect("it has ended, and is known");
 }

@@ -7,7 +7,7 @@
 use super::wait::wait_for_end;
 use crate::engine::ends::Stopped;
 use crate::engine::state::context::{Context, Shared};
-use crate::engine::state::slots::{Id, InFlight};
+use crate::engine::state::slots::{By, Id, InFlight};
 use crate::error::Errno;
 use crate::os::clock;
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -81,10 +81,17 @@ fn matches(context: &Context, request: &Cancel, flags: CancelFlags) -> Result<Ve
     // What names few is not looked for among all.
     if flags.contains(F::ID) {
         collect(context.slots.one(request.id).into_iter().filter(is_match))
-    } else if flags.contains(F::USER_DATA) {
-        collect(context.slots.perhaps_with(request.user_data).filter(is_match))
+    } else if flags.contains(F::ALL) {
+        collect(context.slots.in_flight())
     } else {
-        collect(context.slots.in_flight().filter(is_match))
+        let by = if flags.contains(F::USER_DATA) {
+            By::UserData(request.user_data)
+        } else if flags.contains(F::FD) {
+            By::Fd(Some(request.fd))
+        } else {
+            By::Nr(request.nr)
+        };
+        collect(context.slots.perhaps(by).filter(is_match))
     }
 }
 

@@ -27,6 +27,10 @@ impl Context {
     /// SPEC: R-DEADLINE-1, R-CANCEL-7
     pub(crate) fn do_what_is_due(&mut self) -> Option<u64> {
         let now = clock::now();
+        if self.timers.give_back_at.is_some_and(|time| time <= now) {
+            self.timers.give_back_at = None;
+            self.give_back();
+        }
         while let Some(timer) = self.timers.take_due(now) {
             if let Known::InFlight(id) = self.slots.known(timer.id) {
                 match timer.what {
@@ -55,7 +59,7 @@ impl Context {
     pub(crate) fn next_time(&self) -> Option<u64> {
         let deadline = self.timers.heap.peek().map(|Reverse(first)| first.time);
         let nudge = self.workers.seats.iter().filter_map(|seat| seat.sent_again_at()).min();
-        deadline.into_iter().chain(nudge).min()
+        deadline.into_iter().chain(nudge).chain(self.timers.give_back_at).min()
     }
 
     fn add_timer(&mut self, timer: Timer) -> Result<(), i32> {

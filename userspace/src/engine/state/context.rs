@@ -9,18 +9,19 @@
 use super::deferred::Deferred;
 use super::order::Order;
 use super::polls::Polls;
-use super::slots::{Keys, Known, Slots};
+use super::slots::{Keys, Known, MANY, Slots};
 use super::timers::Timers;
 use super::waiters::{Round, Waiters};
 use super::workers::Workers;
 use crate::engine::request::Request;
 use crate::engine::request::progress::Progress;
+use crate::os::clock;
 use crate::os::notify::Notifier;
 use crate::ring::shm::{ConsumerMap, ProducerMap};
 use crate::ring::{Consumer, Producer, Sink};
 use crate::sync::{AtomicU32, Condvar, Mutex, MutexGuard, Ordering};
 use aio2_abi::event;
-use std::collections::TryReserveError;
+use std::collections::{BinaryHeap, TryReserveError};
 use std::sync::{Arc, PoisonError, TryLockError};
 
 /// A request on its way to a worker.
@@ -69,6 +70,9 @@ pub(crate) struct Context {
     /// As [`Shared::waiting`].
     waiting: Arc<AtomicU32>,
 }
+
+/// How long nothing is in flight before memory is given back, in ns.
+const IDLE_NS: u64 = 1_000_000_000;
 
 /// Room for the event of one request.
 pub(crate) type EventRoom = [u64; event::LEN_MAX / 8];
@@ -218,6 +222,29 @@ impl Context {
     pub(crate) fn dismiss(&mut self, requests: usize, bytes: usize) {
         self.in_flight -= requests;
         self.sink.release(bytes);
+        self.note_idle();
+    }
+
+    /// Has memory given back after a while, if there is much that nobody uses.
+    #[inline]
+    fn note_idle(&mut self) {
+        if self.in_flight == 0 && self.slots.room() >= MANY && self.timers.give_back_at.is_none() {
+            self.timers.give_back_at = Some(clock::now().saturating_add(IDLE_NS));
+            self.deferred.alarm = true;
+        }
+    }
+
+    /// Gives back the memory of what has ended, if nothing is in flight.
+    pub(crate) fn give_back(&mut self) {
+        if self.in_flight > 0 {
+            return;
+        }
+        let slots = self.slots.give_back();
+        self.order.give_back(slots);
+        self.polls.give_back();
+        self.deferred.give_back();
+        // Of requests that have ended, all of them.
+        self.timers.heap = BinaryHeap::new();
     }
 
     /// Publishes the events of `requests`, back to back in `words`, for which
@@ -225,6 +252,7 @@ impl Context {
     pub(crate) fn publish(&mut self, words: &[u64], requests: usize, reserved: usize) {
         self.in_flight -= requests;
         self.sink.push_all(words, reserved);
+        self.note_idle();
     }
 
     /// A consumer, which begins with the oldest event there is.

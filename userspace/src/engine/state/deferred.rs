@@ -54,6 +54,13 @@ impl Deferred {
         self.closing.push(fd);
     }
 
+    /// Gives back the memory, if there is nothing to do and none is expected.
+    pub(crate) fn give_back(&mut self) {
+        if self.expected == 0 && self.signals.is_empty() && self.closing.is_empty() {
+            (self.signals, self.closing) = Default::default();
+        }
+    }
+
     /// Whether there is nothing to do.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {

@@ -68,6 +68,8 @@ struct Slot<H> {
 #[derive(Debug)]
 pub struct Files<H> {
     slots: Vec<Slot<H>>,
+    /// Of the file that was opened last.
+    generation: u32,
     free: Vec<u32>,
     /// The file that a descriptor meant when it was waited for last.
     by_fd: HashMap<i32, u32>,
@@ -82,6 +84,7 @@ impl<H> Default for Files<H> {
     fn default() -> Self {
         Files {
             slots: Vec::new(),
+            generation: 0,
             free: Vec::new(),
             by_fd: HashMap::new(),
             places: HashMap::new(),
@@ -135,6 +138,13 @@ impl<H> Files<H> {
         self.places.try_reserve(1)
     }
 
+    /// Gives back the memory, if nobody waits. What named a file names none then.
+    pub fn give_back(&mut self) {
+        if self.places.is_empty() && self.held() == 0 && self.tried.is_none() {
+            *self = Files { generation: self.generation, ..Files::default() };
+        }
+    }
+
     /// Begins to hold the file that `fd` means now; its token. Room was reserved.
     pub fn open(&mut self, fd: i32, held: H) -> u64 {
         let file = File { fd, held, queues: Default::default(), armed: Interest::default() };
@@ -143,8 +153,9 @@ impl<H> Files<H> {
             self.slots.len() as u32 - 1
         });
         self.by_fd.insert(fd, place);
+        self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
         let slot = &mut self.slots[place as usize];
-        slot.generation = slot.generation.wrapping_add(1) & (u32::MAX >> 1);
+        slot.generation = self.generation;
         slot.file = Some(file);
         token(place, slot.generation)
     }
@@ -399,6 +410,21 @@ mod tests {
         assert_eq!(armed(&mut files), Some((false, true)), "somebody is at the input");
         files.leave(1);
         assert_eq!(armed(&mut files), Some((true, true)));
+    }
+
+    #[test]
+    fn memory_is_given_back_and_an_old_token_names_nothing() {
+        let mut files = Files::default();
+        let old = open(&mut files, 3);
+        wait(&mut files, old, In, 1);
+        files.give_back();
+        assert_eq!(files.next(old, In), Some(1), "somebody waits");
+        files.leave(1);
+        files.give_back();
+        assert_eq!((files.slots.capacity(), files.places.capacity()), (0, 0));
+        let new = open(&mut files, 3);
+        wait(&mut files, new, In, 2);
+        assert_eq!((files.next(old, In), files.next(new, In)), (None, Some(2)));
     }
 
     #[test]

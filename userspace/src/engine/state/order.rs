@@ -158,6 +158,19 @@ impl Order {
         Ok(())
     }
 
+    /// Gives back the memory of all but the first `slots` slots, if none of those
+    /// takes part, and that of groups, if there are none.
+    pub(crate) fn give_back(&mut self, slots: usize) {
+        let mut nodes = Vec::new();
+        if nodes.try_reserve_exact(slots).is_ok() && self.nodes.len() > slots {
+            nodes.extend(self.nodes.drain(..).take(slots));
+            self.nodes = nodes;
+        }
+        if self.vacant.len() == self.groups.len() {
+            (self.groups, self.vacant, self.named) = Default::default();
+        }
+    }
+
     /// Makes `slot` a member of the open group of `key`.
     ///
     /// SPEC: R-GROUP-1, R-GROUP-4, R-GROUP-6

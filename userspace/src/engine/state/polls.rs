@@ -93,6 +93,14 @@ impl Polls {
         self.thread.take()
     }
 
+    /// Gives back the memory, if nobody waits.
+    pub(crate) fn give_back(&mut self) {
+        self.files.give_back();
+        if self.watched.is_empty() {
+            self.watched = HashMap::new();
+        }
+    }
+
     fn create(&mut self) -> Result<(), Errno> {
         if self.epoll.is_none() {
             self.epoll = Some(Epoll::new()?);

@@ -18,6 +18,8 @@ const LAST_USE: u64 = u64::MAX >> (SLOT_BITS + 1);
 /// Slots that are there before one is used again: so many requests are known at
 /// least after they have ended.
 const KEPT: usize = 16;
+/// Slots whose memory is not worth to be given back.
+pub(crate) const MANY: usize = 1024;
 /// No slot, in the links between slots.
 const NONE: u32 = u32::MAX;
 
@@ -98,14 +100,61 @@ struct Slot<J> {
     /// Neighbours in the queue, or the next free slot.
     next: u32,
     previous: u32,
-    /// Neighbours among those in flight whose user data has the same bucket.
-    chain_next: u32,
-    chain_previous: u32,
+    /// Neighbours among those in flight that have the same bucket, for each of
+    /// [`By`].
+    chains: [Link; BYS],
     /// The last request that has ended here had a negative result.
     failed: bool,
     /// It is not used again before it is unpinned.
     pinned: bool,
 }
+
+/// What requests in flight are found by at the cost of those found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    UserData(u64),
+    /// The descriptor that the first argument names, if it does.
+    Fd(Option<i32>),
+    Nr(u32),
+}
+
+/// How many of [`By`] there are.
+const BYS: usize = 3;
+
+impl By {
+    fn all(keys: &Keys) -> [By; BYS] {
+        [By::UserData(keys.user_data), By::Fd(keys.fd), By::Nr(keys.nr)]
+    }
+
+    fn place(self) -> usize {
+        match self {
+            By::UserData(_) => 0,
+            By::Fd(_) => 1,
+            By::Nr(_) => 2,
+        }
+    }
+
+    /// A number that depends on all bits.
+    fn mixed(self) -> usize {
+        let value = match self {
+            By::UserData(value) => value,
+            // No descriptor is a value of its own.
+            By::Fd(fd) => fd.map_or(1 << 32, |fd| u64::from(fd as u32)),
+            By::Nr(nr) => u64::from(nr),
+        };
+        // The high bits of the product depend on all bits.
+        (value.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
+    }
+}
+
+/// Neighbours in a chain.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    next: u32,
+    previous: u32,
+}
+
+const UNLINKED: Link = Link { next: NONE, previous: NONE };
 
 /// The slots of a context, and its queue of `J`s.
 #[derive(Debug)]
@@ -119,9 +168,13 @@ pub(crate) struct Slots<J> {
     queued: usize,
     /// Slots that have no request and cannot be used.
     unusable: usize,
-    /// First slots in flight by their user data; a power of two of them, or none
+    /// First slots in flight for each of [`By`]; a power of two of them, or none
     /// before memory was asked for.
-    buckets: Vec<u32>,
+    buckets: Vec<[u32; BYS]>,
+    /// Of the slots that were given back: how often each was used, and in the
+    /// lowest bit whether its last request has failed. Those before are of slots
+    /// that are there.
+    given_back: Vec<u64>,
 }
 
 impl<J: Clone> Slots<J> {
@@ -135,6 +188,7 @@ impl<J: Clone> Slots<J> {
             queued: 0,
             unusable: 0,
             buckets: Vec::new(),
+            given_back: Vec::new(),
         }
     }
 
@@ -151,51 +205,105 @@ impl<J: Clone> Slots<J> {
         let buckets = self.slots.capacity().next_power_of_two();
         if buckets > self.buckets.len() {
             self.buckets.try_reserve(buckets - self.buckets.len())?;
-            self.buckets.clear();
-            self.buckets.resize(buckets, NONE);
-            for index in 0..self.slots.len() {
-                if let Some(used_by) = self.slots[index].used_by {
-                    self.link(index as u32, used_by.keys.user_data);
-                }
-            }
+            self.fill(buckets);
         }
         Ok(())
     }
 
-    /// Place of the bucket of `user_data`.
-    fn bucket(&self, user_data: u64) -> usize {
-        // The high bits of the product depend on all bits.
-        let mixed = user_data.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        mixed as usize & self.buckets.len().wrapping_sub(1)
-    }
-
-    /// Puts a slot in flight into its bucket.
-    fn link(&mut self, index: u32, user_data: u64) {
-        let bucket = self.bucket(user_data);
-        let Some(first) = self.buckets.get_mut(bucket) else { return };
-        let next = std::mem::replace(first, index);
-        let slot = &mut self.slots[index as usize];
-        (slot.chain_next, slot.chain_previous) = (next, NONE);
-        if let Some(next) = self.slots.get_mut(next as usize) {
-            next.chain_previous = index;
+    /// Puts all in flight into so many buckets, for which there is memory.
+    fn fill(&mut self, buckets: usize) {
+        self.buckets.clear();
+        self.buckets.resize(buckets, [NONE; BYS]);
+        for index in 0..self.slots.len() {
+            if let Some(used_by) = self.slots[index].used_by {
+                self.link(index as u32, &used_by.keys);
+            }
         }
     }
 
-    fn unlink(&mut self, index: u32, user_data: u64) {
-        let bucket = self.bucket(user_data);
-        let slot = &self.slots[index as usize];
-        let (next, previous) = (slot.chain_next, slot.chain_previous);
-        if let Some(next) = self.slots.get_mut(next as usize) {
-            next.chain_previous = previous;
+    /// Gives back the memory of slots that nobody uses, if there are many at the
+    /// end; how many slots there are now. Ids stay what they are.
+    ///
+    /// SPEC: R-ID-2, R-GET-9, R-GET-10
+    pub(crate) fn give_back(&mut self) -> usize {
+        let used = self.slots.iter().rposition(|slot| slot.used_by.is_some());
+        let kept = KEPT.max(used.map_or(0, |last| last + 1));
+        // Slots that cannot be used are rare, and do not come back.
+        if self.unusable > 0 || self.slots.capacity() < MANY.max(2 * kept) {
+            return self.slots.len();
         }
-        match self.slots.get_mut(previous as usize) {
-            Some(previous) => previous.chain_next = next,
-            None => {
-                if let Some(first) = self.buckets.get_mut(bucket) {
-                    *first = next;
+        let buckets = kept.next_power_of_two();
+        let (mut slots, mut heads) = (Vec::new(), Vec::new());
+        let all = self.slots.len().saturating_sub(self.given_back.len());
+        if slots.try_reserve_exact(kept).is_err()
+            || heads.try_reserve_exact(buckets).is_err()
+            || self.given_back.try_reserve(all).is_err()
+        {
+            return self.slots.len();
+        }
+        self.given_back.resize(self.given_back.len() + all, 0);
+        for (place, slot) in self.given_back.iter_mut().zip(&self.slots).skip(kept) {
+            *place = slot.generation << 1 | u64::from(slot.failed);
+        }
+        // In the order in which they became free.
+        let (mut free, mut last) = (self.first_free, NONE);
+        self.first_free = NONE;
+        while let Some(slot) = self.slots.get(free as usize) {
+            let next = slot.next;
+            if (free as usize) < kept {
+                self.slots[free as usize].next = NONE;
+                match self.slots.get_mut(last as usize) {
+                    Some(last) => last.next = free,
+                    None => self.first_free = free,
+                }
+                last = free;
+            }
+            free = next;
+        }
+        self.last_free = last;
+        slots.extend(self.slots.drain(..).take(kept));
+        (self.slots, self.buckets) = (slots, heads);
+        self.fill(buckets);
+        kept
+    }
+
+    /// Puts a slot in flight into its buckets.
+    fn link(&mut self, index: u32, keys: &Keys) {
+        let mask = self.buckets.len().wrapping_sub(1);
+        for by in By::all(keys) {
+            let place = by.place();
+            let Some(heads) = self.buckets.get_mut(by.mixed() & mask) else { return };
+            let next = std::mem::replace(&mut heads[place], index);
+            self.slots[index as usize].chains[place] = Link { next, previous: NONE };
+            if let Some(next) = self.slots.get_mut(next as usize) {
+                next.chains[place].previous = index;
+            }
+        }
+    }
+
+    fn unlink(&mut self, index: u32, keys: &Keys) {
+        let mask = self.buckets.len().wrapping_sub(1);
+        for by in By::all(keys) {
+            let place = by.place();
+            let Link { next, previous } = self.slots[index as usize].chains[place];
+            if let Some(next) = self.slots.get_mut(next as usize) {
+                next.chains[place].previous = previous;
+            }
+            match self.slots.get_mut(previous as usize) {
+                Some(previous) => previous.chains[place].next = next,
+                None => {
+                    if let Some(heads) = self.buckets.get_mut(by.mixed() & mask) {
+                        heads[place] = next;
+                    }
                 }
             }
         }
+    }
+
+    /// For how many requests there is memory.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        self.slots.capacity()
     }
 
     /// Number of requests that wait for a worker.
@@ -210,7 +318,7 @@ impl<J: Clone> Slots<J> {
         slot.generation += 1;
         let id = Id::new(index, slot.generation);
         slot.used_by = Some(InFlight { id, state: State::Running, keys });
-        self.link(index, keys.user_data);
+        self.link(index, &keys);
         id
     }
 
@@ -308,7 +416,7 @@ impl<J: Clone> Slots<J> {
     /// queued.
     pub(crate) fn end(&mut self, id: Id, failed: bool) {
         if let Some(used_by) = self.slots[id.slot()].used_by {
-            self.unlink(id.slot() as u32, used_by.keys.user_data);
+            self.unlink(id.slot() as u32, &used_by.keys);
         }
         let slot = &mut self.slots[id.slot()];
         slot.used_by = None;
@@ -341,8 +449,8 @@ impl<J: Clone> Slots<J> {
     /// SPEC: R-AFTER-5
     pub(crate) fn failed(&self, id: u64) -> Option<bool> {
         let id = Id(NonZeroU64::new(id)?);
-        let slot = self.slots.get(id.slot())?;
-        (slot.generation == id.generation()).then_some(slot.failed)
+        let (generation, failed) = self.last_use(id.slot())?;
+        (generation == id.generation()).then_some(failed)
     }
 
     /// What is known of `id`, which may be any number.
@@ -353,13 +461,20 @@ impl<J: Clone> Slots<J> {
             Some(number) if id & ((1 << SLOT_BITS) - 1) != 0 => Id(number),
             _ => return Known::Never,
         };
-        match self.slots.get(id.slot()) {
+        match self.last_use(id.slot()) {
             None => Known::Never,
-            Some(slot) if id.generation() > slot.generation || id.generation() == 0 => Known::Never,
-            Some(slot) if slot.used_by.is_some_and(|used_by| used_by.id == id) => {
-                Known::InFlight(id)
-            }
+            Some((last, _)) if id.generation() > last || id.generation() == 0 => Known::Never,
+            Some(_) if self.state(id).is_some() => Known::InFlight(id),
             Some(_) => Known::Ended,
+        }
+    }
+
+    /// How often a slot was used, and whether the last request that has ended
+    /// there has failed; none if it never was.
+    fn last_use(&self, slot: usize) -> Option<(u64, bool)> {
+        match self.slots.get(slot) {
+            Some(slot) => Some((slot.generation, slot.failed)),
+            None => self.given_back.get(slot).map(|last| (last >> 1, last & 1 == 1)),
         }
     }
 
@@ -371,11 +486,13 @@ impl<J: Clone> Slots<J> {
         }
     }
 
-    /// The requests in flight that have a slot and perhaps this user data: at the
-    /// cost of those, however many there are.
-    pub(crate) fn perhaps_with(&self, user_data: u64) -> impl Iterator<Item = InFlight> {
-        let first = self.buckets.get(self.bucket(user_data)).copied();
-        let next = |index: &u32| Some(self.slots.get(*index as usize)?.chain_next);
+    /// The requests in flight that have a slot and perhaps what is asked for: at
+    /// the cost of those, however many there are.
+    pub(crate) fn perhaps(&self, by: By) -> impl Iterator<Item = InFlight> {
+        let place = by.place();
+        let mask = self.buckets.len().wrapping_sub(1);
+        let first = self.buckets.get(by.mixed() & mask).map(|heads| heads[place]);
+        let next = move |index: &u32| Some(self.slots.get(*index as usize)?.chains[place].next);
         let chain = std::iter::successors(first, next);
         chain.map_while(|index| self.slots.get(index as usize)?.used_by)
     }
@@ -401,15 +518,15 @@ impl<J: Clone> Slots<J> {
         {
             return std::mem::replace(&mut self.first_free, slot.next);
         }
+        let (generation, failed) = self.last_use(index).unwrap_or_default();
         self.slots.push(Slot {
-            generation: 0,
+            generation,
             used_by: None,
             job: None,
             next: NONE,
             previous: NONE,
-            chain_next: NONE,
-            chain_previous: NONE,
-            failed: false,
+            chains: [UNLINKED; BYS],
+            failed,
             pinned: false,
         });
         index as u32
@@ -492,7 +609,7 @@ mod tests {
         let keys = |user_data| Keys { user_data, ..Keys::default() };
         let found = |slots: &Slots<u64>, user_data| {
             let with = slots
-                .perhaps_with(user_data)
+                .perhaps(By::UserData(user_data))
                 .inspect(|r| assert_eq!(slots.one(r.id.get()).unwrap().id, r.id));
             let mut ids: Vec<_> =
                 with.filter(|r| r.keys.user_data == user_data).map(|r| r.id.get()).collect();
@@ -507,7 +624,7 @@ mod tests {
         for n in 0..500 {
             let expected = [2 * n, 2 * n + 1].map(|at| started[at].get());
             assert_eq!(found(&slots, n as u64), expected);
-            assert!(slots.perhaps_with(n as u64).count() < 40, "a bucket is short");
+            assert!(slots.perhaps(By::UserData(n as u64)).count() < 40, "a bucket is short");
         }
         assert_eq!(found(&slots, 500), []);
         for id in started.iter().step_by(2) {
@@ -517,6 +634,62 @@ mod tests {
             assert_eq!(found(&slots, n as u64), [started[2 * n + 1].get()]);
         }
         assert!(slots.one(started[0].get()).is_none());
+    }
+
+    #[test]
+    fn requests_are_found_by_their_descriptor_and_number_too() {
+        let mut slots = slots();
+        let keys = |n: u32| Keys { user_data: 0, nr: n % 3, fd: (n > 0).then_some(n as i32 / 2) };
+        let ids: Vec<_> = (0..300)
+            .map(|n| {
+                slots.reserve(n as usize + 1).unwrap();
+                slots.start(keys(n))
+            })
+            .collect();
+        for id in &ids[100..] {
+            slots.end(*id, false);
+        }
+        let fd = |fd| slots.perhaps(By::Fd(fd)).filter(|r| r.keys.fd == fd).count();
+        assert_eq!([fd(Some(7)), fd(None), fd(Some(120))], [2, 1, 0]);
+        let nr = |nr| slots.perhaps(By::Nr(nr)).filter(|r| r.keys.nr == nr).count();
+        assert_eq!([nr(0), nr(1), nr(2), nr(3)], [34, 33, 33, 0]);
+    }
+
+    /// SPEC: R-ID-2, R-GET-10
+    #[test]
+    fn slots_that_are_given_back_are_known_for_ever() {
+        let mut slots = slots();
+        let mut start = |slots: &mut Slots<u64>, n| -> Vec<Id> {
+            slots.reserve(n).unwrap();
+            (0..n).map(|_| slots.start(Keys::default())).collect()
+        };
+        let mut seen = std::collections::HashSet::new();
+        for round in 0..3 {
+            let ids = start(&mut slots, 10 * MANY);
+            assert!(ids.iter().all(|id| seen.insert(*id)), "an id is given twice");
+            for id in &ids {
+                slots.end(*id, id.slot() % 2 == 0);
+            }
+            let ended = |slots: &Slots<u64>| {
+                ids.iter().all(|id| slots.known(id.get()) == Known::Ended)
+                    && ids.iter().all(|id| slots.failed(id.get()) == Some(id.slot() % 2 == 0))
+            };
+            assert!(ended(&slots));
+            assert_eq!(slots.give_back(), KEPT);
+            assert!(ended(&slots) && slots.room() < MANY, "round {round}");
+            let never = Id::new(ids[100].slot() as u32, 100);
+            assert_eq!(slots.known(never.get()), Known::Never);
+        }
+        // One at the end keeps what is before it.
+        let ids = start(&mut slots, 10 * MANY);
+        for id in &ids[..10 * MANY - 1] {
+            slots.end(*id, false);
+        }
+        assert_eq!(slots.give_back(), 10 * MANY);
+        slots.end(ids[10 * MANY - 1], false);
+        assert_eq!(slots.give_back(), KEPT);
+        let next = start(&mut slots, 100);
+        assert!(next.iter().all(|id| !seen.contains(id) && !ids.contains(id)));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) struct Timer {
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     pub(crate) heap: BinaryHeap<Reverse<Timer>>,
+    /// When memory is to be given back, in ns, if there is any.
+    pub(crate) give_back_at: Option<u64>,
     /// The thread exists or is being created.
     pub(crate) exists: bool,
     /// None could be created: threads that wait do what it would.
