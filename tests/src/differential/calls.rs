@@ -2,7 +2,7 @@
 
 use super::world::{Arg, DATA, DATA_BYTES, END, Kind, NR_NAMES, STRUCTS, World, name_at};
 use crate::random::Random;
-use Arg::{Fd, Memory, Num, Spare};
+use Arg::{Fd, Memory, Messages, Num, Semaphores, Spare};
 
 /// What of a call's outcome differs between two worlds that are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,12 +134,17 @@ pub(super) const NAMES: &[&str] = &[
     "futex",
     "nanosleep",
     "clock_nanosleep",
+    "mq_timedsend",
+    "mq_timedreceive",
     "semop",
+    "semtimedop",
     "msgsnd",
     "msgrcv",
     "waitid",
     "kill",
     "pidfd_open",
+    "pidfd_send_signal",
+    "syncfs",
     "madvise",
     "msync",
     "getrandom",
@@ -601,9 +606,46 @@ impl Maker<'_> {
             "clock_nanosleep" => {
                 return (vec![self.of(&[0, 1, 99]), Num(0), self.time(words), Num(0)], Result);
             }
-            "semop" => vec![self.of(&[-1, 1 << 30]), Memory(STRUCTS), self.of(&[0, 1, 1000])],
-            "msgsnd" => vec![self.of(&[-1, 1 << 30]), Memory(DATA), Num(8), Num(0o4000)],
-            "msgrcv" => vec![self.of(&[-1, 1 << 30]), Memory(DATA), Num(8), Num(0), Num(0o4000)],
+            "mq_timedsend" | "mq_timedreceive" => {
+                let queue = self.world.find("queue").filter(|_| !self.one_in(8));
+                let fd = queue.map_or_else(|| self.fd(), Fd);
+                let len = self.of(&[64, 64, 64, 10, 0, 65, 8192, -1]);
+                let time = if self.one_in(3) { self.time(words) } else { Num(0) };
+                let prio = if name == "mq_timedsend" { self.of(&[0, 1, 7, -1]) } else { out };
+                vec![fd, self.data(), len, prio, time]
+            }
+            "semop" | "semtimedop" => {
+                // Number, what is added, flags: it never waits.
+                let op = self.of(&[1, 0, 3, -1, -2, 32_767]);
+                let Num(op) = op else { return (vec![], All) };
+                let number = self.random.below(3);
+                let flags = libc::IPC_NOWAIT as u64;
+                words.push((STRUCTS, Num(number | (op & 0xffff) << 16 | flags << 32)));
+                let set = if self.one_in(6) { self.of(&[-1, 1 << 30]) } else { Semaphores };
+                let mut args = vec![set, Memory(STRUCTS), self.of(&[1, 1, 1, 0, 1000])];
+                if name == "semtimedop" {
+                    args.push(self.time(words));
+                }
+                args
+            }
+            "msgsnd" | "msgrcv" => {
+                let queue = if self.one_in(6) { self.of(&[-1, 1 << 30]) } else { Messages };
+                let len = self.of(&[8, 8, 100, 0, -1, 9000]);
+                let mut args = vec![queue, Memory(DATA), len];
+                if name == "msgrcv" {
+                    args.push(self.of(&[0, 0, 1, -1]));
+                }
+                args.push(Num(libc::IPC_NOWAIT as u64));
+                args
+            }
+            "pidfd_send_signal" => {
+                let pidfd = self.world.place("pidfd");
+                let fd = if self.one_in(3) { self.fd() } else { Fd(pidfd) };
+                vec![fd, self.of(&[0, 0, 99, -1]), Num(0), self.of(&[0, 0, 1 << 20])]
+            }
+            // It may take long where others write.
+            "syncfs" if self.one_in(4) => vec![self.fd()],
+            "syncfs" => vec![self.of(&[-1, 1 << 20])],
             "waitid" => {
                 return (
                     vec![self.of(&[0, 1, 2, 9]), Num(1 << 22), Num(0), self.of(&[5, 4, 0]), Num(0)],

@@ -35,7 +35,11 @@ use world::{Arg, DATA, DATA_BYTES, Kind, STRUCTS, World};
 /// Calls in one pair of worlds.
 const CALLS: u64 = 2000;
 /// A plain call that takes so long, on what may wait, waits.
-const ALARM_US: i64 = 3000;
+const ALARM_US: i64 = 1500;
+/// As much, where what it waits for is to come.
+const ARRIVAL_US: i64 = 50_000;
+/// How often signals come while a request is made in a storm of them.
+const STORM_US: i64 = 60;
 /// As much, on what should not.
 const LATE_US: i64 = 900_000;
 /// A file is no larger, in bytes.
@@ -60,6 +64,10 @@ pub struct Report {
     pub explained: u64,
     /// Calls that would have waited.
     pub waited: u64,
+    /// Calls that waited until something came.
+    pub arrived: u64,
+    /// Requests that were made while signals came.
+    pub storms: u64,
     /// What was not the same.
     pub differences: Vec<String>,
 }
@@ -220,12 +228,7 @@ impl Round<'_> {
         let args = arguments(plain, &call);
         ALARM.store(false, Ordering::SeqCst);
         alarm(if call.waits { ALARM_US } else { LATE_US });
-        // SAFETY: what the arguments name is the world's, or not there.
-        let mut expected =
-            unsafe { libc::syscall(nr, args[0], args[1], args[2], args[3], args[4], args[5]) };
-        if expected < 0 {
-            expected = -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap_or(0));
-        }
+        let expected = plainly(nr, &args);
         alarm(0);
         let rang = ALARM.load(Ordering::SeqCst);
         self.last.push(describe(plain, &call, way, expected));
@@ -236,10 +239,13 @@ impl Round<'_> {
             // One that has moved something might have moved more; and these look for
             // signals also where they do not wait.
             let looks = matches!(call.name, "sendfile" | "splice" | "tee" | "copy_file_range");
-            if expected == -i64::from(libc::EINTR) && !looks {
-                self.wait_in_vain(other, &call, nr);
+            if expected != -i64::from(libc::EINTR) || looks {
+                return false;
             }
-            return false;
+            return match self.random.below(2) {
+                0 => self.wait_in_vain(other, &call, nr),
+                _ => self.wait_for_arrival([plain, other], &call, nr),
+            };
         }
         let wants_all = match (call.name, call.args.get(2)) {
             ("read" | "pread64" | "write" | "pwrite64", Some(Arg::Num(len))) => {
@@ -281,8 +287,55 @@ impl Round<'_> {
         true
     }
 
-    /// The plain call waits: so must the request, until it is cancelled.
-    fn wait_in_vain(&mut self, other: &World, call: &Call, nr: libc::c_long) {
+    /// The plain call waits, and so does the request, until something comes; false
+    /// if the worlds are to be built anew.
+    fn wait_for_arrival(&mut self, worlds: [&World; 2], call: &Call, nr: libc::c_long) -> bool {
+        let Some(&Arg::Fd(place)) = call.args.first() else { return true };
+        let Some(partner) = worlds[0].partner(place) else { return true };
+        let reads = call.name.contains("read") || call.name.starts_with("recv");
+        let len = if worlds[0].name(place) == "eventfd" { 8 } else { 1 + self.random.below(100) };
+        let (delay, way) = (self.random.below(400), self.random.below(3) as usize);
+        let mut results = [0; 2];
+        for (n, world) in worlds.into_iter().enumerate() {
+            let fd = world.fd(partner);
+            let result = std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    without_alarms();
+                    std::thread::sleep(Duration::from_micros(delay + 200 * (1 - n as u64)));
+                    come(fd, reads, len as usize);
+                });
+                let args = arguments(world, call);
+                if n == 1 {
+                    let way = [Way::Plain, Way::Worker, Way::Deadline][way];
+                    return self.request(nr, &args[..call.args.len()], way, true);
+                }
+                ALARM.store(false, Ordering::SeqCst);
+                alarm(ARRIVAL_US);
+                let result = plainly(nr, &args);
+                alarm(0);
+                Some(result).filter(|_| !ALARM.load(Ordering::SeqCst))
+            });
+            match result {
+                Some(result) => results[n] = result,
+                // It waits for more.
+                None if n == 0 => return false,
+                None => {
+                    self.differ(format!("it waits, the plain call gave {}", results[0]));
+                    return false;
+                }
+            }
+        }
+        self.report.arrived += 1;
+        let seen = [0, 1].map(|n| look(worlds[n], call, results[n]));
+        if seen[0] != seen[1] {
+            self.differ(format!("after an arrival: {:?}, the plain call {:?}", seen[1], seen[0]));
+        }
+        true
+    }
+
+    /// The plain call waits: so must the request, until it is cancelled. False if
+    /// the worlds are to be built anew.
+    fn wait_in_vain(&mut self, other: &World, call: &Call, nr: libc::c_long) -> bool {
         self.report.waited += 1;
         let args = arguments(other, call);
         let mut batch = Batch::of([Request::call(nr, &args[..call.args.len()])]);
@@ -291,7 +344,7 @@ impl Round<'_> {
         let ended = self.context.reap_ring(1);
         if let Some(event) = ended.first() {
             self.differ(format!("it has ended with {}, the plain call waits", event.res));
-            return;
+            return false;
         }
         let flags = CancelFlags::ALL | CancelFlags::WAIT;
         let _ = self.context.cancel(flags, Cancel::default());
@@ -299,6 +352,8 @@ impl Round<'_> {
         if event.res < 0 && event.res != -i64::from(libc::ECANCELED) {
             self.differ(format!("cancelled while it waited: {}", event.res));
         }
+        // Nothing was moved in either of them.
+        event.res == -i64::from(libc::ECANCELED)
     }
 
     /// The result of the request; none if it waits.
@@ -319,7 +374,24 @@ impl Round<'_> {
             Way::Deadline => vec![request.deadline(3_600_000_000_000)],
         };
         let count = batch.len();
+        // They come to this thread: what it does for the request must not see them.
+        let storm = self.random.below(4) == 0;
+        if storm {
+            self.report.storms += 1;
+            alarm(STORM_US);
+        }
         self.context.submit_all(&mut Batch::of(batch));
+        if storm {
+            std::thread::sleep(Duration::from_micros(self.random.below(200)));
+        }
+        let result = self.end_of(count);
+        alarm(0);
+        result
+    }
+
+    /// The result of the request among so many that were submitted; none if they
+    /// wait.
+    fn end_of(&mut self, count: usize) -> Option<i64> {
         let mut events = self.context.reap_ring(count);
         let begun = Instant::now();
         while events.len() < count {
@@ -346,6 +418,61 @@ impl Round<'_> {
     }
 }
 
+/// Makes a call; its result, or the negative errno.
+fn plainly(nr: libc::c_long, args: &[u64; 6]) -> i64 {
+    // SAFETY: what the arguments name is a world's, or not there.
+    let result = unsafe { libc::syscall(nr, args[0], args[1], args[2], args[3], args[4], args[5]) };
+    if result < 0 {
+        return -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap_or(0));
+    }
+    result
+}
+
+/// Keeps SIGALRM from this thread: it is another one's.
+fn without_alarms() {
+    // SAFETY: a set may be all zeros.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set can be written.
+    unsafe { libc::sigaddset(&raw mut set, libc::SIGALRM) };
+    // SAFETY: the set can be read.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+}
+
+/// Has bytes come to the other end of `fd`, or go from it.
+fn come(fd: i32, come: bool, len: usize) {
+    let mut room = [0_u8; 1 << 16];
+    room[0] = 1;
+    let events = if come { libc::POLLOUT } else { libc::POLLIN };
+    let mut poll = libc::pollfd { fd, events, revents: 0 };
+    // SAFETY: one entry, which can be written.
+    if unsafe { libc::poll(&raw mut poll, 1, 100) } <= 0 || poll.revents & events == 0 {
+        return;
+    }
+    let at = room.as_mut_ptr();
+    if come {
+        // SAFETY: so many bytes can be read.
+        unsafe { libc::write(fd, at.cast(), len) };
+    } else {
+        // SAFETY: so many bytes can be written.
+        unsafe { libc::read(fd, at.cast(), room.len()) };
+    }
+}
+
+/// Whether a call sends from memory that ends before all is sent: how much a socket
+/// has taken before that depends on a buffer of the thread.
+fn sends_beyond_memory(call: &Call) -> bool {
+    let beyond = |at: usize, len: u64| at as u64 + len.min(1 << 40) > world::END as u64;
+    let pairs = |args: &[Arg]| {
+        args.windows(2).any(|pair| match pair {
+            [Arg::Memory(at), Arg::Num(len)] => beyond(*at, *len),
+            _ => false,
+        })
+    };
+    let words: Vec<Arg> = call.words.iter().map(|(_, word)| *word).collect();
+    let sends = call.name.contains("write") || call.name.starts_with("send");
+    sends && (pairs(&call.args) || pairs(&words))
+}
+
 /// Whether the kernel leaves it open which of these two results a call has.
 fn is_explained(world: &World, call: &Call, results: [i64; 2]) -> bool {
     let has_nowait = |arg: &Arg| matches!(arg, Arg::Num(n) if n & libc::RWF_NOWAIT as u64 != 0);
@@ -354,7 +481,9 @@ fn is_explained(world: &World, call: &Call, results: [i64; 2]) -> bool {
     // A lock that another thread of the kernel holds, a block to be allocated.
     call.name.ends_with("v2") && call.args.last().is_some_and(has_nowait) && one_is(libc::EAGAIN)
         // How much goes into a thread's buffer before memory ends.
-        || call.args.first().is_some_and(is_socket) && one_is(libc::EFAULT)
+        || call.args.first().is_some_and(is_socket)
+            && (one_is(libc::EFAULT)
+                || results.iter().all(|res| *res > 0) && sends_beyond_memory(call))
 }
 
 /// Whether a call has written so much to a terminal that another one may have to
@@ -386,6 +515,13 @@ fn look(world: &World, call: &Call, result: i64) -> Seen {
         unsafe { libc::close(fd) };
     };
     let mut memory = world.bytes(DATA, DATA_BYTES).to_vec();
+    // What a direct read writes of the block in which the file ends, behind its end.
+    if call.name.contains("read")
+        && result % 512 != 0
+        && matches!(call.args.first(), Some(Arg::Fd(at)) if world.name(*at) == "direct")
+    {
+        memory.clear();
+    }
     match call.told {
         Told::Descriptor if result >= 0 && world.is_spare(result) => result = 1,
         Told::Descriptor if result >= 0 => {

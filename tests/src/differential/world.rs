@@ -44,6 +44,8 @@ pub(super) struct World {
     memory: *mut u8,
     /// A number that no descriptor of this world has at first.
     spare: i32,
+    /// A set of semaphores, and a queue of messages.
+    ids: [i32; 2],
 }
 
 /// An argument, or a word of memory, before it is known in which world.
@@ -56,6 +58,10 @@ pub(super) enum Arg {
     Spare,
     /// An address.
     Memory(usize),
+    /// The set of semaphores.
+    Semaphores,
+    /// The queue of messages of msgsnd(2).
+    Messages,
 }
 
 fn own(fd: i32) -> OwnedFd {
@@ -73,7 +79,13 @@ impl World {
             std::fs::write(dir.join(name), pattern)?;
         }
         std::os::unix::fs::symlink("f0", dir.join("link"))?;
-        let mut world = World { dir: dir.to_owned(), fds: Vec::new(), memory: map(), spare };
+        let mode = libc::IPC_CREAT | 0o600;
+        // SAFETY: takes numbers.
+        let semaphores = unsafe { libc::semget(libc::IPC_PRIVATE, 2, mode) };
+        // SAFETY: takes numbers.
+        let messages = unsafe { libc::msgget(libc::IPC_PRIVATE, mode) };
+        let ids = [semaphores, messages];
+        let mut world = World { dir: dir.to_owned(), fds: Vec::new(), memory: map(), spare, ids };
         world.open()?;
         world.write_names();
         Ok(world)
@@ -162,7 +174,34 @@ impl World {
         self.add("/proc/version", Kind::File, File::open("/proc/version")?);
         self.add("/proc/self", Kind::Directory, File::open("/proc/self/attr")?);
         self.add_terminal();
+        self.add_queue();
+        let pid = std::process::id();
+        // SAFETY: takes numbers.
+        let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        self.add("pidfd", Kind::Other, own(pidfd as i32));
         Ok(())
+    }
+
+    /// A queue of mq_overview(7), without a name, for four messages of 64 bytes.
+    /// Where none can be made it is left out of both worlds.
+    fn add_queue(&mut self) {
+        static TOLD: Once = Once::new();
+        let name = CString::new(format!("/aio2-{}-{}", std::process::id(), self.spare));
+        let name = name.expect("no zero byte");
+        // SAFETY: a mq_attr may be all zeros.
+        let mut attr: libc::mq_attr = unsafe { std::mem::zeroed() };
+        (attr.mq_maxmsg, attr.mq_msgsize) = (4, 64);
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+        // SAFETY: name and attributes can be read.
+        let queue = unsafe { libc::mq_open(name.as_ptr(), flags, 0o600, &raw mut attr) };
+        if queue < 0 {
+            let why = std::io::Error::last_os_error();
+            TOLD.call_once(|| println!("SKIP message queues: {why}"));
+            return;
+        }
+        // SAFETY: the name can be read.
+        unsafe { libc::mq_unlink(name.as_ptr()) };
+        self.add("queue", Kind::Waits, own(queue));
     }
 
     /// A device of memory with a node of its own: what the calls do to modes and
@@ -234,11 +273,32 @@ impl World {
         self.fds.iter().position(|fd| fd.0 == name).expect("it is there")
     }
 
+    /// As [`World::place`], if it is there.
+    pub(super) fn find(&self, name: &str) -> Option<usize> {
+        self.fds.iter().position(|fd| fd.0 == name)
+    }
+
+    /// The other end of a descriptor, from which bytes come to it.
+    pub(super) fn partner(&self, place: usize) -> Option<usize> {
+        let name = self.fds[place].0;
+        for end in ["'s peer", "'s writer", "'s master"] {
+            if let Some(near) = name.strip_suffix(end) {
+                return self.find(near);
+            }
+            if let Some(far) = self.find(&format!("{name}{end}")) {
+                return Some(far);
+            }
+        }
+        (name == "eventfd").then_some(place)
+    }
+
     pub(super) fn resolve(&self, arg: Arg) -> u64 {
         match arg {
             Arg::Num(n) => n,
             Arg::Fd(place) => self.fd(place) as u64,
             Arg::Spare => self.spare as u64,
+            Arg::Semaphores => self.ids[0] as u64,
+            Arg::Messages => self.ids[1] as u64,
             Arg::Memory(at) => self.memory.wrapping_add(at).expose_provenance() as u64,
         }
     }
@@ -333,6 +393,11 @@ impl Drop for World {
         unsafe { libc::munmap(self.memory.cast(), END + 4096) };
         // SAFETY: takes a number; nobody else has it.
         unsafe { libc::close(self.spare) };
+        let [semaphores, messages] = self.ids;
+        // SAFETY: takes numbers; they are this world's.
+        unsafe { libc::semctl(semaphores, 0, libc::IPC_RMID) };
+        // SAFETY: as above; nothing is written.
+        unsafe { libc::msgctl(messages, libc::IPC_RMID, std::ptr::null_mut()) };
         // Else the next one has another name.
         let _ = std::fs::remove_dir_all(&self.dir);
     }
