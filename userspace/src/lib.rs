@@ -58,7 +58,7 @@
 //! | `engine/calls/accept.rs` | if it is a member, waits for others or has a deadline: its place |
 //! | `engine/run/mod.rs` | it is tried without sleeping |
 //! | `engine/request/transfer.rs` | what is left of it behind the bytes moved |
-//! | `engine/threads/worker.rs` | it is given to a worker, which runs it |
+//! | `engine/executors/worker.rs` | it is given to a worker, which runs it |
 //! | `engine/threads/poller.rs` | unless it waits for its file: then one thread for all tries it again |
 //! | `engine/run/outcome.rs` | what was asked for is measured |
 //! | `engine/run/event.rs` | its event is written |

@@ -110,7 +110,7 @@ BROKEN = [
          "            None => self.word.wake(),\n        }\n        self.word.store(TOLD, Ordering::Relaxed);\n")]),
     ("a request that is tried is stopped as if it waited", "engine/state/files.rs", [
         ("            Some((tried, stop)) if *tried == id => {", "            Some((tried, stop)) if *tried == id && false => {")]),
-    ("an idle worker is not told of a job", "engine/threads/worker.rs", [("    if wake {\n", "    if wake && false {\n")]),
+    ("an idle worker is not told of a job", "engine/executors/worker.rs", [("    if wake {\n", "    if wake && false {\n")]),
     ("workers are not told to go", "engine/mod.rs", [("        self.shared.jobs.notify_all();\n", "")]),
     ("dead before the workers have gone", "engine/mod.rs", [
         ("        let handles = self.shared.lock().workers.stop();\n        self.shared.jobs.notify_all();",

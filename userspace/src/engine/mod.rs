@@ -12,7 +12,8 @@
 //! | `calls` | what an application calls, and how a request gets its place |
 //! | `request` | one request, checked, and what it asks for |
 //! | `run` | running it: inline, then blocking; what is measured of it |
-//! | `threads` | those that block, and those that wait for times and files |
+//! | `executors` | who runs what cannot be run inline |
+//! | `threads` | those that wait for times and files |
 //! | `state` | what all share, under one lock |
 //! | `ends` | what the end of a request brings about |
 //! | `host` | what is asked of the host beside the operations |
@@ -24,6 +25,7 @@
 
 mod calls;
 mod ends;
+mod executors;
 #[cfg(not(aio2_loom))]
 mod host;
 #[cfg(aio2_loom)]

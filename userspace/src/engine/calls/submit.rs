@@ -9,6 +9,7 @@
 
 use super::accept;
 use super::earlier::{History, Past};
+use crate::engine::executors;
 use crate::engine::request::Request;
 use crate::engine::request::progress::Progress;
 use crate::engine::run;
@@ -17,7 +18,6 @@ use crate::engine::run::outcome;
 use crate::engine::run::sure::Facts;
 use crate::engine::state::context::{Job, Shared};
 use crate::engine::state::slots::Id;
-use crate::engine::threads::worker;
 use crate::error::Errno;
 use aio2_abi::attr::PATH_INLINE;
 use aio2_abi::event;
@@ -214,7 +214,7 @@ impl<'a> Batch<'a> {
                 progress.leave_submission(request);
                 let pinned = self.history.is_needed(rest);
                 let job = Job { request: request.clone(), progress };
-                let id = worker::give(self.shared, job, id, pinned);
+                let id = executors::give(self.shared, job, id, pinned);
                 if pinned {
                     self.history.note(Past::Slot(id));
                 }

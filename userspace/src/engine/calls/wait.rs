@@ -6,10 +6,10 @@
 //! SPEC: section 4.3.
 
 use crate::backend::Wait;
+use crate::engine::executors;
 use crate::engine::state::context::Shared;
 use crate::engine::state::slots::Known;
 use crate::engine::state::waiters::Wants;
-use crate::engine::threads::worker;
 use crate::error::Errno;
 use crate::os::clock;
 use crate::os::park::{Ended, Parker};
@@ -223,7 +223,7 @@ fn sleep(
     deadline: Option<u64>,
     sigmask: Option<&libc::sigset_t>,
 ) -> Result<Slept, Errno> {
-    if worker::stand_in(shared) {
+    if executors::stand_in(shared) {
         return Ok(Slept::Satisfied);
     }
     let parker = Arc::new(Parker::new(sigmask.is_some())?);

@@ -134,10 +134,7 @@ impl Context {
             let Some(id) = self.slots.user(slot) else { continue };
             let Some(job) = self.slots.unhold(id) else { continue };
             match fate {
-                Fate::Start => {
-                    self.slots.enqueue(id, job);
-                    self.deferred.jobs += 1;
-                }
+                Fate::Start => self.queue(id, job),
                 Fate::Fail => self.end_with(id, &job.request, &Outcome::not_begun(ECANCELED)),
                 Fate::Closed(failed) => self.complete_one(id, &job, failed as i64),
             }

@@ -39,8 +39,7 @@ impl Context {
     /// for that.
     pub(crate) fn dispatch(&mut self, id: Id, job: Job) {
         if let Some(job) = self.wait_first(id, job) {
-            self.slots.enqueue(id, job);
-            self.deferred.jobs += 1;
+            self.queue(id, job);
         }
     }
 
@@ -101,8 +100,7 @@ impl Context {
     /// the plain call; others of the file wait for that.
     pub(crate) fn hand_over(&mut self, id: Id, mut job: Job) {
         job.progress.waited = true;
-        self.slots.enqueue(id, job);
-        self.deferred.jobs += 1;
+        self.queue(id, job);
     }
 
     /// Request `id`, whose turn it is on its file, waits on.

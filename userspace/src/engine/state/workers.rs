@@ -1,7 +1,7 @@
 //! The workers of a context: how many there are, what each of them runs, and who
 //! is to be told or hired.
 //!
-//! What they do is in `threads::worker`.
+//! What they do is in `executors::worker`.
 //!
 //! SPEC: R-RUN-9, R-CANCEL-7.
 

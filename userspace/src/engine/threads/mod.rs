@@ -1,13 +1,13 @@
-//! The threads of a context: those that run what may sleep, and one each that
-//! waits for times and for files. Here, too, is what whoever has released the lock
-//! does for them.
+//! The threads of a context that run no operation: one each that waits for times
+//! and for files. Here, too, is what whoever has released the lock does for them
+//! and for the executors.
 //!
 //! SPEC: R-SIGNAL-1.
 
 pub(crate) mod poller;
 pub(crate) mod timer;
-pub(crate) mod worker;
 
+use crate::engine::executors;
 use crate::engine::host::signal;
 use crate::engine::state::context::Shared;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub(crate) fn do_deferred(shared: &Arc<Shared>) {
         if poller {
             poller::ensure(shared);
         }
-        worker::staff(shared, jobs);
+        executors::staff(shared, jobs);
         signals.iter().flatten().for_each(signal::send);
     }
 }

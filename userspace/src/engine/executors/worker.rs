@@ -25,33 +25,8 @@ use zerocopy::IntoBytes;
 /// How long a worker waits for a job before it goes.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Gives an admitted request to a worker; `id` if it has one already. If it is
-/// `pinned`, its slot keeps what becomes of it.
-pub(crate) fn give(shared: &Arc<Shared>, job: Job, id: Option<Id>, pinned: bool) -> Id {
-    let mut context = shared.lock();
-    let id = id.unwrap_or_else(|| context.slots.start(job.request.keys()));
-    if pinned {
-        context.slots.pin(id);
-    }
-    match context.wait_first(id, job) {
-        Some(job) => {
-            context.slots.enqueue(id, job);
-            call_one(shared, context);
-        }
-        None => shared.do_deferred(context),
-    }
-    id
-}
-
-/// Sees to it that somebody comes to `jobs` that were queued.
-pub(crate) fn staff(shared: &Arc<Shared>, jobs: usize) {
-    for _ in 0..jobs {
-        call_one(shared, shared.lock());
-    }
-}
-
 /// Releases the lock and has one worker come, an idle or a new one.
-fn call_one(shared: &Arc<Shared>, mut context: MutexGuard<'_, Context>) {
+pub(super) fn call_one(shared: &Arc<Shared>, mut context: MutexGuard<'_, Context>) {
     let queued = context.slots.queued();
     let grow = context.workers.grow(queued);
     let wake = context.workers.tell_one();
@@ -86,7 +61,7 @@ fn hire(shared: &Arc<Shared>) {
 
 /// Runs a job in this thread, which would wait for events otherwise, if there is
 /// one and no worker can be had; whether that was so.
-pub(crate) fn stand_in(shared: &Arc<Shared>) -> bool {
+pub(super) fn stand_in(shared: &Arc<Shared>) -> bool {
     let needed = |context: &Context| context.workers.count == 0 && context.slots.queued() > 0;
     let mut context = shared.lock();
     if !needed(&context) {
