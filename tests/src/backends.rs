@@ -26,6 +26,27 @@ impl Factory for InProcess {
     }
 }
 
+/// The in-process engine, which gives io_uring whatever it can, and not only what
+/// waits for a device.
+#[derive(Clone, Copy, Debug)]
+pub struct OnIoUring;
+
+impl Factory for OnIoUring {
+    fn name(&self) -> &'static str {
+        "engine"
+    }
+
+    fn create(&self, setup: &Setup) -> Result<Box<dyn Backend>, Errno> {
+        // SAFETY: a descriptor of a test is its own, or not open.
+        let engine = unsafe { Engine::with_all_on_io_uring(setup) };
+        engine.map(|engine| Box::new(engine) as Box<dyn Backend>)
+    }
+
+    fn probe(&self, setup: &Setup) -> Result<Setup, Errno> {
+        Engine::resolve(setup)
+    }
+}
+
 /// The running kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Running;

@@ -3,7 +3,8 @@
 //! `AIO2_SEED` repeats the choices of a run, `AIO2_EVENTS` says how many events
 //! it takes: `cargo xtask verify --events N --seed S`.
 
-use aio2_conformance::backends::InProcess;
+use aio2_conformance::backends::{InProcess, OnIoUring};
+use aio2_conformance::env::Factory;
 use aio2_conformance::random::seed;
 use aio2_conformance::storm::{Totals, rage};
 use std::time::{Duration, Instant};
@@ -16,12 +17,12 @@ fn events(default: u64) -> u64 {
         .map_or(default, |events| events.parse().expect("AIO2_EVENTS is a number"))
 }
 
-fn storm(events: u64) -> Totals {
+fn storm(factory: &dyn Factory, events: u64) -> Totals {
     let seed = seed();
     println!("storm of {events} events: AIO2_SEED={seed}");
     let start = Instant::now();
     let mut said = start;
-    let totals = rage(&InProcess, seed, events, |totals| {
+    let totals = rage(factory, seed, events, |totals| {
         if said.elapsed() > REPORT {
             said = Instant::now();
             println!("{} events after {} s", totals.events, start.elapsed().as_secs());
@@ -37,7 +38,7 @@ fn storm(events: u64) -> Totals {
 /// SPEC: R-AFTER-5, R-DEADLINE-1, R-LIMIT-1, R-LIMIT-2, R-ATTR-1, R-RING-12
 #[test]
 fn random_requests_end_once_as_they_may_and_in_the_order_that_was_asked_for() {
-    let totals = storm(events(150_000));
+    let totals = storm(&InProcess, events(150_000));
     let [cancelled, interrupted, _] = totals.cancels;
     if totals.events > 100_000 {
         let seen = [cancelled, interrupted, totals.late, totals.groups, totals.ordered];
@@ -46,8 +47,20 @@ fn random_requests_end_once_as_they_may_and_in_the_order_that_was_asked_for() {
     }
 }
 
+/// SPEC: R-RUN-14, R-EVENT-1, R-OVF-7, R-CANCEL-4, R-DEADLINE-1
+#[test]
+fn random_requests_end_once_also_where_io_uring_has_a_part_in_them() {
+    storm(&OnIoUring, events(150_000));
+}
+
 #[test]
 #[ignore = "takes minutes"]
 fn millions_of_random_requests() {
-    storm(events(10_000_000));
+    storm(&InProcess, events(10_000_000));
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn millions_of_random_requests_with_io_uring() {
+    storm(&OnIoUring, events(10_000_000));
 }

@@ -8,7 +8,7 @@
 
 use crate::backend::{Backend, Wait, Waited};
 use crate::consumer::Consumer;
-use crate::engine::Engine;
+use crate::engine::{Engine, Executor};
 use crate::error::{CancelError, Errno, ExecError, GrowError, SubmitError, WaitError};
 use crate::kernel::{Kernel, Probe};
 use crate::reap::Reaper;
@@ -56,6 +56,7 @@ pub struct Builder {
     setup: Setup,
     eventfd: Option<OwnedFd>,
     prefer: Prefer,
+    executor: Option<Executor>,
 }
 
 impl Builder {
@@ -93,6 +94,16 @@ impl Builder {
     #[must_use]
     pub fn prefer(mut self, prefer: Prefer) -> Self {
         self.prefer = prefer;
+        self
+    }
+
+    /// Whether the engine may use io_uring(7) underneath: where the host permits it,
+    /// or not at all. What is not said here is said by the environment variable
+    /// `AIO2_EXECUTOR`, `threads` or `io_uring`; either can forbid io_uring.
+    /// [`Context::executor`] says what has come of it.
+    #[must_use]
+    pub fn executor(mut self, executor: Executor) -> Self {
+        self.executor = Some(executor);
         self
     }
 
@@ -138,15 +149,19 @@ impl Builder {
     fn kernel(self) -> Result<Context, SetupError> {
         let implementation = Implementation::Kernel;
         match Kernel::new(&self.setup, self.eventfd.as_ref().map(AsFd::as_fd)) {
-            Ok(kernel) => Ok(Context { backend: Arc::new(kernel), implementation }),
+            Ok(kernel) => Ok(Context { backend: Arc::new(kernel), implementation, executor: None }),
             Err(errno) => Err(SetupError::Refused { implementation, errno }),
         }
     }
 
     fn engine(self) -> Result<Context, SetupError> {
         let implementation = Implementation::Engine;
-        match Engine::new(&self.setup, self.eventfd.as_ref().map(AsFd::as_fd)) {
-            Ok(engine) => Ok(Context { backend: Arc::new(engine), implementation }),
+        let eventfd = self.eventfd.as_ref().map(AsFd::as_fd);
+        match Engine::with_executor(&self.setup, eventfd, self.executor) {
+            Ok(engine) => {
+                let executor = Some(engine.executor());
+                Ok(Context { backend: Arc::new(engine), implementation, executor })
+            }
             Err(errno) => Err(SetupError::Refused { implementation, errno }),
         }
     }
@@ -227,6 +242,7 @@ impl From<SetupError> for io::Error {
 pub struct Context {
     backend: Arc<dyn Backend>,
     implementation: Implementation,
+    executor: Option<Executor>,
 }
 
 impl Drop for Context {
@@ -263,7 +279,7 @@ impl Context {
     /// context may be made over it.
     #[must_use]
     pub unsafe fn over(backend: Arc<dyn Backend>, implementation: Implementation) -> Self {
-        Context { backend, implementation }
+        Context { backend, implementation, executor: None }
     }
 
     pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
@@ -274,6 +290,13 @@ impl Context {
     #[must_use]
     pub fn implementation(&self) -> Implementation {
         self.implementation
+    }
+
+    /// Who runs what cannot be run inline, as was found when it was made; none if
+    /// that is the kernel's own business.
+    #[must_use]
+    pub fn executor(&self) -> Option<Executor> {
+        self.executor
     }
 
     /// Its actual parameters, and what the implementation can do.

@@ -58,7 +58,9 @@
 //! | `engine/calls/accept.rs` | if it is a member, waits for others or has a deadline: its place |
 //! | `engine/run/mod.rs` | it is tried without sleeping |
 //! | `engine/request/transfer.rs` | what is left of it behind the bytes moved |
-//! | `engine/executors/worker.rs` | it is given to a worker, which runs it |
+//! | `engine/executors/mod.rs` | it is given to an executor |
+//! | `engine/executors/worker.rs` | a worker runs it |
+//! | `engine/executors/uring.rs` | or io_uring, if it is that kind of transfer |
 //! | `engine/threads/poller.rs` | unless it waits for its file: then one thread for all tries it again |
 //! | `engine/run/outcome.rs` | what was asked for is measured |
 //! | `engine/run/event.rs` | its event is written |
@@ -129,6 +131,8 @@ pub use backend::{Timeout, Wait, Waited};
 pub use consumer::Consumer;
 #[cfg(not(aio2_loom))]
 pub use context::{Builder, Context, Implementation, Prefer, SetupError};
+#[cfg(not(aio2_loom))]
+pub use engine::Executor;
 pub use error::Errno;
 #[cfg(not(aio2_loom))]
 pub use future::{Driver, Handle, Run};

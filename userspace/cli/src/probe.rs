@@ -24,6 +24,7 @@ struct Offer {
     io_uring: String,
     linux_aio: String,
     backend: String,
+    executor: String,
     version: u32,
     features: Vec<String>,
     attributes: Vec<String>,
@@ -54,6 +55,7 @@ pub fn run(global: &Global, args: &ProbeArgs) -> Result<Exit, Trouble> {
         io_uring: io_uring(),
         linux_aio: linux_aio(),
         backend: context.implementation().to_string(),
+        executor: context.executor().map_or("of the kernel".into(), |e| e.to_string()),
         version: setup.version,
         features: setup.features().iter_names().map(|(name, _)| name.to_lowercase()).collect(),
         attributes: attributes(setup.attrs),
@@ -144,6 +146,7 @@ impl fmt::Display for Offer {
         writeln!(f, "  io_uring   {}", self.io_uring)?;
         writeln!(f, "  Linux AIO  {}", self.linux_aio)?;
         writeln!(f, "backend      {}, version {}", self.backend, self.version)?;
+        writeln!(f, "  executor   {}", self.executor)?;
         writeln!(f, "  features   {}", self.features.join(", "))?;
         let missing = Features::all().iter_names().map(|(name, _)| name.to_lowercase());
         let missing: Vec<_> = missing.filter(|name| !self.features.contains(name)).collect();

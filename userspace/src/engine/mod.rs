@@ -49,9 +49,11 @@ use aio2_abi::setup::{Flags, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use calls::wait::Clock;
 use calls::{cancel, exec, setup, submit, wait};
+pub use executors::Executor;
 use host::thread::Thread;
 use libc::{EINVAL, ENOMEM, EXDEV};
 use state::context::Shared;
+use state::uring::Reach;
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -86,6 +88,20 @@ impl Engine {
         unsafe { Engine::with_numbers(&setup) }
     }
 
+    /// As [`Engine::new`], with the executor that the application has chosen.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_executor(
+        setup: &Setup,
+        eventfd: Option<BorrowedFd<'_>>,
+        executor: Option<Executor>,
+    ) -> Result<Self, Errno> {
+        let setup = backend::lend(setup, eventfd)?;
+        // SAFETY: the eventfd is borrowed.
+        unsafe { Engine::make(&setup, Reach::of(Executor::find(executor))) }
+    }
+
     /// As `io_setup2`, with descriptors by their numbers.
     ///
     /// # Errors
@@ -95,6 +111,33 @@ impl Engine {
     /// With the flag EVENTFD, the caller must own what is open by that number,
     /// or nothing may be.
     pub unsafe fn with_numbers(setup: &Setup) -> Result<Self, Errno> {
+        // SAFETY: as this function's contract.
+        unsafe { Engine::make(setup, Reach::of(Executor::find(None))) }
+    }
+
+    /// As [`Engine::with_numbers`], with all that can be given to io_uring given to
+    /// it, where it is to be had: for tests.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Safety
+    /// As there.
+    #[cfg(feature = "unstable")]
+    pub unsafe fn with_all_on_io_uring(setup: &Setup) -> Result<Self, Errno> {
+        let reach = match Executor::find(Some(Executor::IoUring)) {
+            Executor::Threads => Reach::Nothing,
+            Executor::IoUring => Reach::Everything,
+        };
+        // SAFETY: as this function's contract.
+        unsafe { Engine::make(setup, reach) }
+    }
+
+    /// As [`Engine::with_numbers`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn make(setup: &Setup, reach: Reach) -> Result<Self, Errno> {
         let process = Process::this()?;
         let setup = setup::resolve(setup)?;
         let flags = Flags::from_bits_retain(setup.flags);
@@ -110,8 +153,8 @@ impl Engine {
             consumer,
             notifier,
             watched,
-            setup.max_requests,
-            setup.concurrency,
+            &setup,
+            reach,
             threads::do_deferred,
         );
         let shared = ManuallyDrop::new(Arc::new(shared));
@@ -136,6 +179,16 @@ impl Engine {
         setup::resolve(setup)
     }
 
+    /// Who runs what cannot be run inline, beside threads, as was found when the
+    /// context was made. It may be lost later: then threads run it.
+    #[must_use]
+    pub fn executor(&self) -> Executor {
+        match self.shared.reach {
+            Reach::Nothing => Executor::Threads,
+            Reach::Direct | Reach::Everything => Executor::IoUring,
+        }
+    }
+
     /// Waits until the workers have gone, which are told to, and sends them what
     /// the thread for it would send again, if there can be none.
     fn wait_for_workers(&self) {
@@ -148,6 +201,16 @@ impl Engine {
             self.shared.tell(context);
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Waits until the thread of io_uring has gone, if there is one.
+    fn stop_uring(&self) {
+        let (thread, seat) = self.shared.lock().uring.stop();
+        seat.iter().for_each(|seat| seat.bell.ring());
+        thread.into_iter().for_each(Thread::join);
+        let mut context = self.shared.lock();
+        context.bury_ring();
+        self.shared.tell(context);
     }
 
     /// EXDEV in a child after fork, before any lock is taken.
@@ -256,12 +319,15 @@ impl Drop for Engine {
             self.shared.notifier.close_in_child();
             if let Some(context) = self.shared.try_lock() {
                 context.polls.close_in_child();
+                context.uring.close_in_child();
             }
             return;
         }
         let mut all = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };
         // ENOENT: there is nothing to cancel.
         let _ = cancel::cancel(&self.shared, &mut all);
+        // What it gives back goes to workers.
+        self.stop_uring();
         let handles = self.shared.lock().workers.stop();
         self.shared.jobs.notify_all();
         self.wait_for_workers();
@@ -278,6 +344,7 @@ impl Drop for Engine {
         let handles = context.workers.stop();
         let alarm = context.timers.stop();
         drop(context);
+        self.stop_uring();
         handles.into_iter().chain(alarm).for_each(Thread::join);
         let mut context = self.shared.lock();
         context.bury_the_rest();
@@ -290,7 +357,19 @@ impl Drop for Engine {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("setup", &self.setup).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("setup", &self.setup)
+            .field("executor", &self.executor())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reach {
+    fn of(executor: Executor) -> Self {
+        match executor {
+            Executor::Threads => Reach::Nothing,
+            Executor::IoUring => Reach::Direct,
+        }
     }
 }
 

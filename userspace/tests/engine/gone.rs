@@ -15,6 +15,11 @@ use std::time::Duration;
 /// Has the kernel answer `nr` with `action` in each thread of this process that
 /// is yet to come, and in this one.
 pub fn filter(nr: libc::c_long, action: u32) {
+    filter_threads(nr, action, 0);
+}
+
+/// As [`filter`], with flags of seccomp(2).
+pub fn filter_threads(nr: libc::c_long, action: u32, flags: libc::c_ulong) {
     let code = |op: u32, jt, jf, k| libc::sock_filter { code: op as u16, jt, jf, k };
     let mut code = [
         // The number is the first word of the data.
@@ -28,7 +33,7 @@ pub fn filter(nr: libc::c_long, action: u32) {
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
     let set = libc::SECCOMP_SET_MODE_FILTER;
     // SAFETY: the program can be read.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, set, 0, &raw const filter) };
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, set, flags, &raw const filter) };
     assert_eq!(result, 0);
 }
 

@@ -8,6 +8,7 @@
 //! SPEC: sections 8 (DEADLINE, SIGNAL), 9.2, 9.3.
 
 use super::earlier::Past;
+use crate::engine::executors;
 use crate::engine::request::Request;
 use crate::engine::request::operation::Operation;
 use crate::engine::request::progress::Progress;
@@ -65,14 +66,14 @@ pub(crate) fn accept(
     match context.enter(id, request, verdict.and(target)) {
         Entry::Ended(errno) => context.abandon(id, request, errno),
         Entry::Held => {
-            progress.leave_submission(request);
+            progress.leave_submission(request, executors::lane(shared, request, facts));
             context.slots.hold(id, Job { request: request.clone(), progress });
             // A group that had no members left has ended already.
             context.settle();
             context.time_limit(id, deadline);
         }
         Entry::Start if run::needs_worker(request) || context.overtakes(request) => {
-            progress.leave_submission(request);
+            progress.leave_submission(request, executors::lane(shared, request, facts));
             context.start(id, Job { request: request.clone(), progress }, deadline);
         }
         Entry::Start => {
@@ -87,7 +88,7 @@ pub(crate) fn accept(
                     context
                 }
                 None => {
-                    progress.leave_submission(request);
+                    progress.leave_submission(request, executors::lane(shared, request, facts));
                     let mut context = shared.lock();
                     context.start(id, Job { request: request.clone(), progress }, deadline);
                     context

@@ -166,7 +166,7 @@ impl<'a> Batch<'a> {
         let room = BATCH_WORDS * 8;
         self.admitted = context.admit(wanted, room);
         self.room = if self.admitted > 0 { room } else { 0 };
-        if published {
+        if published || !context.deferred.is_empty() {
             self.shared.tell(context);
         }
     }
@@ -211,7 +211,8 @@ impl<'a> Batch<'a> {
                 self.complete(request, &progress, result, id);
             }
             None => {
-                progress.leave_submission(request);
+                let lane = executors::lane(self.shared, request, &mut self.facts);
+                progress.leave_submission(request, lane);
                 let pinned = self.history.is_needed(rest);
                 let job = Job { request: request.clone(), progress };
                 let id = executors::give(self.shared, job, id, pinned);

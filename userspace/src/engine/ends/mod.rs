@@ -17,7 +17,7 @@ use crate::engine::run::event::write_event;
 use crate::engine::run::outcome::{self, Begun, Outcome};
 use crate::engine::state::context::{Context, EventRoom, Job};
 use crate::engine::state::order::Fate;
-use crate::engine::state::slots::{Id, State};
+use crate::engine::state::slots::{Id, Lane, State};
 use aio2_abi::attr::PATH_WORKER;
 use libc::{ECANCELED, EOWNERDEAD};
 use std::sync::Arc;
@@ -118,6 +118,10 @@ impl Context {
             Some(State::Running) if self.polls.files.stop_try(id.get(), errno) => {
                 Stopped::Interrupted
             }
+            Some(State::Running) if self.uring.interrupt(id, errno) => {
+                self.bury_ring();
+                Stopped::Interrupted
+            }
             // First of all: another thread may have its number by now.
             Some(State::Running) if self.bury_worker_of(id) => Stopped::Interrupted,
             Some(State::Running) if self.workers.interrupt(id, errno) => {
@@ -183,7 +187,7 @@ impl Context {
     pub(crate) fn bury(&mut self, dead: &Arc<Seat>) {
         self.workers.count -= 1;
         self.workers.seats.retain(|seat| !Arc::ptr_eq(seat, dead));
-        self.deferred.jobs += self.slots.queued().min(1);
+        self.deferred.jobs += self.slots.queued(Lane::Workers).min(1);
         let id = self.slots.in_flight().map(|r| r.id).find(|id| dead.runs(id.get()));
         if let Some(id) = id
             && let Some(job) = self.slots.running(id)

@@ -96,13 +96,6 @@ impl Context {
         }
     }
 
-    /// Gives request `id`, whose turn it is on its file, to a worker, which makes
-    /// the plain call; others of the file wait for that.
-    pub(crate) fn hand_over(&mut self, id: Id, mut job: Job) {
-        job.progress.waited = true;
-        self.queue(id, job);
-    }
-
     /// Request `id`, whose turn it is on its file, waits on.
     pub(crate) fn wait_on(&mut self, id: Id, job: Job) {
         self.slots.hold(id, job);

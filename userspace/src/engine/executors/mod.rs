@@ -1,12 +1,15 @@
 //! Executors: who runs what cannot be run inline.
 //!
-//! A request that has to be run waits in the queue of the context, under its lock.
-//! An executor takes it from there in a thread of its own, runs it, and publishes
-//! its event. What the rest of the engine knows of executors is here:
+//! A request that has to be run waits in a queue of the context, its lane, under
+//! the lock. An executor takes it from there in a thread of its own, runs it, and
+//! publishes its event, or hands it over to the workers, which can run all there is.
+//! What the rest of the engine knows of executors is here; another one is a lane, a
+//! file, and an arm in each of these:
 //!
 //! | what | when it is called |
 //! |---|---|
-//! | [`give`] | a submission has a request that it cannot run |
+//! | [`lane`] | a submission has a request that it cannot run: whose is it? |
+//! | [`give`] | and to have it run |
 //! | [`Context::queue`] | a request is set free while the lock is held |
 //! | [`staff`] | after that, without the lock |
 //! | [`stand_in`] | a thread is about to wait for events |
@@ -14,14 +17,65 @@
 //! | room | duty |
 //! |---|---|
 //! | `worker` | threads, each of which runs one syscall at a time |
+//! | `uring` | io_uring, for transfers that wait for a device |
 //!
 //! SPEC: section 6.4.
 
+mod uring;
 mod worker;
 
+use crate::engine::host;
+use crate::engine::request::Request;
+use crate::engine::run::sure::Facts;
 use crate::engine::state::context::{Context, Job, Shared};
-use crate::engine::state::slots::Id;
+use crate::engine::state::slots::{Id, Lane};
+use std::fmt;
 use std::sync::Arc;
+
+/// Who runs what cannot be run inline, beside the threads that run whatever else
+/// there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Executor {
+    /// Nobody: threads run all of it.
+    Threads,
+    /// The kernel's io_uring(7), of what it gives to a device.
+    IoUring,
+}
+
+impl Executor {
+    /// What is used if nobody says anything: what has cost less.
+    const DEFAULT: Executor = Executor::IoUring;
+
+    /// What a context will have for which the application has `chosen` so: io_uring
+    /// only if neither it nor the environment forbids that, and the host permits it.
+    ///
+    /// SPEC: R-RUN-15
+    pub(crate) fn find(chosen: Option<Executor>) -> Executor {
+        let environment = match std::env::var_os("AIO2_EXECUTOR") {
+            Some(name) if name == "threads" => Some(Executor::Threads),
+            Some(name) if name == "io_uring" => Some(Executor::IoUring),
+            _ => None,
+        };
+        let wishes = [chosen, environment];
+        let wanted = wishes.into_iter().flatten().next().unwrap_or(Self::DEFAULT);
+        let is_forbidden = wishes.contains(&Some(Executor::Threads));
+        if wanted == Executor::IoUring && !is_forbidden && host::uring::probe().is_ok() {
+            Executor::IoUring
+        } else {
+            Executor::Threads
+        }
+    }
+}
+
+impl fmt::Display for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Executor::Threads => "threads",
+            Executor::IoUring => "io_uring",
+        })
+    }
+}
 
 /// Gives an admitted request to an executor; `id` if it has one already. If it is
 /// `pinned`, its slot keeps what becomes of it.
@@ -32,8 +86,10 @@ pub(crate) fn give(shared: &Arc<Shared>, job: Job, id: Option<Id>, pinned: bool)
         context.slots.pin(id);
     }
     match context.wait_first(id, job) {
+        // Its thread is called once for a submission.
+        Some(job) if context.lane_of(&job) == Lane::Device => context.queue(id, job),
         Some(job) => {
-            context.slots.enqueue(id, job);
+            context.slots.enqueue(id, job, Lane::Workers);
             worker::call_one(shared, context);
         }
         None => shared.do_deferred(context),
@@ -41,8 +97,17 @@ pub(crate) fn give(shared: &Arc<Shared>, job: Job, id: Option<Id>, pinned: bool)
     id
 }
 
-/// Sees to it that somebody comes to `jobs` that were queued.
-pub(crate) fn staff(shared: &Arc<Shared>, jobs: usize) {
+/// Whose a request is that has to be run.
+pub(crate) fn lane(shared: &Shared, request: &Request, facts: &mut Facts) -> Lane {
+    if uring::suits(request, facts, shared.reach) { Lane::Device } else { Lane::Workers }
+}
+
+/// Sees to it that somebody comes to `jobs` that were queued for workers, and to
+/// what was queued for a `device`.
+pub(crate) fn staff(shared: &Arc<Shared>, jobs: usize, device: bool) {
+    if device {
+        uring::ensure(shared);
+    }
     for _ in 0..jobs {
         worker::call_one(shared, shared.lock());
     }
@@ -55,9 +120,25 @@ pub(crate) fn stand_in(shared: &Arc<Shared>) -> bool {
 }
 
 impl Context {
-    /// Puts request `id` at the end of the queue, and has somebody come to it.
+    /// Puts request `id` at the end of its queue, and has somebody come to it.
     pub(crate) fn queue(&mut self, id: Id, job: Job) {
-        self.slots.enqueue(id, job);
-        self.deferred.jobs += 1;
+        let lane = self.lane_of(&job);
+        self.slots.enqueue(id, job, lane);
+        match lane {
+            Lane::Workers => self.deferred.jobs += 1,
+            Lane::Device => self.deferred.device |= self.uring.call(),
+        }
+    }
+
+    /// Gives request `id`, of which the plain call has to be made, to a worker.
+    pub(crate) fn hand_over(&mut self, id: Id, mut job: Job) {
+        job.progress.waited = true;
+        job.progress.lane = Lane::Workers;
+        self.queue(id, job);
+    }
+
+    /// Where a request waits: with the workers, if its own executor is no more.
+    fn lane_of(&self, job: &Job) -> Lane {
+        if self.uring.is_open() { job.progress.lane } else { Lane::Workers }
     }
 }

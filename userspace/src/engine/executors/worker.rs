@@ -15,7 +15,7 @@ use crate::engine::request::operation::Operation;
 use crate::engine::run::event::write_event;
 use crate::engine::run::{self, Runner};
 use crate::engine::state::context::{Context, EventRoom, Job, Shared};
-use crate::engine::state::slots::Id;
+use crate::engine::state::slots::{Id, Lane};
 use crate::sync::MutexGuard;
 use aio2_abi::attr::PATH_WORKER;
 use std::sync::{Arc, PoisonError};
@@ -27,7 +27,7 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// Releases the lock and has one worker come, an idle or a new one.
 pub(super) fn call_one(shared: &Arc<Shared>, mut context: MutexGuard<'_, Context>) {
-    let queued = context.slots.queued();
+    let queued = context.slots.queued(Lane::Workers);
     let grow = context.workers.grow(queued);
     let wake = context.workers.tell_one();
     drop(context);
@@ -62,7 +62,8 @@ fn hire(shared: &Arc<Shared>) {
 /// Runs a job in this thread, which would wait for events otherwise, if there is
 /// one and no worker can be had; whether that was so.
 pub(super) fn stand_in(shared: &Arc<Shared>) -> bool {
-    let needed = |context: &Context| context.workers.count == 0 && context.slots.queued() > 0;
+    let needed =
+        |context: &Context| context.workers.count == 0 && context.slots.queued(Lane::Workers) > 0;
     let mut context = shared.lock();
     if !needed(&context) {
         return false;
@@ -73,7 +74,7 @@ pub(super) fn stand_in(shared: &Arc<Shared>) -> bool {
         context = shared.lock();
     }
     if needed(&context)
-        && let Some(job) = context.slots.dequeue()
+        && let Some(job) = context.slots.dequeue(Lane::Workers)
     {
         // No one can tell it to stop.
         let seat = Seat::new(interrupt::tid());
@@ -165,7 +166,7 @@ impl Context {
         if let Some(back) = self.wait_first(id, job) {
             job = back;
             job.progress.waited = true;
-            self.slots.enqueue(id, job);
+            self.slots.enqueue(id, job, Lane::Workers);
         }
     }
 }
@@ -178,7 +179,7 @@ fn work(shared: &Arc<Shared>) {
     let mut context = shared.lock();
     context.workers.seats.push(seat.clone());
     loop {
-        while let Some(job) = context.slots.dequeue() {
+        while let Some(job) = context.slots.dequeue(Lane::Workers) {
             accepted.renew();
             context = run_job(shared, context, job, seat, &mut room);
             context = shared.tell_between(context);
@@ -191,7 +192,7 @@ fn work(shared: &Arc<Shared>) {
             shared.jobs.wait_timeout(context, IDLE).unwrap_or_else(PoisonError::into_inner);
         context = waited;
         context.workers.wake();
-        if timeout.timed_out() && context.slots.queued() == 0 {
+        if timeout.timed_out() && context.slots.queued(Lane::Workers) == 0 {
             break;
         }
     }

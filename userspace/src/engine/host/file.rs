@@ -84,23 +84,43 @@ pub(crate) fn status_flags(fd: i32) -> i32 {
     unsafe { libc::fcntl(fd, libc::F_GETFL) }
 }
 
-/// Whether a write to the file `fd`, opened without O_SYNC, leaves the device for
-/// later, and can be tried without blocking: not on a file system that is mounted
-/// to write synchronously, nor with chattr(1)'s S.
-pub(crate) fn writes_behind(fd: i32) -> bool {
-    // A file system behind a server does not tell this one, and the calls below
-    // would ask the server.
+/// The file system of `fd`, if it is on this machine.
+fn file_system(fd: i32) -> Option<libc::statfs64> {
+    // One behind a server does not tell this one, and the call below would ask the
+    // server.
     let local = libc::STATX_ATTR_NODUMP as u64;
     if look(fd).is_none_or(|found| found.stx_attributes_mask & local == 0) {
-        return false;
+        return None;
     }
     let mut found = MaybeUninit::<libc::statfs64>::uninit();
     // SAFETY: `found` can be written.
     if unsafe { libc::fstatfs64(fd, found.as_mut_ptr()) } < 0 {
-        return false;
+        return None;
     }
     // SAFETY: fstatfs has filled it in.
-    let found = unsafe { found.assume_init() };
+    Some(unsafe { found.assume_init() })
+}
+
+/// Whether a transfer of `fd`, opened with O_DIRECT, waits for nothing but a device:
+/// a block device, or a file of a file system that passes it on.
+pub(crate) fn is_on_device(fd: i32) -> bool {
+    match kind(fd) {
+        Kind::Block => true,
+        Kind::Regular => file_system(fd).is_some_and(|found| {
+            // Of another type in each C library.
+            let kind = found.f_type as libc::c_long;
+            [libc::EXT4_SUPER_MAGIC, libc::XFS_SUPER_MAGIC, libc::BTRFS_SUPER_MAGIC]
+                .contains(&(kind as _))
+        }),
+        _ => false,
+    }
+}
+
+/// Whether a write to the file `fd`, opened without O_SYNC, leaves the device for
+/// later, and can be tried without blocking: not on a file system that is mounted
+/// to write synchronously, nor with chattr(1)'s S.
+pub(crate) fn writes_behind(fd: i32) -> bool {
+    let Some(found) = file_system(fd) else { return false };
     // Of another type in each C library.
     if !matches!(found.f_type as libc::c_long, libc::XFS_SUPER_MAGIC | libc::BTRFS_SUPER_MAGIC)
         || found.f_flags as libc::c_ulong & libc::ST_SYNCHRONOUS != 0

@@ -8,6 +8,7 @@
 //! | `seat` | what a worker runs, and whether it is to stop |
 //! | `signal` | the signal of a completion |
 //! | `thread` | creating threads, and their end |
+//! | `uring` | io_uring(7): transfers in, results out |
 
 pub(crate) mod file;
 pub(crate) mod interrupt;
@@ -18,3 +19,5 @@ pub(crate) mod seat;
 pub mod seat;
 pub(crate) mod signal;
 pub(crate) mod thread;
+#[cfg_attr(aio2_loom, path = "uring_model.rs")]
+pub(crate) mod uring;

@@ -4,12 +4,15 @@
 //! SPEC: section 8 (TIMING, PATH, CACHE).
 
 use super::Request;
+use crate::engine::state::slots::Lane;
 use crate::os::clock;
 use aio2_abi::attr;
 
 /// How far a request has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
+    /// Whom it is to wait for if it has to be run.
+    pub(crate) lane: Lane,
     /// Bytes moved.
     pub(crate) done: u64,
     /// Bytes of them that were moved without waiting.
@@ -51,8 +54,9 @@ impl Progress {
         -i64::from(errno)
     }
 
-    /// Notes that the submission gives the request to a worker.
-    pub(crate) fn leave_submission(&mut self, request: &Request) {
+    /// Notes that the submission gives the request to whom it finds in `lane`.
+    pub(crate) fn leave_submission(&mut self, request: &Request, lane: Lane) {
+        self.lane = lane;
         if request.measures(attr::PATH) {
             self.blocked = clock::now() - self.submitted;
         }

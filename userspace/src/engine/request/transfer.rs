@@ -49,6 +49,19 @@ enum Buffers {
     Message(u64),
 }
 
+/// A transfer at an offset, as io_uring(7) takes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AtOffset {
+    pub(crate) fd: i32,
+    /// Of the buffer, or of the vector.
+    pub(crate) address: u64,
+    /// Its bytes, or its entries.
+    pub(crate) len: u32,
+    pub(crate) offset: u64,
+    pub(crate) is_vector: bool,
+    pub(crate) is_read: bool,
+}
+
 /// A call that moves bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transfer<'a> {
@@ -277,6 +290,18 @@ impl<'a> Transfer<'a> {
             Family::File { offset, .. } => u64::try_from(offset).ok(),
             _ => None,
         }
+    }
+
+    /// The transfer, from its first byte on, if it is one at an offset.
+    pub(crate) fn at_offset(&self) -> Option<AtOffset> {
+        let (address, len, is_vector) = match self.buffers {
+            Buffers::One { address, len } => (address, len, false),
+            Buffers::Many { iovecs, count } => (iovecs, count, true),
+            Buffers::Message(_) => return None,
+        };
+        let (fd, is_read) = (self.fd(), self.is_read);
+        let (len, offset) = (u32::try_from(len).ok()?, self.offset()?);
+        Some(AtOffset { fd, address, len, offset, is_vector, is_read })
     }
 
     /// What is left of the buffers behind `done` bytes, up to `wanted`.

@@ -59,6 +59,8 @@ pub(crate) struct Facts {
     kind: Option<Kind>,
     /// A write does not wait for the device.
     writes_behind: Option<bool>,
+    /// A transfer without the page cache waits for nothing but a device.
+    is_direct: Option<bool>,
     /// A socket of a family that waits for nothing but its peer.
     is_quick: Option<bool>,
     /// A socket that gives what it has, and waits for no more.
@@ -86,6 +88,26 @@ impl Facts {
             self.begin(fd);
         }
         self.flags(fd) & libc::O_DIRECT == 0 && matches!(self.kind(fd), Kind::Regular | Kind::Block)
+    }
+
+    /// Whether bytes of `fd` are at offsets.
+    pub(crate) fn has_offsets(&mut self, fd: i32) -> bool {
+        if self.fd != Some(fd) {
+            self.begin(fd);
+        }
+        matches!(self.kind(fd), Kind::Regular | Kind::Block)
+    }
+
+    /// Whether a transfer of `fd` goes past the page cache, and waits for nothing but
+    /// a device of this machine.
+    pub(crate) fn is_direct(&mut self, fd: i32) -> bool {
+        if self.fd != Some(fd) {
+            self.begin(fd);
+        }
+        let open = self.flags(fd);
+        open >= 0
+            && open & libc::O_DIRECT != 0
+            && *self.is_direct.get_or_insert_with(|| file::is_on_device(fd))
     }
 
     #[inline(never)]

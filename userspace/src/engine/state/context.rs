@@ -11,6 +11,7 @@ use super::order::Order;
 use super::polls::Polls;
 use super::slots::{Keys, Known, MANY, Slots};
 use super::timers::Timers;
+use super::uring::{Reach, Uring};
 use super::waiters::{Round, Waiters};
 use super::workers::Workers;
 use crate::engine::request::Request;
@@ -21,10 +22,11 @@ use crate::ring::shm::{ConsumerMap, ProducerMap};
 use crate::ring::{Consumer, Producer, Sink};
 use crate::sync::{AtomicU32, Condvar, Mutex, MutexGuard, Ordering};
 use aio2_abi::event;
+use aio2_abi::setup::Setup;
 use std::collections::{BinaryHeap, TryReserveError};
 use std::sync::{Arc, PoisonError, TryLockError};
 
-/// A request on its way to a worker.
+/// A request on its way to an executor.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) request: Request,
@@ -39,6 +41,8 @@ pub(crate) struct Shared {
     /// The timer waits here for something to do.
     pub(crate) alarm: Condvar,
     pub(crate) notifier: Notifier,
+    /// What may be given to io_uring, as far as was known at the beginning.
+    pub(crate) reach: Reach,
     /// How many requests wait for files, for a look without the lock.
     waiting: Arc<AtomicU32>,
     /// Does what was deferred, without the lock.
@@ -56,6 +60,7 @@ pub(crate) struct Context {
     pub(crate) slots: Slots<Job>,
     pub(crate) waiters: Waiters,
     pub(crate) workers: Workers,
+    pub(crate) uring: Uring,
     pub(crate) order: Order,
     pub(crate) timers: Timers,
     pub(crate) polls: Polls,
@@ -83,8 +88,8 @@ impl Shared {
         consumer: Consumer<ConsumerMap>,
         notifier: Notifier,
         watched: bool,
-        max_requests: u32,
-        concurrency: u32,
+        setup: &Setup,
+        reach: Reach,
         relief: Relief,
     ) -> Self {
         let waiting = Arc::new(AtomicU32::new(0));
@@ -93,18 +98,20 @@ impl Shared {
             consumer,
             slots: Slots::new(),
             waiters: Waiters::default(),
-            workers: Workers::new(concurrency),
-            order: Order::new(max_requests as usize),
+            workers: Workers::new(setup.concurrency),
+            uring: Uring::new(reach != Reach::Nothing),
+            order: Order::new(setup.max_requests as usize),
             timers: Timers::default(),
             polls: Polls::default(),
             deferred: Deferred::default(),
             in_flight: 0,
-            max_requests: max_requests as usize,
+            max_requests: setup.max_requests as usize,
             watched,
             waiting: waiting.clone(),
         };
         let (jobs, alarm) = (Condvar::new(), Condvar::new());
-        Shared { context: Mutex::new(context), jobs, alarm, notifier, waiting, relief }
+        let context = Mutex::new(context);
+        Shared { context, jobs, alarm, notifier, reach, waiting, relief }
     }
 
     /// The state. No call panics with it half changed, so that a lock which a

@@ -14,6 +14,8 @@ use std::os::fd::OwnedFd;
 pub(crate) struct Deferred {
     /// Jobs that were queued for workers.
     pub(crate) jobs: usize,
+    /// Some were queued for a device, and its thread does not know.
+    pub(crate) device: bool,
     /// A timer was added.
     pub(crate) alarm: bool,
     /// A request is to be watched by the poller.
@@ -65,6 +67,7 @@ impl Deferred {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.jobs == 0
+            && !self.device
             && !self.alarm
             && !self.poller
             && self.signals.is_empty()

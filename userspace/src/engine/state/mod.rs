@@ -10,6 +10,7 @@
 //! | `timers` | what has its time |
 //! | `files` | who waits for which file, and who comes next |
 //! | `polls` | the files that are watched |
+//! | `uring` | what is with io_uring |
 //! | `deferred` | what is to be done once the lock is released |
 
 pub(crate) mod context;
@@ -22,5 +23,6 @@ pub(crate) mod order;
 pub(crate) mod polls;
 pub(crate) mod slots;
 pub(crate) mod timers;
+pub(crate) mod uring;
 pub(crate) mod waiters;
 pub(crate) mod workers;

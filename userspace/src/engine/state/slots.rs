@@ -1,5 +1,5 @@
-//! Request slots: which requests are in flight, their ids, and the queue of
-//! those that wait for a worker.
+//! Request slots: which requests are in flight, their ids, and the queues of
+//! those that wait for an executor.
 //!
 //! An id is a slot and how often it was used, so that it names one request
 //! only. A slot remembers of its last request whether it has failed. No lock
@@ -61,12 +61,32 @@ pub(crate) enum Known {
     Never,
 }
 
+/// Whom a request waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// A worker.
+    #[default]
+    Workers,
+    /// The thread that gives requests to a device.
+    Device,
+}
+
+/// Those that wait in one lane: the first and the last of them, and how many.
+#[derive(Clone, Copy, Debug)]
+struct Queue {
+    first: u32,
+    last: u32,
+    len: usize,
+}
+
+const EMPTY: Queue = Queue { first: NONE, last: NONE, len: 0 };
+
 /// Where a request in flight is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Waits for something else than a worker.
     Held,
-    /// Waits for a worker.
+    /// Waits for an executor.
     Queued,
     /// Runs.
     Running,
@@ -94,10 +114,11 @@ struct Slot<J> {
     /// How often it was used, this time included.
     generation: u64,
     used_by: Option<InFlight>,
-    /// What a worker needs, while the request is held or queued; a copy of it
-    /// while a worker runs it.
+    /// What an executor needs, while the request is held or queued; a copy of it
+    /// while one runs it.
     job: Option<J>,
-    /// Neighbours in the queue, or the next free slot.
+    /// The queue that it is in, and its neighbours there, or the next free slot.
+    lane: Lane,
     next: u32,
     previous: u32,
     /// Neighbours among those in flight that have the same bucket, for each of
@@ -156,16 +177,15 @@ struct Link {
 
 const UNLINKED: Link = Link { next: NONE, previous: NONE };
 
-/// The slots of a context, and its queue of `J`s.
+/// The slots of a context, and its queues of `J`s.
 #[derive(Debug)]
 pub(crate) struct Slots<J> {
     slots: Vec<Slot<J>>,
     /// Those that have been free longest are used first.
     first_free: u32,
     last_free: u32,
-    first_queued: u32,
-    last_queued: u32,
-    queued: usize,
+    /// By lane.
+    queues: [Queue; 2],
     /// Slots that have no request and cannot be used.
     unusable: usize,
     /// First slots in flight for each of [`By`]; a power of two of them, or none
@@ -183,9 +203,7 @@ impl<J: Clone> Slots<J> {
             slots: Vec::new(),
             first_free: NONE,
             last_free: NONE,
-            first_queued: NONE,
-            last_queued: NONE,
-            queued: 0,
+            queues: [EMPTY; 2],
             unusable: 0,
             buckets: Vec::new(),
             given_back: Vec::new(),
@@ -306,9 +324,9 @@ impl<J: Clone> Slots<J> {
         self.slots.capacity()
     }
 
-    /// Number of requests that wait for a worker.
-    pub(crate) fn queued(&self) -> usize {
-        self.queued
+    /// Number of requests that wait in `lane`.
+    pub(crate) fn queued(&self, lane: Lane) -> usize {
+        self.queues[lane as usize].len
     }
 
     /// Takes a slot for a request that is about to run. Its room was reserved.
@@ -362,31 +380,33 @@ impl<J: Clone> Slots<J> {
         }
     }
 
-    /// Puts the started request `id` at the end of the queue.
-    pub(crate) fn enqueue(&mut self, id: Id, job: J) {
-        let (index, last) = (id.slot() as u32, self.last_queued);
+    /// Puts the started request `id` at the end of the queue of `lane`.
+    pub(crate) fn enqueue(&mut self, id: Id, job: J, lane: Lane) {
+        let (index, last) = (id.slot() as u32, self.queues[lane as usize].last);
         self.set_state(id, State::Queued);
         let slot = &mut self.slots[id.slot()];
         slot.job = Some(job);
+        slot.lane = lane;
         slot.next = NONE;
         slot.previous = last;
+        let queue = &mut self.queues[lane as usize];
+        queue.last = index;
+        queue.len += 1;
         match self.slots.get_mut(last as usize) {
             Some(last) => last.next = index,
-            None => self.first_queued = index,
+            None => queue.first = index,
         }
-        self.last_queued = index;
-        self.queued += 1;
     }
 
-    /// Takes the request that has waited longest; it runs from now on.
-    pub(crate) fn dequeue(&mut self) -> Option<(Id, J)> {
-        let id = self.user(self.first_queued)?;
+    /// Takes the request that has waited longest in `lane`; it runs from now on.
+    pub(crate) fn dequeue(&mut self, lane: Lane) -> Option<(Id, J)> {
+        let id = self.user(self.queues[lane as usize].first)?;
         let job = self.unqueue(id)?;
         self.slots[id.slot()].job = Some(job.clone());
         Some((id, job))
     }
 
-    /// The copy of the job of request `id`, if a worker runs it.
+    /// The copy of the job of request `id`, if an executor runs it.
     pub(crate) fn running(&mut self, id: Id) -> Option<J> {
         (self.state(id) == Some(State::Running)).then(|| self.slots[id.slot()].job.take())?
     }
@@ -400,15 +420,16 @@ impl<J: Clone> Slots<J> {
         let slot = &mut self.slots[id.slot()];
         let job = slot.job.take()?;
         let (previous, next) = (slot.previous, slot.next);
+        let queue = &mut self.queues[slot.lane as usize];
+        queue.len -= 1;
         match self.slots.get_mut(previous as usize) {
             Some(slot) => slot.next = next,
-            None => self.first_queued = next,
+            None => queue.first = next,
         }
         match self.slots.get_mut(next as usize) {
             Some(slot) => slot.previous = previous,
-            None => self.last_queued = previous,
+            None => queue.last = previous,
         }
-        self.queued -= 1;
         Some(job)
     }
 
@@ -523,6 +544,7 @@ impl<J: Clone> Slots<J> {
             generation,
             used_by: None,
             job: None,
+            lane: Lane::Workers,
             next: NONE,
             previous: NONE,
             chains: [UNLINKED; BYS],
@@ -552,7 +574,7 @@ mod tests {
 
     fn queue(slots: &mut Slots<u64>, job: u64) -> Id {
         let id = slots.start(Keys::default());
-        slots.enqueue(id, job);
+        slots.enqueue(id, job, Lane::Workers);
         id
     }
 
@@ -595,12 +617,13 @@ mod tests {
             assert!(slots.unqueue(gone).is_none(), "it is not queued any more");
             slots.end(gone, false);
         }
-        assert_eq!(slots.queued(), 2);
-        let order: Vec<u64> = std::iter::from_fn(|| slots.dequeue()).map(|(_, job)| job).collect();
+        assert_eq!(slots.queued(Lane::Workers), 2);
+        let order: Vec<u64> =
+            std::iter::from_fn(|| slots.dequeue(Lane::Workers)).map(|(_, job)| job).collect();
         assert_eq!(order, [1, 3]);
-        assert_eq!(slots.queued(), 0);
+        assert_eq!(slots.queued(Lane::Workers), 0);
         queue(&mut slots, 9);
-        assert_eq!(slots.dequeue().unwrap().1, 9);
+        assert_eq!(slots.dequeue(Lane::Workers).unwrap().1, 9);
     }
 
     #[test]
@@ -659,7 +682,7 @@ mod tests {
     #[test]
     fn slots_that_are_given_back_are_known_for_ever() {
         let mut slots = slots();
-        let mut start = |slots: &mut Slots<u64>, n| -> Vec<Id> {
+        let start = |slots: &mut Slots<u64>, n| -> Vec<Id> {
             slots.reserve(n).unwrap();
             (0..n).map(|_| slots.start(Keys::default())).collect()
         };
@@ -767,10 +790,10 @@ mod tests {
         let mut slots = slots();
         let id = slots.start(Keys::default());
         slots.hold(id, 7);
-        assert!(slots.dequeue().is_none() && slots.unqueue(id).is_none());
+        assert!(slots.dequeue(Lane::Workers).is_none() && slots.unqueue(id).is_none());
         assert_eq!(slots.held(id), Some(&7));
         assert_eq!((slots.unhold(id), slots.unhold(id)), (Some(7), None));
-        slots.enqueue(id, 7);
-        assert_eq!((slots.unhold(id), slots.dequeue()), (None, Some((id, 7))));
+        slots.enqueue(id, 7, Lane::Workers);
+        assert_eq!((slots.unhold(id), slots.dequeue(Lane::Workers)), (None, Some((id, 7))));
     }
 }

@@ -26,6 +26,7 @@ pub(crate) fn do_deferred(shared: &Arc<Shared>) {
             return;
         }
         let jobs = std::mem::take(&mut deferred.jobs);
+        let device = std::mem::take(&mut deferred.device);
         let alarm = std::mem::take(&mut deferred.alarm);
         let poller = std::mem::take(&mut deferred.poller);
         let fd = deferred.closing.pop();
@@ -41,7 +42,7 @@ pub(crate) fn do_deferred(shared: &Arc<Shared>) {
         if poller {
             poller::ensure(shared);
         }
-        executors::staff(shared, jobs);
+        executors::staff(shared, jobs, device);
         signals.iter().flatten().for_each(signal::send);
     }
 }

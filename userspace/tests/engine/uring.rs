@@ -1,0 +1,350 @@
+//! What io_uring(7) runs underneath, and what becomes of it when io_uring is lost.
+
+use crate::context::{Fixture, Iocb, alone, syscall};
+use crate::gone::filter_threads;
+use crate::request::errno;
+use aio2::Executor;
+use aio2::backend::Backend;
+use aio2::engine::Engine;
+use aio2_abi::attr::{self, PATH_DEVICE, PATH_WORKER};
+use aio2_abi::iocb::Flags;
+use aio2_abi::setup::Setup;
+use aio2_abi::wait::{Cancel, CancelFlags};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::thread;
+use std::time::Duration;
+
+const BLOCK: usize = 4096;
+const BLOCKS: usize = 64;
+
+#[derive(Clone)]
+#[repr(align(4096))]
+struct Block([u8; BLOCK]);
+
+/// Blocks, each filled with its number, in a file that is opened with O_DIRECT, and
+/// a context that has io_uring.
+struct Direct {
+    f: Fixture,
+    file: File,
+}
+
+/// None, and says why, where this cannot be.
+fn direct() -> Option<Direct> {
+    let setup = Setup { version: 1, ..Setup::default() };
+    let engine = Engine::with_executor(&setup, None, Some(Executor::IoUring)).unwrap();
+    if engine.executor() != Executor::IoUring {
+        println!("SKIP: io_uring is not to be had here, or AIO2_EXECUTOR forbids it");
+        return None;
+    }
+    let mut plain = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    for number in 0..BLOCKS {
+        plain.write_all(&[number as u8; BLOCK]).unwrap();
+    }
+    plain.sync_all().unwrap();
+    let path = format!("/proc/self/fd/{}", plain.as_raw_fd());
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) => {
+            println!("SKIP: no O_DIRECT in {}: {error}", env!("CARGO_TARGET_TMPDIR"));
+            return None;
+        }
+    };
+    let d = Direct { f: Fixture { engine }, file };
+    let mut memory = blocks(1);
+    d.f.submit([d.read(&mut memory[0], 0, 0).attr(attr::PATH)]);
+    if place(&d.f.next()) != PATH_DEVICE {
+        println!("SKIP: {} is on no file system for it", env!("CARGO_TARGET_TMPDIR"));
+        return None;
+    }
+    Some(d)
+}
+
+fn blocks(n: usize) -> Vec<Block> {
+    vec![Block([0xff; BLOCK]); n]
+}
+
+fn address(block: &mut Block) -> u64 {
+    crate::context::address(&mut block.0)
+}
+
+fn place(answer: &crate::context::Answer) -> u32 {
+    answer.payload::<attr::PathReturn>(attr::PATH).unwrap().place
+}
+
+impl Direct {
+    fn fd(&self) -> u64 {
+        self.file.as_raw_fd() as u64
+    }
+
+    /// A read of one block.
+    fn read(&self, to: &mut Block, number: usize, user_data: u64) -> Iocb {
+        let args = [self.fd(), address(to), BLOCK as u64, (number % BLOCKS * BLOCK) as u64];
+        syscall(libc::SYS_pread64, &args).user_data(user_data)
+    }
+
+    /// Reads `n` blocks at once, with `meanwhile` while they are in flight; where each
+    /// was moved. Each has one event, and the right bytes.
+    fn read_all(&self, n: usize, meanwhile: impl FnOnce()) -> Vec<u32> {
+        let mut memory = blocks(n);
+        let reads = memory.iter_mut().enumerate();
+        self.f.submit(reads.map(|(i, to)| self.read(to, i, i as u64).attr(attr::PATH)));
+        meanwhile();
+        let mut seen = vec![0; n];
+        let answers = self.f.next_n(n);
+        let places = answers.iter().map(|answer| {
+            assert_eq!(answer.res, BLOCK as i64);
+            seen[answer.user_data as usize] += 1;
+            place(answer)
+        });
+        let places = places.collect();
+        assert!(seen.iter().all(|&n| n == 1), "one event each: {seen:?}");
+        for (i, block) in memory.iter().enumerate() {
+            assert!(block.0.iter().all(|&byte| byte == (i % BLOCKS) as u8), "block {i}");
+        }
+        assert!(self.f.reap().is_empty());
+        places
+    }
+}
+
+/// More than are with io_uring at once.
+const MANY: usize = 500;
+
+/// SPEC: R-RUN-14, R-PATH-1
+#[test]
+fn a_direct_transfer_is_moved_by_the_device() {
+    let Some(d) = direct() else { return };
+    assert!(d.read_all(MANY, || {}).iter().all(|&place| place == PATH_DEVICE));
+    // ASYNC changes nothing, and a vector is one as well.
+    let mut memory = blocks(2);
+    let iov =
+        [0, 1].map(|i| libc::iovec { iov_base: memory[i].0.as_mut_ptr().cast(), iov_len: BLOCK });
+    let at = (&raw const iov).expose_provenance() as u64;
+    let args = [d.fd(), at, 2, 3 * BLOCK as u64, 0];
+    d.f.submit([syscall(libc::SYS_preadv, &args).flags(Flags::ASYNC).attr(attr::PATH)]);
+    let answer = d.f.next();
+    assert_eq!((answer.res, place(&answer)), (2 * BLOCK as i64, PATH_DEVICE));
+    assert!(memory[0].0 == [3; BLOCK] && memory[1].0 == [4; BLOCK]);
+    // What is written is there.
+    memory[1].0.fill(0xab);
+    let args = [d.fd(), address(&mut memory[1]), BLOCK as u64, 0];
+    let write = syscall(libc::SYS_pwrite64, &args).flags(Flags::FULL).attr(attr::PATH);
+    // The one that has to change the file's times, or finds its pages in the cache,
+    // would wait: a worker makes it, and the next one need not.
+    let mut by_device = (0..1000).map(|_| {
+        d.f.submit([write.clone().attr(attr::TIMING)]);
+        let answer = d.f.next();
+        assert_eq!(answer.res, BLOCK as i64);
+        let times: attr::TimingReturn = answer.payload(attr::TIMING).unwrap();
+        assert!(times.submitted <= times.started && times.started <= times.completed);
+        place(&answer) == PATH_DEVICE
+    });
+    assert!(by_device.any(|by_device| by_device), "none of 1000 writes");
+    d.file.read_exact_at(&mut memory[0].0, 0).unwrap();
+    assert!(memory[0].0 == [0xab; BLOCK]);
+}
+
+/// SPEC: R-RUN-14, R-RUN-5
+#[test]
+fn what_is_not_moved_whole_has_the_result_of_the_plain_call() {
+    let Some(d) = direct() else { return };
+    let end = (BLOCKS * BLOCK) as u64;
+    d.file.set_len(end + 100).unwrap();
+    let mut memory = blocks(2);
+    let at = address(&mut memory[0]);
+    let len = BLOCK as u64;
+    let read = |nr, args: &[u64]| syscall(nr, args).attr(attr::PATH);
+    let pread = |args: &[u64]| read(libc::SYS_pread64, args);
+    for (what, request, result) in [
+        ("a part, at the end", pread(&[d.fd(), at, len, end]), 100),
+        ("nothing, at the end", pread(&[d.fd(), at, len, end + len]), 0),
+        (
+            "no data for FULL",
+            pread(&[d.fd(), at, len, end + len]).flags(Flags::FULL),
+            errno(libc::ENODATA),
+        ),
+        ("no such alignment", pread(&[d.fd(), at + 1, 7, 0]), errno(libc::EINVAL)),
+        ("no such memory", pread(&[d.fd(), 0, len, 0]), errno(libc::EFAULT)),
+        ("no such vector", read(libc::SYS_preadv, &[d.fd(), 8, 1, 0, 0]), errno(libc::EFAULT)),
+        ("too far", pread(&[d.fd(), at, len, i64::MAX as u64 & !4095]), errno(libc::EINVAL)),
+    ] {
+        let args = request.args.clone();
+        let mut nothing = [0; 6];
+        nothing[..args.len()].copy_from_slice(&args);
+        let is_full = request.flags.contains(Flags::FULL);
+        d.f.submit([request.clone()]);
+        let answer = d.f.next();
+        assert_eq!(answer.res, result, "{what}");
+        assert_eq!(place(&answer), PATH_WORKER, "{what}");
+        if !is_full {
+            // SAFETY: as the request.
+            let plain = unsafe {
+                libc::syscall(
+                    request.nr as libc::c_long,
+                    nothing[0],
+                    nothing[1],
+                    nothing[2],
+                    nothing[3],
+                    0,
+                )
+            };
+            let plain = if plain < 0 { errno(aio2::Errno::last().0) } else { plain };
+            assert_eq!(answer.res, plain, "{what}");
+        }
+    }
+}
+
+/// The descriptors of this process that are io_urings.
+fn rings() -> Vec<i32> {
+    let all = std::fs::read_dir("/proc/self/fd").unwrap();
+    let numbers = all.map(|fd| fd.unwrap().file_name().to_str().unwrap().parse().unwrap());
+    let is_ring = |fd: &i32| {
+        std::fs::read_link(format!("/proc/self/fd/{fd}"))
+            .is_ok_and(|name| name.as_os_str() == "anon_inode:[io_uring]")
+    };
+    numbers.filter(is_ring).collect()
+}
+
+/// SPEC: R-RUN-15
+#[test]
+fn who_closes_its_descriptor_loses_nothing_and_what_has_its_number_is_left_alone() {
+    if !alone(
+        "uring::who_closes_its_descriptor_loses_nothing_and_what_has_its_number_is_left_alone",
+    ) {
+        return;
+    }
+    let Some(d) = direct() else { return };
+    let ring = rings()[0];
+    d.read_all(MANY, || {
+        // SAFETY: of nobody but the engine, which must bear it.
+        assert_eq!(unsafe { libc::dup2(d.file.as_raw_fd(), ring) }, ring);
+    });
+    d.read_all(MANY, || {});
+    drop(d);
+    assert!(rings().is_empty());
+    // SAFETY: takes no address.
+    assert!(unsafe { libc::fcntl(ring, libc::F_GETFD) } >= 0, "the application's");
+}
+
+/// SPEC: R-RUN-15
+#[test]
+fn a_filter_that_comes_later_leaves_the_rest_to_workers() {
+    if !alone("uring::a_filter_that_comes_later_leaves_the_rest_to_workers") {
+        return;
+    }
+    for error in [libc::EPERM, libc::EAGAIN, libc::ENOMEM, libc::ENOSYS] {
+        // The filter is for good, so each has a process of its own.
+        // SAFETY: the child makes its own context, and ends at once.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let Some(d) = direct() else { std::process::exit(0) };
+            let refuse = libc::SECCOMP_RET_ERRNO | error as u32;
+            d.read_all(MANY, || {
+                filter_threads(libc::SYS_io_uring_enter, refuse, libc::SECCOMP_FILTER_FLAG_TSYNC);
+            });
+            let places = d.read_all(MANY, || {});
+            assert!(places.iter().all(|&place| place == PATH_WORKER), "{error}");
+            drop(d);
+            assert!(rings().is_empty());
+            std::process::exit(0);
+        }
+        let mut status = -1;
+        // SAFETY: the status can be written.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0, "{error}");
+    }
+}
+
+/// SPEC: R-RUN-15
+#[test]
+fn where_it_is_forbidden_workers_run_the_same() {
+    if !alone("uring::where_it_is_forbidden_workers_run_the_same") {
+        return;
+    }
+    // The thread that makes the ring is refused it, though the probe was not.
+    let Some(d) = direct() else { return };
+    drop(d);
+    let Some(d) = direct() else { return };
+    thread::sleep(Duration::from_millis(2500));
+    assert!(rings().is_empty(), "the idle thread has gone");
+    filter_threads(
+        libc::SYS_io_uring_setup,
+        libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+        libc::SECCOMP_FILTER_FLAG_TSYNC,
+    );
+    assert!(d.read_all(MANY, || {}).iter().all(|&place| place == PATH_WORKER));
+}
+
+/// Whether a thread of this process sleeps in syscall `nr`.
+fn a_thread_is_in(nr: libc::c_long) -> bool {
+    std::fs::read_dir("/proc/self/task").unwrap().any(|task| {
+        let said = std::fs::read_to_string(task.unwrap().path().join("syscall"));
+        said.is_ok_and(|said| said.split(' ').next() == Some(&nr.to_string()))
+    })
+}
+
+/// SPEC: R-RUN-10, R-RUN-15
+#[test]
+fn what_a_thread_had_that_was_killed_ends_when_it_is_cancelled() {
+    if !alone("uring::what_a_thread_had_that_was_killed_ends_when_it_is_cancelled") {
+        return;
+    }
+    let Some(d) = direct() else { return };
+    while !a_thread_is_in(libc::SYS_io_uring_enter) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let kill = libc::SECCOMP_RET_KILL_THREAD;
+    filter_threads(libc::SYS_io_uring_enter, kill, libc::SECCOMP_FILTER_FLAG_TSYNC);
+    let mut memory = blocks(3);
+    let [one, two, three] = &mut memory[..] else { unreachable!() };
+    d.f.submit([d.read(one, 0, 1)]);
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    // The test's harness has two.
+    while threads() > 2 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let mut all = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };
+    assert_eq!(d.f.engine.cancel(&mut all), Ok(1));
+    assert_eq!((all.interrupted, d.f.next().res), (1, errno(libc::EOWNERDEAD)));
+    d.f.submit([d.read(two, 1, 2), d.read(three, 2, 3)]);
+    assert!(d.f.next_n(2).iter().all(|answer| answer.res == BLOCK as i64));
+}
+
+/// SPEC: R-CANCEL-3, R-CANCEL-4, R-LIFE-1, R-LIFE-3
+#[test]
+fn what_is_cancelled_at_any_moment_has_one_event_and_nothing_is_left_behind() {
+    if !alone("uring::what_is_cancelled_at_any_moment_has_one_event_and_nothing_is_left_behind") {
+        return;
+    }
+    for round in 0..100 {
+        let Some(d) = direct() else { return };
+        let mut memory = blocks(MANY);
+        let reads = memory.iter_mut().enumerate();
+        d.f.submit(reads.map(|(i, to)| d.read(to, i, i as u64).deadline(1000 * round)));
+        let mut all = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };
+        let _ = d.f.engine.cancel(&mut all);
+        let consumer = d.f.engine.consumer();
+        let before = d.f.reap();
+        if round % 2 == 0 {
+            drop(d);
+        } else {
+            let left = MANY - before.len();
+            let last = d.f.next_n(left);
+            assert_eq!(before.len() + last.len(), MANY);
+            for answer in before.iter().chain(&last) {
+                let res = answer.res;
+                assert!(
+                    res == BLOCK as i64
+                        || [libc::ECANCELED, libc::ETIMEDOUT].map(errno).contains(&res)
+                );
+            }
+            assert!(d.f.reap().is_empty());
+            drop(d);
+        }
+        assert!(consumer.is_dead());
+    }
+    assert!(rings().is_empty());
+}
