@@ -65,6 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     copy(&root.join("abi/include/linux/aio2.h"), &include.join("linux/aio2.h"))?;
     fs::write(lib.join("pkgconfig/aio2.pc"), pkg_config(&args.prefix))?;
+    crate::man::install(root, &built.join("aio2"), &to.join("share"))?;
     println!("installed to {}", to.display());
     Ok(())
 }

@@ -9,6 +9,7 @@ mod fuzz;
 mod install;
 mod jobs;
 mod kernel;
+mod man;
 mod packages;
 mod test;
 mod verify;

@@ -63,6 +63,7 @@ const TESTS: &[Need] = &[
     need("pkg-config", "pkg-config"),
     need("/usr/include/libaio.h", "libaio-dev"),
     need("fio", "fio"),
+    need("mandoc", "mandoc"),
     need("qemu-img", "qemu-utils"),
     need("stress-ng", "stress-ng"),
     need("sysbench", "sysbench"),

@@ -198,10 +198,10 @@ pub enum Command {
     /// 42=0011223344556677. Not deadline, group, after: the call is run at once.
     #[command(verbatim_doc_comment)]
     Exec(ExecArgs),
-    /// Run a program that uses libaio on AIO2, and report what it did
+    /// Run a program that uses libaio or POSIX AIO on AIO2, and report what it did
     ///
     /// The program is unmodified: libaio.so.1 is taken from the drop-ins that were
-    /// installed with this command. Its children are followed. At its end the report
+    /// installed with this command, and that for POSIX AIO is preloaded. Its children are followed. At its end the report
     /// is printed, on standard error (with --json on standard output): for each
     /// operation and file how many, errors, latencies, bytes found in the page cache
     /// and not, where requests ran, how long submissions were blocked, and what was
@@ -220,6 +220,9 @@ pub enum Command {
     /// into a file, or into aio2 dump -. With --json each line is one record.
     #[command(verbatim_doc_comment)]
     Dump(DumpArgs),
+    /// Write the manual pages and shell completions of this command
+    #[command(hide = true)]
+    Pages(PagesArgs),
 }
 
 /// When something is done that may be impossible, or not worth it.
@@ -402,6 +405,7 @@ impl Command {
             Command::Report(_) => "report",
             Command::Plot(_) => "plot",
             Command::Dump(_) => "dump",
+            Command::Pages(_) => "pages",
         }
     }
 
@@ -490,6 +494,13 @@ pub struct DumpArgs {
     pub form: Option<Form>,
     /// The file, or - for standard input
     pub file: PathBuf,
+}
+
+/// Options of `pages`.
+#[derive(Debug, Args)]
+pub struct PagesArgs {
+    /// Where share/ is, or will be
+    pub dir: PathBuf,
 }
 
 /// What a dump can hold.

@@ -14,6 +14,7 @@ mod errno;
 #[allow(unsafe_code)]
 mod exec;
 mod exit;
+mod pages;
 mod printable;
 #[allow(unsafe_code)]
 mod probe;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Report(args) => recorded::report_of(&global, &args),
         Command::Plot(args) => recorded::plot_of(&args),
         Command::Dump(args) => dump::run(&global, &args),
+        Command::Pages(args) => pages::run(&args),
     };
     match fits.and_then(|()| run()) {
         Ok(exit) => exit.into(),
