@@ -13,7 +13,8 @@ type Arrows<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 type Module = Vec<String>;
 
 /// The library, and what stands on it.
-const CRATES: [&str; 6] = ["", "capi", "cli", "record", "compat/libaio", "compat/link"];
+const CRATES: [&str; 8] =
+    ["", "capi", "cli", "record", "thread", "compat/common", "compat/libaio", "compat/link"];
 
 /// Where the files of a crate are.
 fn source(of: &str) -> PathBuf {

@@ -202,7 +202,7 @@ fn drain(mut consumer: ExclusiveConsumer<ConsumerMap>) -> u64 {
 }
 
 /// Reads the whole event.
-fn last_word<W: Word>(event: ring::Event<'_, W>) -> u64 {
+fn last_word<W: Word>(event: ring::EventRef<'_, W>) -> u64 {
     let mut words = [0; EVENT_WORDS];
     event.copy_to(&mut words);
     black_box(&words)[7]

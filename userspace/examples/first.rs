@@ -12,13 +12,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut queue = Queue::new(context);
     let read = Op::read_at(File::open(&path)?, vec![0; 4096], 0);
-    queue.push(read.timing().cache(CacheHint::Normal).path_taken(), path);
+    queue.push(read.timing().cache(CacheHint::Normal).execution_path(), path);
 
     for done in queue.wait(1, Timeout::Forever)? {
         println!("{}: {} bytes", done.token, done.result?);
         println!("  timing: {}", done.timing());
         println!("  cache: {}", done.cache());
-        println!("  path: {}", done.path_taken());
+        println!("  path: {}", done.execution_path());
     }
     Ok(())
 }

@@ -1,17 +1,15 @@
 //! A context: an implementation of the ABI, chosen and set up.
 //!
-//! Duty: pick the kernel or the engine, say which, and give access to it: raw
-//! bytes for experts, consumers and reapers of its ring. Not here: requests
-//! that own their buffers ([`crate::Queue`]).
+//! Duty: pick the kernel or the engine, say which, and give access to it. Not
+//! here: requests that own their buffers ([`crate::Queue`]), and iocbs of one's
+//! own (`raw`).
 //!
 //! SPEC: section 4.
 
 use crate::backend::{Backend, Wait, Waited};
-use crate::consumer::Consumer;
 use crate::engine::{Engine, Executor};
-use crate::error::{CancelError, Errno, ExecError, GrowError, SubmitError, WaitError};
+use crate::error::{CancelError, Errno, GrowError, SubmitError, WaitError};
 use crate::kernel::{Kernel, Probe};
-use crate::reap::Reaper;
 use aio2_abi::VERSION;
 use aio2_abi::setup::Setup;
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -318,20 +316,6 @@ impl Context {
         Ok(self.backend.grow(ring_bytes)?)
     }
 
-    /// One more consumer of its ring, which sees the words of events. It goes
-    /// on to the next ring only if it is told to ([`Consumer::advance`]).
-    #[must_use]
-    pub fn consumer(&self) -> Consumer {
-        self.backend.consumer()
-    }
-
-    /// One more reaper of its ring, which sees events. Each event goes to one
-    /// reaper only.
-    #[must_use]
-    pub fn reaper(&self) -> Reaper {
-        Reaper::new(self.backend.clone())
-    }
-
     /// Cancels what matches, and fills in what became of it; returns how many
     /// requests matched.
     ///
@@ -341,55 +325,32 @@ impl Context {
         Ok(self.backend.cancel(request)?)
     }
 
-    /// Waits for events to be there, and takes none. Moves events from the
-    /// overflow list to the ring, also if it does not wait at all.
-    ///
-    /// # Errors
-    /// [`WaitError`].
-    pub fn wait(&self, wait: &Wait<'_>) -> Result<(), WaitError> {
-        // SAFETY: there are no iocbs.
-        let got = unsafe { self.wait_raw(wait, &mut [], None) };
-        got.map(|_| ())
-    }
-
-    /// Submits a stream of iocbs, which is aligned to 8 bytes ([`crate::Iocbs`]
-    /// is); returns the bytes that were accepted. They end before the first one
-    /// that is malformed, or for which a limit is reached.
-    ///
-    /// # Errors
-    /// [`SubmitError`], if none was accepted.
+    /// As `submit_raw`.
     ///
     /// # Safety
-    /// Every address in the arguments of an iocb must be valid for what the
-    /// operation does with it, and not be used otherwise, until its terminal
-    /// event is there, and longer if the operation uses it longer
-    /// ([`crate::Op::syscall`]). If the context belongs to a [`crate::Queue`] or a
-    /// [`crate::Driver`], user_data must not be below 2^63, which are theirs.
-    pub unsafe fn submit_raw(&self, iocbs: &mut [u8]) -> Result<usize, SubmitError> {
+    /// As there.
+    #[inline]
+    pub(crate) unsafe fn submit_iocbs(&self, iocbs: &mut [u8]) -> Result<usize, SubmitError> {
         // SAFETY: the caller's promise is the one that is asked for.
         let accepted = unsafe { self.backend.submit(iocbs) };
         accepted
             .map_err(|errno| SubmitError::explain(errno, iocbs, (0, 0), self.setup().max_requests))
     }
 
-    /// Submits iocbs first if there are any, waits, and copies events to
-    /// `events` if there is such a buffer.
-    ///
-    /// # Errors
-    /// [`WaitError`]. If iocbs were accepted, why the wait ended early is in
-    /// [`Waited::ended`] instead.
+    /// As `wait_raw`.
     ///
     /// # Safety
-    /// As [`Context::submit_raw`].
-    pub unsafe fn wait_raw(
+    /// As there.
+    #[inline]
+    pub(crate) unsafe fn submit_and_wait(
         &self,
         wait: &Wait<'_>,
         iocbs: &mut [u8],
         events: Option<&mut [u8]>,
     ) -> Result<Waited, WaitError> {
         // SAFETY: the caller's promise is the one that is asked for.
-        let got = unsafe { self.backend.wait(wait, iocbs, events) };
-        got.map_err(|errno| self.explain_wait(errno, iocbs))
+        let waited = unsafe { self.backend.wait(wait, iocbs, events) };
+        waited.map_err(|errno| self.explain_wait(errno, iocbs))
     }
 
     #[cold]
@@ -407,20 +368,6 @@ impl Context {
             }
             _ => WaitError::Refused(errno),
         }
-    }
-
-    /// Runs one iocb now, in this thread; returns the bytes of its event, which
-    /// goes to `event`.
-    ///
-    /// # Errors
-    /// [`ExecError`].
-    ///
-    /// # Safety
-    /// Every address in its arguments must be valid for what the operation does.
-    pub unsafe fn exec_raw(&self, iocb: &mut [u8], event: &mut [u8]) -> Result<usize, ExecError> {
-        // SAFETY: the caller's promise is the one that is asked for.
-        let bytes = unsafe { self.backend.exec(iocb, event) };
-        bytes.map_err(|errno| ExecError::explain(errno, iocb, self.setup().event_max))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Duty: say what is wrong and what to do about it. SPEC: the error tables of
 //! section 4.
 
-use crate::ring;
+pub use crate::ring::Corruption;
 use aio2_abi::event;
 use aio2_abi::iocb::{Malformed, Stream};
 use std::fmt;
@@ -225,7 +225,7 @@ impl From<ReapError> for WaitError {
 #[non_exhaustive]
 pub enum ReapError {
     /// Positions or lengths in the ring are impossible.
-    Corrupt(ring::Corruption),
+    Corrupt(Corruption),
     /// What stands in the ring is not an event.
     Malformed(event::Malformed),
     /// The implementation could not move events from the overflow list.
@@ -374,6 +374,7 @@ impl fmt::Display for CancelError {
 }
 
 /// Why an iocb was not executed.
+#[cfg(feature = "raw")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExecError {
@@ -393,6 +394,7 @@ pub enum ExecError {
     Refused(Errno),
 }
 
+#[cfg(feature = "raw")]
 impl ExecError {
     #[cold]
     pub(crate) fn explain(errno: Errno, iocb: &[u8], event_max: u32) -> Self {
@@ -413,6 +415,7 @@ impl ExecError {
     }
 }
 
+#[cfg(feature = "raw")]
 impl fmt::Display for ExecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -443,4 +446,6 @@ macro_rules! into_io_error {
     )*};
 }
 
-into_io_error!(SubmitError, WaitError, ReapError, CancelError, ExecError, GrowError);
+into_io_error!(SubmitError, WaitError, ReapError, CancelError, GrowError);
+#[cfg(feature = "raw")]
+into_io_error!(ExecError);

@@ -29,12 +29,12 @@
 //! | run operations that own their buffers | [`Op`], [`Queue`], [`Completion`] |
 //! | the same with callbacks | [`Dispatcher`] |
 //! | the same as futures | [`Driver`], [`Handle`] |
-//! | write iocbs oneself (unsafe) | [`Iocbs`], [`Context::submit_raw`] |
-//! | reap events, also in many threads | [`Reaper`], [`Event`], [`Consumer`] |
 //! | wait for several contexts, some before others | [`Set`] |
-//! | know what a syscall may be | [`syscall`] |
-//! | ask the running kernel | [`kernel`] |
-//! | use the ring for something else | [`ring`], [`shm`] |
+//! | write iocbs oneself (unsafe) | `Iocbs`, `Context::submit_raw` (feature `raw`) |
+//! | reap their events, also in many threads | `Reaper`, `Consumer` (feature `raw`) |
+//! | know what a syscall may be | `syscall` (feature `raw`) |
+//! | ask the running kernel | `kernel` (feature `raw`) |
+//! | use the ring for something else | `ring`, `shm` (feature `ring`) |
 //! | write another implementation | `backend` (feature `unstable`) |
 //!
 //! Dependencies point one way: futures and queues, then [`submit`] and
@@ -82,7 +82,15 @@
 //!
 //! # Features
 //!
+//! Promised is what is there without features, and with `tokio`.
+//!
 //! `tokio`: drive futures within tokio (`Driver::drive`).
+//!
+//! `raw`: iocbs of one's own (unsafe), and events as they come. It follows the ABI,
+//! which is SPEC's promise; its names in Rust may still change.
+//!
+//! `ring`: rings of one's own, in a process or between two, which hold whatever
+//! the peer does. Its names may still change.
 //!
 //! `unstable`: what models, benchmarks, the conformance suite and other
 //! implementations use: `backend`, `engine`, the words of rings. It is not
@@ -107,27 +115,44 @@ pub mod engine;
 pub mod error;
 #[cfg(not(aio2_loom))]
 pub mod future;
-#[cfg(not(aio2_loom))]
+#[cfg(all(not(aio2_loom), not(feature = "raw")))]
+#[allow(unsafe_code)]
+mod kernel;
+#[cfg(all(not(aio2_loom), feature = "raw"))]
 #[allow(unsafe_code)]
 pub mod kernel;
 mod os;
 #[cfg(not(aio2_loom))]
 #[allow(unsafe_code)]
 mod queue;
+#[cfg(all(not(aio2_loom), feature = "raw"))]
+#[allow(unsafe_code)]
+mod raw;
 #[cfg(not(aio2_loom))]
 #[allow(unsafe_code)]
 pub mod reap;
+#[cfg(not(feature = "ring"))]
+#[allow(dead_code, unused_imports)] // part of it is for rings of one's own
+mod ring;
+#[cfg(feature = "ring")]
 pub mod ring;
 pub mod set;
 #[cfg(not(aio2_loom))]
 pub mod submit;
 mod sync;
+#[cfg(not(feature = "raw"))]
+#[allow(dead_code)] // part of it is for iocbs of one's own
+mod syscall;
+#[cfg(feature = "raw")]
 pub mod syscall;
 
 /// The bytes of the ABI, some of whose types stand in signatures here.
 pub use aio2_abi as abi;
 #[cfg(not(aio2_loom))]
-pub use backend::{Timeout, Wait, Waited};
+pub use backend::Timeout;
+#[cfg(all(not(aio2_loom), feature = "raw"))]
+pub use backend::{Wait, Waited};
+#[cfg(feature = "raw")]
 pub use consumer::Consumer;
 #[cfg(not(aio2_loom))]
 pub use context::{Builder, Context, Implementation, Prefer, SetupError};
@@ -139,11 +164,16 @@ pub use future::{Driver, Handle, Run};
 /// Of whose types a few stand in signatures here.
 pub use libc;
 #[cfg(not(aio2_loom))]
-pub use queue::{Cancelled, Completion, Completions, Dispatcher, Key, Popped, Queue};
+pub use queue::{Cancelled, Completion, Completions, Dispatcher, Key, Progress, Queue};
 #[cfg(not(aio2_loom))]
-pub use reap::{Attribute, Event, OwnedEvent, Reaper};
+pub use reap::{Attribute, Event};
+#[cfg(all(not(aio2_loom), feature = "raw"))]
+pub use reap::{OwnedEvent, Reaper};
+#[cfg(feature = "ring")]
 pub use ring::shm;
 #[cfg(not(aio2_loom))]
 pub use set::Set;
+#[cfg(all(not(aio2_loom), feature = "raw"))]
+pub use submit::Iocbs;
 #[cfg(not(aio2_loom))]
-pub use submit::{After, Buffer, CacheHint, Dir, DirectBuf, Iocbs, Op, Priority, SharedFd, Signal};
+pub use submit::{After, Buffer, CacheHint, Dir, DirectBuf, Op, Priority, SharedFd, Signal};

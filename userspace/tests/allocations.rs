@@ -43,7 +43,7 @@ fn the_steady_state_allocates_nothing() {
     let file = SharedFd::new(file);
     let read = |buffer| {
         let op = Op::read_at(&file, buffer, 0);
-        op.timing().cache(CacheHint::Normal).path_taken().checksum()
+        op.timing().cache(CacheHint::Normal).execution_path().checksum()
     };
 
     let mut queue = Queue::new(Context::new().unwrap());

@@ -103,7 +103,7 @@ fn operations_on_paths_have_their_effect() {
     assert_eq!((done.result, &done.op.buffer().unwrap()[..3]), (Ok(3), &b"d/c"[..]));
     let path = c_path(&temp.path().join("s"));
     let done = run(&mut queue, Op::statx(Dir::Cwd, path, 0, libc::STATX_BASIC_STATS));
-    assert_eq!((done.result, done.op.found().unwrap().stx_size), (Ok(0), 4));
+    assert_eq!((done.result, done.op.statx_buf().unwrap().stx_size), (Ok(0), 4));
     let entries = run(&mut queue, Op::getdents(File::open(temp.path()).unwrap(), vec![0; 4096]));
     assert!(entries.result.unwrap() > 0);
     let missing = run(&mut queue, Op::openat(dir, name("none"), libc::O_RDONLY, 0));

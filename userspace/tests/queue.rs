@@ -172,7 +172,7 @@ fn cancel_all_ends_what_waits_behind_a_worker() {
 fn answers_come_by_type() {
     let mut queue = queue();
     let op = Op::read_at(file_of(b"123456789"), vec![0; 16], 0);
-    let op = op.timing().path_taken().cache(CacheHint::Keep).checksum().tag(7);
+    let op = op.timing().execution_path().cache(CacheHint::Keep).checksum().tag(7);
     let done = run(&mut queue, op);
     let timing = done.timing().handled().unwrap();
     assert!(timing.submitted_ns <= timing.started_ns && timing.started_ns <= timing.completed_ns);
@@ -181,7 +181,7 @@ fn answers_come_by_type() {
     assert_eq!(cache.hit + cache.miss, 9);
     let checksum = done.checksum().handled().unwrap();
     assert_eq!((checksum.crc32c, checksum.bytes), (0xe306_9283, 9), "the check value of CRC-32C");
-    assert!(done.path_taken().handled().is_some());
+    assert!(done.execution_path().handled().is_some());
     assert_eq!(done.attribute(attr::TAG), Attribute::Handled(&[][..]));
 }
 
@@ -237,8 +237,9 @@ fn a_priority_is_an_attribute_like_any_other() {
 #[test]
 fn a_request_kept_from_the_submission_runs_elsewhere() {
     let mut queue = queue();
-    let done = run(&mut queue, Op::read_at(file_of(b"x"), vec![0; 1], 0).not_inline().path_taken());
-    let place = done.path_taken().handled().unwrap().place;
+    let done =
+        run(&mut queue, Op::read_at(file_of(b"x"), vec![0; 1], 0).not_inline().execution_path());
+    let place = done.execution_path().handled().unwrap().place;
     assert_ne!(place, Place::Inline);
 }
 

@@ -65,7 +65,7 @@ impl Model {
             ),
         };
         let op = match random.below(4) {
-            0 => op.timing().path_taken(),
+            0 => op.timing().execution_path(),
             1 => op.checksum(),
             _ => op,
         };

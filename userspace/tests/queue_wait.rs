@@ -4,7 +4,7 @@
 mod common;
 
 use aio2::error::{SubmitError, WaitError};
-use aio2::{Context, Errno, Op, Popped, Queue, SharedFd, Timeout};
+use aio2::{Context, Errno, Op, Progress, Queue, SharedFd, Timeout};
 use aio2_abi::setup::Setup;
 use common::{Random, Stingy, at_random, pipe};
 use std::fs::File;
@@ -131,7 +131,7 @@ fn a_multishot_request_is_told_each_time_and_ends_once() {
         writer.write_all(b"x").unwrap();
         queue.wait(1, Timeout::Forever).unwrap();
         match queue.pop_any().unwrap() {
-            Some(Popped::More { key: of, token, result }) => {
+            Some(Progress::More { key: of, token, result }) => {
                 assert_eq!((of, *token, result), (key, n - 1, Ok(libc::POLLIN as u64)));
                 *token = n;
             }

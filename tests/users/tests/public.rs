@@ -56,3 +56,21 @@ fn public_items_are_those_of_the_list() {
     });
     assert!(items == listed, "not in tests/users/public.txt:\n{new}\nnot there any more:\n{gone}");
 }
+
+/// Who has one feature and no other gets a crate that builds, without a warning.
+#[test]
+fn each_feature_stands_alone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("of the project");
+    for feature in ["", "tokio", "raw", "ring", "unstable"] {
+        let output = Command::new(env!("CARGO"))
+            .current_dir(root)
+            .args(["check", "-q", "-p", "aio2", "--lib", "--offline", "--features", feature])
+            .arg("--target-dir")
+            .arg(root.join("target/public"))
+            .env("RUSTFLAGS", "-Dwarnings")
+            .output()
+            .expect("cargo runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "with feature {feature:?} alone: {said}");
+    }
+}

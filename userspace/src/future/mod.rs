@@ -95,7 +95,7 @@ impl<B: Buffer> Driver<B> {
     /// As eventfd(2) and dup(2): the driver needs a descriptor to be woken by
     /// other threads, and one of the context.
     pub fn new(context: Context) -> io::Result<Self> {
-        let consumer = context.consumer();
+        let consumer = context.backend().consumer();
         let readable = context.as_fd().try_clone_to_owned()?;
         let shared = Shared::new(Queue::new(context));
         consumer.notify_off();

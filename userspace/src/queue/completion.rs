@@ -1,7 +1,7 @@
 //! What comes back for a request.
 
 use crate::error::Errno;
-use crate::reap::{Attribute, CacheBytes, Checksum, Event, OwnedEvent, Path, Timing};
+use crate::reap::{Attribute, CacheBytes, Checksum, Event, ExecutionPath, OwnedEvent, Timing};
 use crate::submit::{Buffer, Op};
 use std::fmt;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -84,8 +84,8 @@ impl<B, T> Completion<B, T> {
 
     /// Where it ran.
     #[must_use]
-    pub fn path_taken(&self) -> Attribute<Path> {
-        self.event().path_taken()
+    pub fn execution_path(&self) -> Attribute<ExecutionPath> {
+        self.event().execution_path()
     }
 
     /// The checksum of the bytes moved.

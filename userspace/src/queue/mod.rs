@@ -96,7 +96,7 @@ impl<B: Buffer, T> Queue<B, T> {
             in_flight: 0,
             refused: VecDeque::new(),
             order: Order::default(),
-            reaper: context.reaper(),
+            reaper: Reaper::new(context.backend().clone()),
             context,
         }
     }
@@ -278,7 +278,7 @@ impl<B: Buffer, T> Queue<B, T> {
         // neither moves nor is touched until its terminal event was seen or
         // the implementation has said that it is quiet; see also `Op::syscall`
         // and `Op::attr_raw`. The user_data are this queue's.
-        unsafe { self.context.submit_raw(self.iocbs.bytes_mut()) }
+        unsafe { self.context.submit_iocbs(self.iocbs.bytes_mut()) }
     }
 
     /// Takes the first queued request out; its completion will say why.
@@ -363,7 +363,7 @@ impl<B: Buffer, T> Queue<B, T> {
     ) -> Result<Result<usize, SubmitError>, WaitError> {
         let wait = Wait { timeout, ..Wait::events(missing) };
         // SAFETY: as in `submit_raw`.
-        let got = unsafe { self.context.wait_raw(&wait, self.iocbs.bytes_mut(), None) };
+        let got = unsafe { self.context.submit_and_wait(&wait, self.iocbs.bytes_mut(), None) };
         let (submitted, ended) = match got {
             Ok(got) => (Ok(got.submitted), got.ended),
             Err(WaitError::Submit(error)) => (Err(error), None),
@@ -453,7 +453,7 @@ impl<B: Buffer, T> Queue<B, T> {
     /// request that goes on; none if there is neither.
     ///
     /// ```
-    /// # use aio2::{Context, Op, Popped, Queue, SharedFd, Timeout};
+    /// # use aio2::{Context, Op, Progress, Queue, SharedFd, Timeout};
     /// # use std::io::Write;
     /// # let (reader, mut writer) = std::io::pipe()?;
     /// # let reader = SharedFd::new(std::os::fd::OwnedFd::from(reader));
@@ -463,8 +463,8 @@ impl<B: Buffer, T> Queue<B, T> {
     /// queue.wait(1, Timeout::Forever)?;
     /// while let Some(popped) = queue.pop_any()? {
     ///     match popped {
-    ///         Popped::More { token, result, .. } => println!("{token} is ready: {result:?}"),
-    ///         Popped::Ended(done) => println!("{} is no longer watched", done.token),
+    ///         Progress::More { token, result, .. } => println!("{token} is ready: {result:?}"),
+    ///         Progress::Ended(done) => println!("{} is no longer watched", done.token),
     ///     }
     /// }
     /// queue.cancel(key)?;
@@ -474,9 +474,9 @@ impl<B: Buffer, T> Queue<B, T> {
     /// # Errors
     /// [`ReapError`] if the ring is broken.
     #[inline]
-    pub fn pop_any(&mut self) -> Result<Option<Popped<'_, B, T>>, ReapError> {
+    pub fn pop_any(&mut self) -> Result<Option<Progress<'_, B, T>>, ReapError> {
         if let Some(refused) = self.pop_refused()? {
-            return Ok(Some(Popped::Ended(refused)));
+            return Ok(Some(Progress::Ended(refused)));
         }
         let (key, result) = loop {
             let Some(event) = self.reaper.next_event()? else { return Ok(None) };
@@ -491,11 +491,11 @@ impl<B: Buffer, T> Queue<B, T> {
                 if !self.order.is_idle() {
                     self.note_end(key, &done);
                 }
-                return Ok(Some(Popped::Ended(done)));
+                return Ok(Some(Progress::Ended(done)));
             }
         };
         let entry = self.entries.get_mut(key);
-        Ok(entry.map(|entry| Popped::More { key: Key(key), token: &mut entry.token, result }))
+        Ok(entry.map(|entry| Progress::More { key: Key(key), token: &mut entry.token, result }))
     }
 
     /// Cancels a request; its completion comes nevertheless. Does not wait.
@@ -658,7 +658,7 @@ impl<B: Buffer, T> fmt::Debug for Queue<B, T> {
 /// What comes out of a queue.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // a box would be an allocation for each
-pub enum Popped<'q, B, T> {
+pub enum Progress<'q, B, T> {
     /// A multishot request has sent an event, and goes on.
     More {
         /// Which one.

@@ -61,11 +61,11 @@ impl Reaper {
     /// # Errors
     /// [`ReapError`]; it stays. [`ReapError::Forked`] in a child after fork: what
     /// was claimed is the parent's to hand out.
-    pub fn batch(&mut self) -> Result<Batch<'_>, ReapError> {
+    pub fn batch(&mut self) -> Result<ReapBatch<'_>, ReapError> {
         self.fill()?;
         let words = &self.buffer[self.next..self.end];
         (self.next, self.left) = (self.end, 0);
-        Ok(Batch { words, malformed: &self.malformed })
+        Ok(ReapBatch { words, malformed: &self.malformed })
     }
 
     /// Waits until at least `min_events` are in the ring, then claims a batch.
@@ -73,7 +73,7 @@ impl Reaper {
     ///
     /// # Errors
     /// [`WaitError`]; [`WaitError::Interrupted`] by a signal.
-    pub fn wait(&mut self, min_events: u32, timeout: Timeout) -> Result<Batch<'_>, WaitError> {
+    pub fn wait(&mut self, min_events: u32, timeout: Timeout) -> Result<ReapBatch<'_>, WaitError> {
         if self.next == self.end {
             self.sleep(min_events, timeout)?;
         }
@@ -238,12 +238,12 @@ impl AsFd for Reaper {
 ///
 /// It ends at bytes that are no event, which the reaper's next call reports.
 #[must_use = "the events are out of the ring already"]
-pub struct Batch<'r> {
+pub struct ReapBatch<'r> {
     words: &'r [u64],
     malformed: &'r Cell<Option<event::Malformed>>,
 }
 
-impl<'r> Iterator for Batch<'r> {
+impl<'r> Iterator for ReapBatch<'r> {
     type Item = Event<'r>;
 
     #[inline]
@@ -274,8 +274,8 @@ impl fmt::Debug for Reaper {
     }
 }
 
-impl fmt::Debug for Batch<'_> {
+impl fmt::Debug for ReapBatch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch").field("words", &self.words.len()).finish_non_exhaustive()
+        f.debug_struct("ReapBatch").field("words", &self.words.len()).finish_non_exhaustive()
     }
 }

@@ -128,7 +128,7 @@ impl fmt::Display for Place {
 
 /// Where and how a request ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Path {
+pub struct ExecutionPath {
     /// Where it came to its end.
     pub place: Place,
     /// Number of the processor on which it completed.
@@ -137,7 +137,7 @@ pub struct Path {
     pub blocked: Duration,
 }
 
-impl fmt::Display for Path {
+impl fmt::Display for ExecutionPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on processor {}, submission blocked {:?}", self.place, self.cpu, self.blocked)
     }
@@ -242,8 +242,8 @@ impl<'a> Event<'a> {
 
     /// Where it ran.
     #[must_use]
-    pub fn path_taken(&self) -> Attribute<Path> {
-        self.read(attr::PATH, |r: attr::PathReturn| Path {
+    pub fn execution_path(&self) -> Attribute<ExecutionPath> {
+        self.read(attr::PATH, |r: attr::PathReturn| ExecutionPath {
             place: match r.place {
                 attr::PATH_INLINE => Place::Inline,
                 attr::PATH_PAGE_WAIT => Place::PageWait,

@@ -118,7 +118,7 @@ impl<M: Memory> Drain<'_, M> {
     /// If a peer broke the ring; the events before it are taken nevertheless.
     #[inline]
     #[allow(clippy::should_implement_trait)] // an Iterator's items could outlive the batch
-    pub fn next(&mut self) -> Result<Option<Event<'_, M::Word>>, Corruption> {
+    pub fn next(&mut self) -> Result<Option<EventRef<'_, M::Word>>, Corruption> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -135,7 +135,7 @@ impl<M: Memory> Drain<'_, M> {
         let words = self.consumer.memory.view().segments(position, len as usize / 8);
         self.next = self.next.wrapping_add(len.into()) & M::HEAD_MASK;
         self.left -= len;
-        Ok(Some(Event { header, words }))
+        Ok(Some(EventRef { header, words }))
     }
 
     /// Bytes of the events that are left.
@@ -165,12 +165,12 @@ impl<M: Memory> Drop for Drain<'_, M> {
 /// Its length was checked once and is kept here (SPEC: R-RING-14). The words are read anew each
 /// time; a hostile producer can change them between two reads.
 #[derive(Clone, Copy)]
-pub struct Event<'a, W> {
+pub struct EventRef<'a, W> {
     header: u64,
     words: Segments<'a, W>,
 }
 
-impl<W: Word> Event<'_, W> {
+impl<W: Word> EventRef<'_, W> {
     /// Length in words of 8 bytes, the first word included.
     #[inline]
     #[allow(clippy::len_without_is_empty)] // an event has at least its first word
@@ -223,8 +223,8 @@ impl<M: Memory> fmt::Debug for Drain<'_, M> {
     }
 }
 
-impl<W: Word> fmt::Debug for Event<'_, W> {
+impl<W: Word> fmt::Debug for EventRef<'_, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event").field("header", &self.header).finish_non_exhaustive()
+        f.debug_struct("EventRef").field("header", &self.header).finish_non_exhaustive()
     }
 }

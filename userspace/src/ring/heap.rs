@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{Geometry, Memory, View, Word};
+use super::geometry::Geometry;
+use super::memory::{Memory, View};
+use super::word::Word;
 use crate::sync::{AtomicU32, AtomicU64};
 
 /// A ring in plain memory of this process.

@@ -77,7 +77,7 @@ use std::sync::Arc;
 pub use consumer::Consumer;
 pub use error::{Corruption, ReapError};
 pub use event::{Events, header, len_of};
-pub use exclusive::{Drain, Event, ExclusiveConsumer};
+pub use exclusive::{Drain, EventRef, ExclusiveConsumer};
 pub use geometry::{Geometry, GeometryError};
 #[cfg(any(aio2_loom, test, feature = "unstable"))]
 pub use heap::Heap;
@@ -89,11 +89,9 @@ pub use memory::{Memory, View};
 use overflow::Overflow;
 #[cfg(feature = "unstable")]
 pub use overflow::Overflow;
-pub use producer::{Batch, Producer};
+pub use producer::{Producer, ProducerBatch};
 pub use sink::{Sink, SinkBatch};
 pub use status::Pending;
-#[cfg(not(feature = "unstable"))]
-pub(crate) use word::Word;
 #[cfg(feature = "unstable")]
 pub use word::Word;
 

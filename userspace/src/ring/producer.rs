@@ -69,9 +69,9 @@ impl<M: Memory> Producer<M> {
 
     /// Begins a batch: events pushed to it are published together, by one
     /// store, when it is dropped. There is room for none in a child after fork.
-    pub fn batch(&mut self) -> Batch<'_, M> {
+    pub fn batch(&mut self) -> ProducerBatch<'_, M> {
         self.look();
-        Batch { producer: self }
+        ProducerBatch { producer: self }
     }
 
     /// Publishes one event; false if the ring has no room for it.
@@ -319,11 +319,11 @@ impl<M: Memory> Producer<M> {
 
 /// Events that are being written; dropping it publishes them together.
 #[must_use = "dropping it publishes what was pushed"]
-pub struct Batch<'p, M: Memory> {
+pub struct ProducerBatch<'p, M: Memory> {
     producer: &'p mut Producer<M>,
 }
 
-impl<M: Memory> Batch<'_, M> {
+impl<M: Memory> ProducerBatch<'_, M> {
     /// Adds one event; false if the ring has no room for it. A later, shorter
     /// one may still fit.
     ///
@@ -338,7 +338,7 @@ impl<M: Memory> Batch<'_, M> {
     }
 }
 
-impl<M: Memory> Drop for Batch<'_, M> {
+impl<M: Memory> Drop for ProducerBatch<'_, M> {
     #[inline]
     fn drop(&mut self) {
         self.producer.publish();
@@ -355,8 +355,8 @@ impl<M: Memory> fmt::Debug for Producer<M> {
     }
 }
 
-impl<M: Memory> fmt::Debug for Batch<'_, M> {
+impl<M: Memory> fmt::Debug for ProducerBatch<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch").field("producer", &self.producer).finish_non_exhaustive()
+        f.debug_struct("ProducerBatch").field("producer", &self.producer).finish_non_exhaustive()
     }
 }

@@ -3,7 +3,8 @@
 //! Their data are no words that it watches: the ring has models of its own, and
 //! here it is the engine around it that is explored.
 
-use crate::ring::{Consumer, Geometry, Heap, Producer, Word, split};
+use crate::ring::word::Word;
+use crate::ring::{Consumer, Geometry, Heap, Producer, split};
 use crate::sync::process::{AtomicU64, Ordering};
 use std::io;
 use std::sync::Arc;

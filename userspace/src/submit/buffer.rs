@@ -10,6 +10,9 @@ use std::ptr::NonNull;
 /// Its length is how much is asked for: a read fills at most that much, and
 /// does not change the length.
 ///
+/// It is not sealed: memory that is mapped, locked or shared belongs to crates that
+/// this one does not know, and the promise below is all that is needed of it.
+///
 /// # Safety
 /// The slice that `bytes_mut` returns must stay valid, initialised, and at its
 /// address until the value is moved, dropped, or mutably borrowed again.

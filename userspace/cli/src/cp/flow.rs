@@ -152,7 +152,7 @@ impl Flow {
 }
 
 fn asked(op: Op<Vec<u8>>, attributes: bool) -> Op<Vec<u8>> {
-    if attributes { op.timing().path_taken() } else { op }
+    if attributes { op.timing().execution_path() } else { op }
 }
 
 /// Why a range was not done.

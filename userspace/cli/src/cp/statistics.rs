@@ -72,7 +72,7 @@ impl Statistics {
         if let Some(timing) = done.timing().handled() {
             operations.time(timing);
         }
-        match done.path_taken().handled().map(|path| path.place) {
+        match done.execution_path().handled().map(|path| path.place) {
             Some(Place::Inline) => self.places.inline += 1,
             Some(Place::PageWait) => self.places.page_wait += 1,
             Some(Place::Worker) => self.places.worker += 1,

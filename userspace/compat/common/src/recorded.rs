@@ -29,7 +29,7 @@ pub fn fill(request: &mut Request, event: &Event<'_>) {
         request.has |= has::CACHE;
         (request.hit, request.miss) = (cache.hit, cache.miss);
     }
-    if let Attribute::Handled(path) = event.path_taken() {
+    if let Attribute::Handled(path) = event.execution_path() {
         request.has |= has::PATH;
         request.place = match path.place {
             Place::Inline => attr::PATH_INLINE,

@@ -22,7 +22,7 @@ impl<B> Op<B> {
 
     /// Asks where it ran.
     #[must_use]
-    pub fn path_taken(mut self) -> Self {
+    pub fn execution_path(mut self) -> Self {
         self.attributes.path();
         self
     }

@@ -312,19 +312,19 @@ impl<B> Op<B> {
         Op::new(libc::SYS_symlinkat, shape)
     }
 
-    /// Asks what is known of a file: statx(2). [`Op::found`] has the answer.
+    /// Asks what is known of a file: statx(2). [`Op::statx_buf`] has the answer.
     pub fn statx(dir: impl Into<Dir>, path: impl Into<CString>, flags: i32, mask: u32) -> Self {
         // SAFETY: a structure of integers, which may all be zero.
-        let found = Box::new(unsafe { std::mem::zeroed() });
-        let shape = Shape::Statx { dir: dir.into(), path: path.into(), flags, mask, found };
+        let buf = Box::new(unsafe { std::mem::zeroed() });
+        let shape = Shape::Statx { dir: dir.into(), path: path.into(), flags, mask, buf };
         Op::new(libc::SYS_statx, shape)
     }
 
     /// What a completed [`Op::statx`] has found; all zero before and on error.
     #[must_use]
-    pub fn found(&self) -> Option<&libc::statx> {
+    pub fn statx_buf(&self) -> Option<&libc::statx> {
         match &self.shape {
-            Shape::Statx { found, .. } => Some(found),
+            Shape::Statx { buf, .. } => Some(buf),
             _ => None,
         }
     }

@@ -28,7 +28,7 @@ pub(super) enum Shape<B> {
     /// A path, its times, and flags.
     PathTimes { dir: Dir, path: CString, times: [libc::timespec; 2], flags: i32 },
     /// A path, and room for what is found.
-    Statx { dir: Dir, path: CString, flags: i32, mask: u32, found: Box<libc::statx> },
+    Statx { dir: Dir, path: CString, flags: i32, mask: u32, buf: Box<libc::statx> },
     /// A socket and where to connect it.
     Connect { fd: SharedFd, address: Box<SocketAddress> },
     /// A descriptor that is to be closed; none once it was.
@@ -100,10 +100,10 @@ impl<B: Buffer> Shape<B> {
                 args[2..4].copy_from_slice(&[address(times.as_ptr()), signed(*flags)]);
                 4
             }
-            Shape::Statx { dir, path, flags, mask, found } => {
+            Shape::Statx { dir, path, flags, mask, buf } => {
                 args[..2].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr())]);
                 args[2..4].copy_from_slice(&[signed(*flags), (*mask).into()]);
-                args[4] = address(&raw mut **found);
+                args[4] = address(&raw mut **buf);
                 5
             }
             Shape::Connect { fd, address: to } => {
