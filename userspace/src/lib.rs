@@ -109,6 +109,7 @@ mod consumer;
 #[allow(unsafe_code)]
 mod context;
 #[cfg(not(feature = "unstable"))]
+#[allow(dead_code)] // part of it is for the suite, models and benchmarks
 mod engine;
 #[cfg(feature = "unstable")]
 pub mod engine;
