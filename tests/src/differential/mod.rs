@@ -476,10 +476,19 @@ fn sends_beyond_memory(call: &Call) -> bool {
 /// Whether the kernel leaves it open which of these two results a call has.
 fn is_explained(world: &World, call: &Call, results: [i64; 2]) -> bool {
     let has_nowait = |arg: &Arg| matches!(arg, Arg::Num(n) if n & libc::RWF_NOWAIT as u64 != 0);
-    let is_socket = |arg: &Arg| matches!(arg, Arg::Fd(at) if world.kind(*at) == Kind::Socket);
+    let is_socket = |arg: &Arg| match arg {
+        Arg::Fd(at) => world.kind(*at) == Kind::Socket,
+        // It may be a duplicate of one.
+        arg => matches!(arg, Arg::Spare),
+    };
+    let is_terminal = |arg: &Arg| matches!(arg, Arg::Fd(at) if world.name(*at).starts_with("term"));
     let one_is = |errno: i32| results.contains(&-i64::from(errno));
+    // What is echoed comes before or after what is written.
+    call.args.first().is_some_and(is_terminal)
+        && call.name.contains("read")
+        && results.iter().all(|res| *res > 0)
     // A lock that another thread of the kernel holds, a block to be allocated.
-    call.name.ends_with("v2") && call.args.last().is_some_and(has_nowait) && one_is(libc::EAGAIN)
+        || call.name.ends_with("v2") && call.args.last().is_some_and(has_nowait) && one_is(libc::EAGAIN)
         // How much goes into a thread's buffer before memory ends.
         || call.args.first().is_some_and(is_socket)
             && (one_is(libc::EFAULT)
@@ -515,9 +524,11 @@ fn look(world: &World, call: &Call, result: i64) -> Seen {
         unsafe { libc::close(fd) };
     };
     let mut memory = world.bytes(DATA, DATA_BYTES).to_vec();
-    // What a direct read writes of the block in which the file ends, behind its end.
+    // What a direct read that is short writes behind the end of the file.
+    let is_whole = matches!(call.args.get(2), Some(Arg::Num(len)) if *len as i64 == result)
+        && !call.name.contains('v');
     if call.name.contains("read")
-        && result % 512 != 0
+        && !is_whole
         && matches!(call.args.first(), Some(Arg::Fd(at)) if world.name(*at) == "direct")
     {
         memory.clear();

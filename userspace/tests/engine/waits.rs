@@ -184,6 +184,43 @@ fn each_kind_of_file_is_waited_for() {
     assert_eq!(ends(&f, 1), [(8, 5)]);
 }
 
+/// A socket that could take more may say that it is not ready for it: what cannot
+/// be sent since the memory ends does not wait.
+///
+/// SPEC: R-OP-3, R-WAIT-1
+#[test]
+fn a_send_whose_memory_ends_does_not_wait() {
+    const GOOD: usize = 48 << 10;
+    let (null, all) = (std::ptr::null_mut(), libc::PROT_READ | libc::PROT_WRITE);
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping, at an address of the kernel's choice.
+    let memory = unsafe { libc::mmap(null, 2 * GOOD, all, flags, -1, 0) };
+    assert_ne!(memory, libc::MAP_FAILED);
+    let behind = memory.wrapping_byte_add(GOOD);
+    // SAFETY: a part of the mapping above.
+    assert_eq!(unsafe { libc::mprotect(behind, GOOD, libc::PROT_NONE) }, 0);
+    let f = Fixture::new();
+    for flags in [Flags::empty(), Flags::ASYNC] {
+        for beyond in [1, GOOD] {
+            let [(plain, _peer), (ours, _other)] = [(); 2].map(|()| UnixStream::pair().unwrap());
+            for mut socket in [&plain, &ours] {
+                // Enough to be no longer ready.
+                socket.write_all(&[0; 64 << 10]).unwrap();
+            }
+            let len = GOOD + beyond;
+            // SAFETY: the kernel finds out what cannot be read.
+            let expected = unsafe { libc::send(plain.as_raw_fd(), memory, len, 0) };
+            assert!(expected > 0);
+            let at = memory.expose_provenance() as u64;
+            let args = [ours.as_raw_fd() as u64, at, len as u64, 0, 0, 0];
+            f.submit([syscall(libc::SYS_sendto, &args).flags(flags)]);
+            assert_eq!(ends(&f, 1), [(0, expected as i64)]);
+        }
+    }
+    // SAFETY: mapped above, and no request is under way.
+    unsafe { libc::munmap(memory, 2 * GOOD) };
+}
+
 /// SPEC: R-WAIT-2
 #[test]
 fn first_come_first_served_on_one_descriptor() {

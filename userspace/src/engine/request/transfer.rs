@@ -230,7 +230,10 @@ impl<'a> Transfer<'a> {
         let [fd, b, _, _, e, f] = *self.call.args();
         let at = rest.as_ptr().expose_provenance() as u64;
         let count = rest.len() as u64;
-        let with = |flag| if nowait { self.flags | flag } else { self.flags };
+        // What has sent a part brings no SIGPIPE.
+        let quiet = if self.is_file() || self.is_read { 0 } else { libc::MSG_NOSIGNAL as u64 };
+        let flags = self.flags | quiet;
+        let with = |flag| if nowait { flags | flag } else { flags };
         match self.family {
             Family::File { nr, offset } => {
                 let offset = if offset == FILE_POSITION { offset } else { offset + done as i64 };

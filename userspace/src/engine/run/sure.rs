@@ -212,8 +212,10 @@ pub(crate) fn judge(transfer: &Transfer<'_>, full: bool, done: u64, last: i64) -
         },
         // A pipe or a socket gives what it has, and a record is all there is.
         (false, true) => Verdict::Sure,
-        // It takes the rest when there is room.
-        (false, false) => Verdict::Unsure,
+        // It takes the rest when there is room. A socket may have some, and say that
+        // it has none: that it is full is known when it says EAGAIN.
+        (false, false) if transfer.is_file() => Verdict::Unsure,
+        (false, false) => Verdict::Further,
     }
 }
 
@@ -222,7 +224,9 @@ fn judge_error(transfer: &Transfer<'_>, done: u64, errno: i32) -> Verdict {
         return Verdict::Sure;
     }
     if done > 0 {
-        return Verdict::Unsure;
+        // A send that has moved something returns that, whatever stops it.
+        let waits = transfer.is_file() || errno == EAGAIN;
+        return if waits { Verdict::Unsure } else { Verdict::Sure };
     }
     let kind = file::kind(transfer.fd());
     if errno == EAGAIN {
