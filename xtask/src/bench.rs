@@ -5,6 +5,7 @@
 //! instructions of a path ([`crate::budget`]).
 
 use crate::budget::{self, Budget};
+use crate::costs::{self, Costs};
 use crate::kernel;
 use anyhow::{Result, bail};
 use std::process::Command;
@@ -21,6 +22,9 @@ pub struct Args {
     /// Instead, count the instructions of each path in user mode
     #[arg(long, value_name = "WHAT", num_args = 0..=1, default_missing_value = "check")]
     budget: Option<Budget>,
+    /// Instead, count the instructions of each call with more and more requests in flight
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, default_missing_value = "check")]
+    costs: Option<Costs>,
     /// Print one JSON object a line instead of tables
     #[arg(long)]
     json: bool,
@@ -32,6 +36,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if let Some(budget) = args.budget {
         return budget::run(budget);
+    }
+    if let Some(costs) = args.costs {
+        return costs::run(costs);
     }
     let mut benches: Vec<&str> = args.which.iter().map(String::as_str).collect();
     if benches.is_empty() {

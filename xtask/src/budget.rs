@@ -46,12 +46,12 @@ pub fn run(budget: Budget) -> Result<()> {
         return Ok(());
     }
     packages::for_counting(&xshell::Shell::new()?)?;
-    let program = build()?;
+    let program = build("paths")?;
     let names = Command::new(&program).output()?.stdout;
     let mut counted = Vec::new();
     for name in String::from_utf8(names)?.lines() {
-        let less = collected(&program, name, OPERATIONS)?;
-        let more = collected(&program, name, 2 * OPERATIONS)?;
+        let less = collected(&program, &[name, &OPERATIONS.to_string()], &[])?.0;
+        let more = collected(&program, &[name, &(2 * OPERATIONS).to_string()], &[])?.0;
         let each = more.saturating_sub(less) as f64 / OPERATIONS as f64;
         counted.push((name.to_owned(), each));
     }
@@ -62,7 +62,7 @@ pub fn run(budget: Budget) -> Result<()> {
 }
 
 /// The compiler, by name and version.
-fn compiler() -> Result<String> {
+pub fn compiler() -> Result<String> {
     let said = String::from_utf8(Command::new("rustc").arg("--version").output()?.stdout)?;
     Ok(said.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
 }
@@ -72,31 +72,34 @@ fn head(compiler: &str) -> String {
     format!("{HEAD}{compiler} |\n")
 }
 
-/// The program that has the paths.
-fn build() -> Result<PathBuf> {
-    let args = ["bench", "-p", "aio2", "--bench", "paths", "--no-run", "--message-format=json"];
+/// Builds a benchmark of the library; its program.
+pub fn build(name: &str) -> Result<PathBuf> {
+    let args = ["bench", "-p", "aio2", "--bench", name, "--no-run", "--message-format=json"];
     let built = Command::new(env!("CARGO")).args(args).stderr(Stdio::inherit()).output()?;
-    ensure!(built.status.success(), "the paths do not build");
+    ensure!(built.status.success(), "{name} does not build");
     String::from_utf8(built.stdout)?
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "paths")
+        .filter(|message| message["target"]["name"] == name)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("no program of the paths")
+        .with_context(|| format!("no program of {name}"))
 }
 
-/// Instructions of a whole run of a path.
-fn collected(program: &Path, name: &str, operations: u64) -> Result<u64> {
+/// Instructions of a run with these arguments, as much of it as callgrind counts
+/// with `options`, and what the program prints.
+pub fn collected(program: &Path, arguments: &[&str], options: &[&str]) -> Result<(u64, String)> {
     let run = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(options)
         .arg(program)
-        .args([name, &operations.to_string()])
+        .args(arguments)
         .output()
         .context("valgrind cannot be started")?;
     let said = String::from_utf8_lossy(&run.stderr);
-    ensure!(run.status.success(), "{name}: {said}");
+    ensure!(run.status.success(), "{arguments:?}: {said}");
     let count = said.lines().find_map(|line| line.split_once("Collected : "));
-    count.and_then(|(_, n)| n.trim().parse().ok()).context("valgrind has counted nothing")
+    let count = count.and_then(|(_, n)| n.trim().parse().ok());
+    Ok((count.context("valgrind has counted nothing")?, String::from_utf8(run.stdout)?))
 }
 
 /// The rows of a table in Markdown.

@@ -5,6 +5,7 @@
 
 mod bench;
 mod budget;
+mod costs;
 mod fuzz;
 mod install;
 mod jobs;
