@@ -1,32 +1,42 @@
-//! A TCP echo server with thousands of connections and one thread of its own.
+//! A TCP echo server with thousands of connections, written the obvious way: what
+//! is received on a connection is sent back, and then the next is received.
 //!
 //!     cargo run --release --example echo -- [CONNECTIONS [SECONDS]]
 //!
-//! A connection that waits costs a POLL and no worker; once it is ready, what
-//! is received and sent completes inline. The client, in a thread beside it,
-//! sends numbered messages on all connections and compares what comes back: an
-//! answer that is lost, doubled or out of order is not what is expected next.
+//! A connection that has nothing to say costs a request that waits, and no thread.
+//! The client, in a thread beside it, sends numbered messages on all connections
+//! and compares what comes back: an answer that is lost, doubled or out of order
+//! is not what is expected next.
 #![allow(unsafe_code)] // setrlimit(2)
 
-use aio2::{Context, Op, Queue, SharedFd, Timeout};
+use aio2::{Context, Op, Prefer, Queue, SharedFd, Timeout};
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 const MESSAGE_BYTES: usize = 64;
-const READABLE: u16 = libc::POLLIN as u16;
 
 /// What a request was for.
 enum Step {
     Accept,
-    Ready(SharedFd),
     Received(SharedFd),
     Sent(SharedFd),
 }
 
-fn serve(listener: TcpListener, connections: usize) -> Result<u64, Box<dyn Error + Send + Sync>> {
-    let context = Context::builder().max_requests(connections as u32 + 16).build()?;
+/// Serves so many connections until each of them is closed; how many bytes came back.
+///
+/// # Errors
+/// Of the context, or of a socket.
+pub fn serve(
+    listener: TcpListener,
+    connections: usize,
+) -> Result<u64, Box<dyn Error + Send + Sync>> {
+    let context = Context::builder()
+        .prefer(Prefer::Engine)
+        .max_requests(connections as u32 + 16)
+        .concurrency(4)
+        .build()?;
     let mut queue: Queue<Vec<u8>, Step> = Queue::new(context);
     let listener = SharedFd::from(listener);
     let (mut accepted, mut open, mut echoed) = (0, 0, 0);
@@ -40,24 +50,24 @@ fn serve(listener: TcpListener, connections: usize) -> Result<u64, Box<dyn Error
                     accepted += 1;
                     open += 1;
                     let socket = SharedFd::from(done.opened.ok_or("no socket")?);
-                    queue.push(Op::poll(&socket, READABLE), Step::Ready(socket));
+                    let buffer = vec![0; MESSAGE_BYTES];
+                    queue.push(Op::recv(&socket, buffer, 0), Step::Received(socket));
                     if accepted < connections {
                         queue.push(Op::accept(&listener), Step::Accept);
                     }
                 }
-                Step::Ready(socket) => {
-                    let buffer = vec![0; MESSAGE_BYTES];
-                    queue.push(Op::recv(&socket, buffer, 0), Step::Received(socket));
-                }
                 Step::Received(_) if len == 0 => open -= 1,
                 Step::Received(socket) => {
-                    let mut buffer = done.op.into_buffer().ok_or("no buffer")?;
-                    buffer.truncate(len);
-                    queue.push(Op::send(&socket, buffer, 0).full(), Step::Sent(socket));
+                    let buffer = done.op.into_buffer().ok_or("no buffer")?;
+                    queue.push(
+                        Op::send(&socket, buffer, 0).range(0..len).full(),
+                        Step::Sent(socket),
+                    );
                 }
                 Step::Sent(socket) => {
                     echoed += len as u64;
-                    queue.push(Op::poll(&socket, READABLE), Step::Ready(socket));
+                    let buffer = done.op.into_buffer().ok_or("no buffer")?;
+                    queue.push(Op::recv(&socket, buffer, 0), Step::Received(socket));
                 }
             }
         }
@@ -75,13 +85,19 @@ fn message(connection: usize, round: u64) -> [u8; MESSAGE_BYTES] {
     message
 }
 
-/// Sends and compares; how many messages came back.
-fn ask(to: SocketAddr, connections: usize, time: Duration) -> Result<u64, Box<dyn Error>> {
-    let mut sockets = Vec::new();
-    for _ in 0..connections {
-        sockets.push(TcpStream::connect(to)?);
-    }
-    println!("{connections} connections");
+/// Sends on so many connections, beside as many that are `idle`, and compares; how
+/// many messages came back.
+///
+/// # Errors
+/// Of a socket.
+pub fn ask(
+    to: SocketAddr,
+    connections: usize,
+    idle: usize,
+    time: Duration,
+) -> Result<u64, Box<dyn Error>> {
+    let connect = |n| (0..n).map(|_| TcpStream::connect(to)).collect::<Result<Vec<_>, _>>();
+    let (quiet, mut sockets) = (connect(idle)?, connect(connections)?);
     let (begun, mut round) = (Instant::now(), 0);
     while round == 0 || begun.elapsed() < time {
         for (n, socket) in sockets.iter_mut().enumerate() {
@@ -98,17 +114,19 @@ fn ask(to: SocketAddr, connections: usize, time: Duration) -> Result<u64, Box<dy
         socket.shutdown(Shutdown::Write)?;
         assert_eq!(socket.read(&mut [0; MESSAGE_BYTES])?, 0, "more came back than was sent");
     }
+    drop(quiet);
     Ok(round * connections as u64)
 }
 
-/// Lets this process have as many descriptors as it may.
-fn raise_limit() {
+/// Lets this process have as many descriptors as it may; how many that is.
+pub fn raise_limit() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the limit can be written.
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     limit.rlim_cur = limit.rlim_max;
     // SAFETY: the limit can be read.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    limit.rlim_cur
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -119,7 +137,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let to = listener.local_addr()?;
     let server = std::thread::spawn(move || serve(listener, connections));
-    let messages = ask(to, connections, Duration::from_secs(seconds))?;
+    let messages = ask(to, connections, 0, Duration::from_secs(seconds))?;
     let echoed = server.join().expect("the server does not panic").map_err(|e| e.to_string())?;
     assert_eq!(echoed, messages * MESSAGE_BYTES as u64);
     println!("{messages} messages, each came back once and in order");

@@ -1,0 +1,138 @@
+//! An echo server written the obvious way (examples/echo.rs), beside one with a thread
+//! for each connection and one with epoll: messages a second by the number of
+//! connections, all of them busy. `cargo xtask bench servers`.
+//!
+//! The client is a process of its own, the same for all of them; each number is the
+//! middle one of several turns, in which the servers take turns.
+#![allow(unsafe_code, missing_docs, dead_code)]
+
+#[path = "../examples/echo.rs"]
+mod echo;
+
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use std::error::Error;
+use std::io::{ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const BYTES: usize = 64;
+const TURNS: usize = 5;
+const TIME: Duration = Duration::from_millis(800);
+
+type Failure = Box<dyn Error + Send + Sync>;
+/// Serves so many connections until each of them is closed.
+type Server = fn(TcpListener, usize) -> Result<u64, Failure>;
+
+const SERVERS: [(&str, Server); 3] =
+    [("AIO2", echo::serve), ("epoll", with_epoll), ("threads", with_threads)];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().collect();
+    echo::raise_limit();
+    if let [_, client, to, connections] = &args[..]
+        && client == "--client"
+    {
+        let to: SocketAddr = to.parse()?;
+        println!("{}", echo::ask(to, connections.parse()?, 0, TIME)?);
+        return Ok(());
+    }
+    let json = args.iter().any(|arg| arg == "--json");
+    if !json {
+        println!(
+            "{:>12} {:>10} {:>10} {:>10}   AIO2 to epoll, to threads",
+            "connections", "AIO2", "epoll", "threads"
+        );
+    }
+    for connections in [1, 8, 64, 256, 1000] {
+        let mut rates = [const { Vec::new() }; SERVERS.len()];
+        for _ in 0..TURNS {
+            for ((_, server), rates) in SERVERS.iter().zip(&mut rates) {
+                rates.push(turn(*server, connections)?);
+            }
+        }
+        let [aio2, epoll, threads] = rates.map(|mut rates| {
+            rates.sort_by(f64::total_cmp);
+            rates[TURNS / 2]
+        });
+        if json {
+            println!(
+                "{{\"bench\":\"echo\",\"connections\":{connections},\"aio2\":{aio2:.0},\"epoll\":{epoll:.0},\"threads\":{threads:.0}}}"
+            );
+        } else {
+            println!(
+                "{connections:>12} {aio2:>10.0} {epoll:>10.0} {threads:>10.0}   {:.2}, {:.2}",
+                aio2 / epoll,
+                aio2 / threads
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Messages a second of one server.
+fn turn(server: Server, connections: usize) -> Result<f64, Box<dyn Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let to = listener.local_addr()?.to_string();
+    let client = Command::new(std::env::current_exe()?)
+        .args(["--client", &to, &connections.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    server(listener, connections).map_err(|why| why.to_string())?;
+    let said = client.wait_with_output()?;
+    let messages: f64 = String::from_utf8(said.stdout)?.trim().parse()?;
+    Ok(messages / TIME.as_secs_f64())
+}
+
+fn with_threads(listener: TcpListener, connections: usize) -> Result<u64, Failure> {
+    std::thread::scope(|scope| {
+        for _ in 0..connections {
+            let (mut socket, _) = listener.accept()?;
+            std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, move || {
+                let mut buffer = [0; BYTES];
+                while let Ok(len @ 1..) = socket.read(&mut buffer) {
+                    if socket.write_all(&buffer[..len]).is_err() {
+                        return;
+                    }
+                }
+            })?;
+        }
+        Ok(0)
+    })
+}
+
+fn with_epoll(listener: TcpListener, connections: usize) -> Result<u64, Failure> {
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    let mut sockets: Vec<Option<TcpStream>> = Vec::new();
+    epoll::add(&epoll, &listener, EventData::new_u64(u64::MAX), EventFlags::IN)?;
+    let mut open = 0;
+    let mut events = [const { MaybeUninit::uninit() }; 64];
+    while sockets.len() < connections || open > 0 {
+        let (ready, _) = epoll::wait(&epoll, &mut events, None)?;
+        for event in ready {
+            let place = event.data.u64() as usize;
+            if place == usize::MAX {
+                let (socket, _) = listener.accept()?;
+                socket.set_nonblocking(true)?;
+                let data = EventData::new_u64(sockets.len() as u64);
+                epoll::add(&epoll, &socket, data, EventFlags::IN)?;
+                sockets.push(Some(socket));
+                open += 1;
+                continue;
+            }
+            let mut buffer = [0; BYTES];
+            let Some(mut socket) = sockets[place].as_ref() else { continue };
+            match socket.read(&mut buffer) {
+                Ok(0) => {
+                    sockets[place] = None;
+                    open -= 1;
+                }
+                Ok(len) => socket.write_all(&buffer[..len])?,
+                Err(why) if why.kind() == ErrorKind::WouldBlock => {}
+                Err(why) => return Err(why.into()),
+            }
+        }
+    }
+    Ok(0)
+}
