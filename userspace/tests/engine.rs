@@ -18,6 +18,8 @@ mod poll;
 mod request;
 #[path = "engine/requests.rs"]
 mod requests;
+#[path = "engine/table.rs"]
+mod table;
 #[path = "engine/uring.rs"]
 mod uring;
 #[path = "engine/waiting.rs"]

@@ -8,8 +8,9 @@ use aio2::backend::Backend;
 use aio2_abi::iocb::{Flags, ID_OFFSET};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use aio2_abi::{attr, op};
+use std::fs::File;
 use std::io::{Read, Write, pipe};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
@@ -624,6 +625,46 @@ fn where_the_calls_with_flags_are_refused_the_plain_ones_are_run() {
     assert_eq!((told.res, told.status(attr::CACHE)), (5, -libc::EOPNOTSUPP));
     reader.read_exact(&mut buf).unwrap();
     assert_eq!(&buf, b"world");
+}
+
+/// As on kernels where these files have no call that does not wait: a record that
+/// does not fit fails at once, and one that does is waited for.
+///
+/// SPEC: R-OP-3, R-WAIT-1
+#[test]
+fn where_a_file_has_no_such_call_short_reads_fail_at_once() {
+    if !alone("requests::where_a_file_has_no_such_call_short_reads_fail_at_once") {
+        return;
+    }
+    filter(libc::SYS_preadv2, libc::SECCOMP_RET_ERRNO | libc::EOPNOTSUPP as u32);
+    let f = Fixture::with(|s| s.concurrency = 1);
+    let own = |fd: i32| {
+        assert!(fd >= 0);
+        // SAFETY: it is new, and no one else's.
+        unsafe { File::from_raw_fd(fd) }
+    };
+    // SAFETY: takes numbers.
+    let eventfd = own(unsafe { libc::eventfd(0, 0) });
+    // SAFETY: takes numbers.
+    let timerfd = own(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, 0) });
+    // SAFETY: a set may be all zeros.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set can be read.
+    let signalfd = own(unsafe { libc::signalfd(-1, &raw mut set, 0) });
+    let mut short = [0_u8; 7];
+    let mut iovec = libc::iovec { iov_base: short.as_mut_ptr().cast(), iov_len: 7 };
+    for file in [&eventfd, &timerfd, &signalfd] {
+        assert_eq!(only(&f, read(file, &mut short)).res, -i64::from(libc::EINVAL));
+        let args = [file.as_raw_fd() as u64, address(&mut iovec), 1];
+        let res = only(&f, syscall(libc::SYS_readv, &args)).res;
+        assert_eq!(res, -i64::from(libc::EINVAL));
+    }
+    let mut whole = [0_u8; 8];
+    f.submit([read(&eventfd, &mut whole).user_data(1)]);
+    f.submit([Iocb::nop(2).flags(Flags::ASYNC)]);
+    assert_eq!(f.next().user_data, 2, "it keeps no worker");
+    (&eventfd).write_all(&5_u64.to_ne_bytes()).unwrap();
+    assert_eq!((f.next().res, whole), (8, 5_u64.to_ne_bytes()));
 }
 
 /// SPEC: R-RUN-8

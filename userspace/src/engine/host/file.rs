@@ -7,6 +7,7 @@
 #![allow(unsafe_code)] // calls of the C library
 
 use crate::error::Errno;
+use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -177,6 +178,33 @@ pub(crate) fn is_listening(fd: i32) -> bool {
 pub(crate) fn is_terminal(fd: i32) -> bool {
     // SAFETY: takes no address.
     unsafe { libc::isatty(fd) == 1 }
+}
+
+/// Whether `fd` is an epoll instance, as far as the process can see its descriptors.
+pub(crate) fn is_epoll(fd: i32) -> bool {
+    is_named(fd, b"anon_inode:[eventpoll]")
+}
+
+/// Bytes that a read of `fd`, of [`Kind::Record`], takes at least: with less it fails
+/// at once.
+pub(crate) fn least_record(fd: i32) -> u64 {
+    match fd {
+        _ if is_named(fd, b"anon_inode:[eventfd]") => 8,
+        _ if is_named(fd, b"anon_inode:[timerfd]") => 8,
+        _ if is_named(fd, b"anon_inode:[signalfd]") => size_of::<libc::signalfd_siginfo>() as u64,
+        _ => 1,
+    }
+}
+
+/// Whether the file of `fd` has this name in /proc.
+fn is_named(fd: i32, wanted: &[u8]) -> bool {
+    // Without memory of its own: there may be none.
+    let (mut path, mut name) = ([0_u8; 32], [0_u8; 32]);
+    let Ok(()) = write!(&mut path[..31], "/proc/self/fd/{fd}") else { return false };
+    let place = name.as_mut_ptr().cast();
+    // SAFETY: a C string; so many bytes can be written.
+    let len = unsafe { libc::readlink(path.as_ptr().cast(), place, name.len()) };
+    usize::try_from(len).ok().and_then(|len| name.get(..len)) == Some(wanted)
 }
 
 /// How long a call on socket `fd` waits to receive, in ns; none if it is for ever,

@@ -9,6 +9,7 @@
 #![allow(unsafe_code)] // runs syscalls whose addresses the submitter vouches for
 
 use libc::c_long;
+use std::mem::MaybeUninit;
 
 /// A syscall with the arguments of an accepted request.
 ///
@@ -96,6 +97,24 @@ impl Call {
             unsafe { first.wrapping_add(i).read_unaligned() }
         })
     }
+}
+
+/// A copy of the structure at `address`, or none if it cannot be read: the kernel
+/// copies it, and so finds that out.
+pub(crate) fn copy_of<T: Plain>(address: u64) -> Option<T> {
+    let mut copy = MaybeUninit::<T>::uninit();
+    let to = iovec(&raw mut copy, size_of::<T>());
+    let from = iovec(std::ptr::with_exposed_provenance_mut::<T>(address as usize), size_of::<T>());
+    // SAFETY: takes nothing.
+    let this = unsafe { libc::getpid() };
+    // SAFETY: `copy` has room, and what cannot be read is not.
+    let copied = unsafe { libc::process_vm_readv(this, &raw const to, 1, &raw const from, 1, 0) };
+    // SAFETY: all of it was written, and any bytes are a `T`.
+    (copied == size_of::<T>() as isize).then(|| unsafe { copy.assume_init() })
+}
+
+fn iovec<T>(base: *mut T, len: usize) -> libc::iovec {
+    libc::iovec { iov_base: base.cast(), iov_len: len }
 }
 
 /// Structures of the C library for which any bytes are a value.

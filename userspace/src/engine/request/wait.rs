@@ -39,6 +39,12 @@ impl Request {
                 (!never).then_some(direction)
             }
             (Class::Worker, number::SYS_accept | libc::SYS_accept4) => Some(Direction::In),
+            // Those with a time have one that no descriptor tells of.
+            (Class::Worker, number::SYS_epoll_wait | libc::SYS_epoll_pwait)
+                if self.call.args()[3] as i32 == -1 =>
+            {
+                Some(Direction::In)
+            }
             _ => None,
         }
     }

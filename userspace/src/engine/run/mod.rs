@@ -22,10 +22,10 @@ pub(crate) mod sure;
 
 use crate::engine::host::file;
 use crate::engine::host::seat::Seat;
-use crate::engine::request::Request;
 use crate::engine::request::operation::Operation;
 use crate::engine::request::progress::Progress;
 use crate::engine::request::transfer::Transfer;
+use crate::engine::request::{Request, call};
 use crate::os::clock;
 use crate::syscall::{self, Class, number};
 use aio2_abi::attr;
@@ -161,24 +161,74 @@ pub(crate) fn may_retry(request: &Request, facts: &mut Facts) -> bool {
 /// and has nothing else to say.
 pub(crate) fn waits_if_not_ready(request: &Request, progress: &Progress, fd: i32) -> bool {
     const ACCEPT_FLAGS: u64 = (libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as u64;
-    // Where no process has memory is EFAULT at once.
-    const MEMORY_END: u64 = 1 << 47;
+    /// Bytes of one event of epoll_wait(2), at least.
+    const EVENT_BYTES: u64 = size_of::<libc::epoll_event>() as u64;
     let args = request.call.args();
-    let has_memory = || args[1].checked_add(args[2]).is_some_and(|end| end < MEMORY_END);
+    let has_memory = || is_memory(args[1], args[2]);
+    let untried = || file::is_terminal(fd) || transfers_untried(request, fd);
     // As a kind of try that is not to be had: not by a file that has no such call,
     // of which the plain one says so at once.
-    let refused = || progress.refused && file::kind(fd) == file::Kind::Record;
+    let takes_a_record = |transfer: Transfer<'_>| transfer.wanted(false) >= file::least_record(fd);
+    let refused = || {
+        progress.refused
+            && file::kind(fd) == file::Kind::Record
+            && request
+                .operation
+                .class()
+                .and_then(|class| Transfer::new(&request.call, class))
+                .is_some_and(takes_a_record)
+    };
     match request.call.nr() {
         number::SYS_accept => file::is_listening(fd),
         libc::SYS_accept4 => args[3] & !ACCEPT_FLAGS == 0 && file::is_listening(fd),
-        libc::SYS_read | libc::SYS_write => has_memory() && (file::is_terminal(fd) || refused()),
-        libc::SYS_readv | libc::SYS_writev => refused(),
-        // recvmsg(2) reads its structures before it waits, and may fail at that.
-        libc::SYS_recvfrom => {
-            has_memory() && file::is_quick_socket(fd) && !may_retry(request, &mut Facts::default())
+        libc::SYS_read | libc::SYS_write => has_memory() && (refused() || untried()),
+        // They read their structures before they wait, and may fail at that.
+        libc::SYS_readv | libc::SYS_writev => {
+            refused() || untried() && are_buffers(args[1], args[2])
+        }
+        libc::SYS_recvfrom => has_memory() && transfers_untried(request, fd),
+        libc::SYS_recvmsg => {
+            let is_message = |message: libc::msghdr| {
+                let named = message.msg_name.is_null() || message.msg_namelen as i32 >= 0;
+                let iovecs = message.msg_iov.expose_provenance() as u64;
+                named && are_buffers(iovecs, message.msg_iovlen as u64)
+            };
+            transfers_untried(request, fd) && call::copy_of(args[1]).is_some_and(is_message)
+        }
+        number::SYS_epoll_wait | libc::SYS_epoll_pwait => {
+            let most = i32::MAX as u64 / EVENT_BYTES;
+            (1..=most).contains(&args[2])
+                && is_memory(args[1], args[2] * EVENT_BYTES)
+                && file::is_epoll(fd)
         }
         _ => false,
     }
+}
+
+/// Whether a transfer by a socket waits for its peer only, and cannot be tried.
+fn transfers_untried(request: &Request, fd: i32) -> bool {
+    file::is_quick_socket(fd) && !may_retry(request, &mut Facts::default())
+}
+
+/// Whether a process may have memory there: where none has is EFAULT at once.
+fn is_memory(address: u64, len: u64) -> bool {
+    const MEMORY_END: u64 = 1 << 47;
+    address.checked_add(len).is_some_and(|end| end < MEMORY_END)
+}
+
+/// Whether `count` iovecs at `address` can be read, and name what may be memory, at
+/// least a byte of it.
+fn are_buffers(address: u64, count: u64) -> bool {
+    const IOVECS: u64 = 1024;
+    let mut bytes = 0_u64;
+    let all = (0..count.min(IOVECS + 1)).all(|n| {
+        let at = address.wrapping_add(n * size_of::<libc::iovec>() as u64);
+        call::copy_of(at).is_some_and(|iovec: libc::iovec| {
+            bytes = bytes.saturating_add(iovec.iov_len as u64);
+            is_memory(iovec.iov_base.expose_provenance() as u64, iovec.iov_len as u64)
+        })
+    });
+    all && count <= IOVECS && bytes > 0
 }
 
 /// Tries a request again whose file has become ready; the result, or none if it
