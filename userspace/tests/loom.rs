@@ -39,5 +39,7 @@ mod requests;
 mod seat;
 #[path = "loom/set.rs"]
 mod set;
+#[path = "loom/uring.rs"]
+mod uring;
 #[path = "loom/waiting.rs"]
 mod waiting;

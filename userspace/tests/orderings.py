@@ -111,6 +111,8 @@ BROKEN = [
     ("a request that is tried is stopped as if it waited", "engine/state/files.rs", [
         ("            Some((tried, stop)) if *tried == id => {", "            Some((tried, stop)) if *tried == id && false => {")]),
     ("an idle worker is not told of a job", "engine/executors/worker.rs", [("    if wake {\n", "    if wake && false {\n")]),
+    ("a request is queued while the ring's thread falls asleep", "engine/executors/uring.rs", [
+        ("            context.uring.asleep = context.slots.queued(Lane::Device) == 0;\n", "")]),
     ("workers are not told to go", "engine/mod.rs", [("        self.shared.jobs.notify_all();\n", "")]),
     ("dead before the workers have gone", "engine/mod.rs", [
         ("        let handles = self.shared.lock().workers.stop();\n        self.shared.jobs.notify_all();",

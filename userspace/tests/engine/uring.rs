@@ -240,6 +240,11 @@ fn a_filter_that_comes_later_leaves_the_rest_to_workers() {
         // SAFETY: the child makes its own context, and ends at once.
         let child = unsafe { libc::fork() };
         if child == 0 {
+            // A context that has lost something is not to be waited for.
+            std::panic::set_hook(Box::new(|why| {
+                eprintln!("{why}");
+                std::process::exit(1);
+            }));
             let Some(d) = direct() else { std::process::exit(0) };
             let refuse = libc::SECCOMP_RET_ERRNO | error as u32;
             d.read_all(MANY, || {
@@ -330,6 +335,9 @@ fn what_is_cancelled_at_any_moment_has_one_event_and_nothing_is_left_behind() {
         let before = d.f.reap();
         if round % 2 == 0 {
             drop(d);
+            let mut words = vec![0; 3 * MANY];
+            let left = consumer.reap(&mut words, usize::MAX).unwrap().len();
+            assert_eq!(before.len() + left, MANY);
         } else {
             let left = MANY - before.len();
             let last = d.f.next_n(left);

@@ -77,6 +77,10 @@ pub(super) fn ensure(shared: &Arc<Shared>) {
         seat.iter().for_each(|seat| seat.bell.ring());
         return;
     }
+    // A thread that has failed meanwhile has left it to workers.
+    if context.slots.queued(Lane::Device) == 0 {
+        return;
+    }
     context.uring.exists = true;
     let (before, seat) = (context.uring.thread.take(), context.uring.seat.take());
     let may_be = !context.uring.stopping && context.uring.reserve().is_ok();
