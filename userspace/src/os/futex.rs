@@ -1,12 +1,12 @@
 //! A word that one thread sleeps on: futex(2).
 //!
 //! SPEC: section 4.3 (R-GET-7, R-GET-15).
-#![allow(unsafe_code)] // futex(2)
 
-use super::clock;
 use crate::error::Errno;
 use crate::sync::{AtomicU32, Ordering};
-use std::ptr;
+use rustix::thread::futex::{Flags, Timespec, wait_bitset, wake};
+use std::num::NonZeroU32;
+use std::time::Duration;
 
 /// The word.
 #[derive(Debug)]
@@ -29,15 +29,8 @@ impl Futex {
 
     /// Wakes the thread that sleeps.
     pub(crate) fn wake(&self) {
-        // SAFETY: FUTEX_WAKE reads nothing; the word is alive.
-        unsafe {
-            libc::syscall(
-                libc::SYS_futex,
-                self.word.as_ptr(),
-                libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-                1,
-            )
-        };
+        // It fails only for a word that is not there.
+        let _ = wake(&self.word, Flags::PRIVATE, 1);
     }
 
     /// Sleeps, if the word is `expected`, until woken or `deadline`, in ns of
@@ -48,19 +41,9 @@ impl Futex {
     pub(crate) fn wait(&self, expected: u32, deadline: Option<u64>) -> Result<(), Errno> {
         // Always with a time: a wait without one would be restarted after a
         // signal handler with SA_RESTART, and its EINTR be lost.
-        let deadline = clock::timespec(deadline.unwrap_or(i64::MAX as u64));
-        // SAFETY: the word and the time are alive, and read only.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_futex,
-                self.word.as_ptr(),
-                libc::FUTEX_WAIT_BITSET | libc::FUTEX_PRIVATE_FLAG,
-                expected,
-                &raw const deadline,
-                ptr::null::<u32>(),
-                libc::FUTEX_BITSET_MATCH_ANY,
-            )
-        };
-        if result < 0 { Err(Errno::last()) } else { Ok(()) }
+        let deadline = Duration::from_nanos(deadline.unwrap_or(i64::MAX as u64));
+        let deadline = Timespec::try_from(deadline).ok();
+        wait_bitset(&self.word, Flags::PRIVATE, expected, deadline.as_ref(), NonZeroU32::MAX)
+            .map_err(Errno::of)
     }
 }

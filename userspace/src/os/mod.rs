@@ -11,6 +11,11 @@
 //! | `sleep` | a sleep that a descriptor or a waker ends |
 //!
 //! Who sleeps, and who is told, is not decided here.
+//!
+//! Calls go through rustix, but for getpid(2) past what the C library remembers
+//! (`process`). In `engine/host` they do not where a request names a descriptor by a
+//! number that may be none, nor for signals and robust mutexes, which rustix leaves
+//! out. The model checker has words of its own in place of a futex.
 
 pub(crate) mod clock;
 #[cfg_attr(aio2_loom, path = "futex_model.rs")]

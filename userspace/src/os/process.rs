@@ -11,6 +11,7 @@
 use crate::error::Errno;
 use crate::sync::Ordering;
 use crate::sync::process::{AtomicPtr, AtomicU32};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use std::ptr;
 
 /// The page, once there is one.
@@ -92,7 +93,7 @@ fn page() -> Result<&'static Page, Errno> {
         Ok(_) => made,
         Err(first) => {
             // SAFETY: nobody else knows of it.
-            unsafe { libc::munmap(made.cast(), size_of::<Page>()) };
+            let _ = unsafe { munmap(made.cast(), size_of::<Page>()) };
             first
         }
     };
@@ -102,15 +103,14 @@ fn page() -> Result<&'static Page, Errno> {
 
 /// A new page that children find cleared.
 fn map() -> Result<*mut Page, Errno> {
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: new memory, at no address in particular.
-    let page = unsafe { libc::mmap(ptr::null_mut(), size_of::<Page>(), protection, flags, -1, 0) };
-    if page == libc::MAP_FAILED {
-        return Err(Errno::last());
-    }
+    let page = unsafe {
+        mmap_anonymous(ptr::null_mut(), size_of::<Page>(), protection, MapFlags::PRIVATE)
+    };
+    let page = page.map_err(Errno::of)?;
     // SAFETY: it is ours, and nobody knows of it.
-    let advised = unsafe { libc::madvise(page, size_of::<Page>(), libc::MADV_WIPEONFORK) };
+    let advised = unsafe { madvise(page, size_of::<Page>(), Advice::LinuxWipeOnFork) };
     // Where nothing is done about the advice, forks of the C library are seen.
     // SAFETY: the handler only changes an atomic, which a child may do.
     let handled = unsafe { libc::pthread_atfork(None, None, Some(clear_in_child)) };
@@ -118,7 +118,7 @@ fn map() -> Result<*mut Page, Errno> {
     // SAFETY: mapped above, large enough, and zero.
     let is_kept = unsafe { &(*page).is_kept };
     // Relaxed: nobody knows of it.
-    is_kept.store(u32::from(advised != 0 || handled != 0), Ordering::Relaxed);
+    is_kept.store(u32::from(advised.is_err() || handled != 0), Ordering::Relaxed);
     Ok(page)
 }
 

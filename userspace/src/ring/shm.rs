@@ -17,12 +17,15 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::mem::{ManuallyDrop, offset_of};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use aio2_abi::ring::{ConsumerPage, MAGIC, ProducerPage};
 use aio2_abi::setup::{RING_BYTES_MAX, RING_BYTES_MIN, Setup};
 use memmap2::{Advice, MmapOptions, MmapRaw};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap};
+use rustix::process::{Resource, getrlimit};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::os::process::Process;
@@ -30,9 +33,9 @@ use crate::ring::{Consumer, Geometry, GeometryError, Memory, Producer, View};
 use crate::sync::{AtomicU32, AtomicU64};
 
 /// What keeps either file from shrinking under a mapping.
-const SIZE_SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 /// What keeps the data from ever being mapped writable again.
-const DATA_SEALS: libc::c_int = SIZE_SEALS | libc::F_SEAL_FUTURE_WRITE;
+const DATA_SEALS: SealFlags = SIZE_SEALS.union(SealFlags::FUTURE_WRITE);
 
 /// Makes an empty ring; `geometry.ring_bytes()` must be from 4096 to 2^30 and
 /// a multiple of the page size.
@@ -46,8 +49,8 @@ pub fn create(geometry: Geometry) -> io::Result<(Producer<ProducerMap>, RingFile
     if !mappable(&geometry) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let consumer_file = memory_file(c"aio2-consumer")?;
-    let producer_file = memory_file(c"aio2-producer")?;
+    let consumer_file = memory_file("aio2-consumer")?;
+    let producer_file = memory_file("aio2-producer")?;
     set_len(&consumer_file, page_bytes() as u64)?;
     set_len(&producer_file, data_file_bytes(&geometry))?;
     let consumer_page = ConsumerPage { head: geometry.start(), ..FromZeros::new_zeroed() };
@@ -65,14 +68,14 @@ pub fn create(geometry: Geometry) -> io::Result<(Producer<ProducerMap>, RingFile
     let map = Mapping::new(
         MmapOptions::new().map_raw_read_only(&consumer_file)?,
         &producer_file,
-        libc::PROT_READ | libc::PROT_WRITE,
+        ProtFlags::READ | ProtFlags::WRITE,
         geometry,
     )?;
-    seal(&consumer_file, SIZE_SEALS)?;
-    seal(&producer_file, DATA_SEALS)?;
+    fcntl_add_seals(&consumer_file, SIZE_SEALS)?;
+    fcntl_add_seals(&producer_file, DATA_SEALS)?;
     let files =
         RingFiles { consumer: consumer_file.into(), producer: producer_file.into(), geometry };
-    Ok((Producer::new(ProducerMap(map)), files))
+    Ok((Producer::new(SharedMap(map)), files))
 }
 
 /// As the kernel's backend maps the ring of a context.
@@ -119,7 +122,7 @@ pub(crate) unsafe fn map(fd: BorrowedFd<'_>, setup: &Setup) -> io::Result<Consum
         .offset(setup.map_offset + u64::from(setup.map_producer))
         .len(page + 2 * geometry.ring_bytes() as usize)
         .map_raw_read_only(fd.as_raw_fd())?;
-    Ok(Consumer::new(ConsumerMap(Mapping::of(consumer, producer, page, geometry)?)))
+    Ok(Consumer::new(SharedMap(Mapping::of(consumer, producer, page, geometry)?)))
 }
 
 /// The two files of a ring, by which consumers map it, here or in a process
@@ -198,10 +201,10 @@ impl RingFiles {
         let map = Mapping::new(
             MmapOptions::new().map_raw(self.consumer.as_raw_fd())?,
             &self.producer,
-            libc::PROT_READ,
+            ProtFlags::READ,
             self.geometry,
         )?;
-        Ok(Consumer::new(ConsumerMap(map)))
+        Ok(Consumer::new(SharedMap(map)))
     }
 }
 
@@ -272,29 +275,18 @@ impl std::error::Error for FileError {
     }
 }
 
-/// A ring mapped for its producer: the consumer page read-only.
+/// A ring mapped into this process: all of it read-only but for the consumer page,
+/// or, for its producer, but for what that writes.
 #[derive(Debug)]
-pub struct ProducerMap(Mapping);
+pub struct SharedMap<const PRODUCER: bool>(Mapping);
+
+/// A ring mapped for its producer: the consumer page read-only.
+pub type ProducerMap = SharedMap<true>;
 
 /// A ring mapped for consumers: all but the consumer page read-only.
-#[derive(Debug)]
-pub struct ConsumerMap(Mapping);
+pub type ConsumerMap = SharedMap<false>;
 
-impl Memory for ProducerMap {
-    type Word = AtomicU64;
-
-    #[inline]
-    fn view(&self) -> View<'_, AtomicU64> {
-        self.0.view()
-    }
-
-    #[inline]
-    fn is_here(&self) -> bool {
-        self.0.process.is_this()
-    }
-}
-
-impl Memory for ConsumerMap {
+impl<const PRODUCER: bool> Memory for SharedMap<PRODUCER> {
     type Word = AtomicU64;
 
     #[inline]
@@ -356,8 +348,8 @@ impl Mapping {
     /// Maps `file`, of producer page and data, beside the mapped consumer page.
     fn new(
         consumer: MmapRaw,
-        file: &impl AsRawFd,
-        protection: libc::c_int,
+        file: &impl AsFd,
+        protection: ProtFlags,
         geometry: Geometry,
     ) -> io::Result<Self> {
         let page_bytes = page_bytes();
@@ -435,66 +427,41 @@ fn map_over(
     reserved: &MmapRaw,
     offset: usize,
     len: usize,
-    file: &impl AsRawFd,
+    file: &impl AsFd,
     file_offset: usize,
-    protection: libc::c_int,
+    protection: ProtFlags,
 ) -> io::Result<()> {
     assert!(offset + len <= reserved.len(), "mapping beyond the reserved addresses");
     let address = reserved.as_mut_ptr().wrapping_add(offset);
     // SAFETY: the addresses belong to `reserved` and nothing refers to them
     // yet, so that replacing what is mapped there takes nothing from anyone.
-    let mapped = unsafe {
-        libc::mmap(
-            address.cast(),
-            len,
-            protection,
-            libc::MAP_SHARED | libc::MAP_FIXED,
-            file.as_raw_fd(),
-            file_offset as libc::off_t,
-        )
-    };
-    if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+    unsafe {
+        let flags = MapFlags::SHARED | MapFlags::FIXED;
+        mmap(address.cast(), len, protection, flags, file, file_offset as u64)?;
+    }
+    Ok(())
 }
 
 /// A new, empty file in memory that can be sealed.
-fn memory_file(name: &core::ffi::CStr) -> io::Result<File> {
-    // SAFETY: the name is a C string.
-    let fd =
-        unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor is new, and no one else's.
-    Ok(unsafe { File::from_raw_fd(fd) })
+fn memory_file(name: &str) -> io::Result<File> {
+    Ok(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?.into())
 }
 
 /// Gives a file its size, unless that brought SIGXFSZ.
 fn set_len(file: &File, len: u64) -> io::Result<()> {
-    let mut limit = libc::rlimit64 { rlim_cur: u64::MAX, rlim_max: u64::MAX };
-    // SAFETY: fills in the limit.
-    unsafe { libc::getrlimit64(libc::RLIMIT_FSIZE, &raw mut limit) };
-    if len > limit.rlim_cur {
+    if getrlimit(Resource::Fsize).current.is_some_and(|limit| len > limit) {
         return Err(io::Error::from_raw_os_error(libc::EFBIG));
     }
     file.set_len(len)
 }
 
-fn seal(file: &File, seals: libc::c_int) -> io::Result<()> {
-    // SAFETY: F_ADD_SEALS takes an integer and touches no memory of ours.
-    let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-fn has_seals(file: &File, expected: libc::c_int) -> Result<(), FileError> {
-    // SAFETY: F_GET_SEALS takes no argument and touches no memory of ours.
-    let found = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
-    if found < 0 {
-        return Err(io::Error::last_os_error().into());
+fn has_seals(file: &File, expected: SealFlags) -> Result<(), FileError> {
+    let found = fcntl_get_seals(file).map_err(io::Error::from)?;
+    if found.contains(expected) {
+        return Ok(());
     }
-    if found & expected != expected {
-        return Err(FileError::Seals { expected, found });
-    }
-    Ok(())
+    let [expected, found] = [expected, found].map(|seals| seals.bits() as i32);
+    Err(FileError::Seals { expected, found })
 }
 
 fn has_size(file: &File, expected: u64) -> Result<(), FileError> {
@@ -515,6 +482,5 @@ fn data_file_bytes(geometry: &Geometry) -> u64 {
 
 /// Size of a page, in bytes.
 fn page_bytes() -> usize {
-    // SAFETY: asks for a number.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+    rustix::param::page_size()
 }
