@@ -109,7 +109,7 @@ fn go_on(
             true
         }
         (Step::Looked(mut client), Ok(_)) => {
-            (client.sent, client.size) = (0, op.found().map_or(0, |found| found.stx_size));
+            (client.sent, client.size) = (0, op.statx_buf().map_or(0, |found| found.stx_size));
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", client.size);
             queue.push(Op::send(&client.socket, head.into_bytes(), 0).full(), Step::Sent(client));
             true
