@@ -9,6 +9,8 @@ mod context;
 mod faults;
 #[path = "engine/gone.rs"]
 mod gone;
+#[path = "engine/identity.rs"]
+mod identity;
 #[path = "engine/lifetime.rs"]
 mod lifetime;
 #[path = "engine/poll.rs"]

@@ -11,8 +11,11 @@
 use crate::engine::host::interrupt;
 use crate::engine::host::seat::Seat;
 use crate::engine::host::thread;
+use crate::engine::request::Request;
 use crate::engine::request::operation::Operation;
+use crate::engine::request::progress::Progress;
 use crate::engine::run::event::write_event;
+use crate::engine::run::outcome::Outcome;
 use crate::engine::run::{self, Runner};
 use crate::engine::state::context::{Context, EventRoom, Job, Shared};
 use crate::engine::state::slots::{Id, Lane};
@@ -107,9 +110,7 @@ fn run_job<'a>(
         context.leave_to_file(id, Job { request, progress }, seat);
         return context;
     }
-    let told = tried.unwrap_or_else(|| {
-        run::run_here(&request, &mut progress, Runner::Worker(seat), PATH_WORKER)
-    });
+    let told = tried.unwrap_or_else(|| run_as(&request, &mut progress, seat));
     let stopped = seat.leave();
     let words = write_event(&request, &told, room.as_mut_bytes()).len() / 8;
     context = shared.lock();
@@ -120,6 +121,23 @@ fn run_job<'a>(
         interrupt::catch_pending();
     }
     context
+}
+
+/// Runs a request in this thread, as who has submitted it.
+///
+/// SPEC: R-SEC-7
+fn run_as(request: &Request, progress: &mut Progress, seat: &Seat) -> Outcome {
+    let own = seat.identity;
+    let identity = progress.identity.unwrap_or(own);
+    if let Err(errno) = identity.take_on(own) {
+        return Outcome::not_begun(errno);
+    }
+    let told = run::run_here(request, progress, Runner::Worker(seat), PATH_WORKER);
+    // It could be changed, and so it can be changed back.
+    if identity != own && !own.set() {
+        seat.become_strange();
+    }
+    told
 }
 
 /// A worker at its seat.
@@ -183,8 +201,11 @@ fn work(shared: &Arc<Shared>) {
             accepted.renew();
             context = run_job(shared, context, job, seat, &mut room);
             context = shared.tell_between(context);
+            if seat.is_strange() {
+                break;
+            }
         }
-        if context.workers.stopping {
+        if context.workers.stopping || seat.is_strange() {
             break;
         }
         context.workers.idle += 1;
@@ -198,6 +219,10 @@ fn work(shared: &Arc<Shared>) {
     }
     context.workers.count -= 1;
     context.workers.seats.retain(|other| !Arc::ptr_eq(other, seat));
+    if seat.is_strange() && context.workers.count == 0 {
+        // Who waits makes another one, or does its work.
+        context.waiters.disturb();
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! | room | duty |
 //! |---|---|
 //! | `file` | questions about a descriptor |
+//! | `identity` | as whom a thread acts on files |
 //! | `interrupt` | the signal that wakes a worker from its syscall |
 //! | `life` | whether a thread has ended |
 //! | `seat` | what a worker runs, and whether it is to stop |
@@ -11,6 +12,7 @@
 //! | `uring` | io_uring(7): transfers in, results out |
 
 pub(crate) mod file;
+pub(crate) mod identity;
 pub(crate) mod interrupt;
 pub(crate) mod life;
 #[cfg(not(aio2_loom))]

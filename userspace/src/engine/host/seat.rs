@@ -7,6 +7,7 @@
 //!
 //! SPEC: R-CANCEL-7, R-DEADLINE-1.
 
+use super::identity::Identity;
 use super::life::Life;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -21,6 +22,10 @@ pub struct Seat {
     /// The thread, as the kernel names it.
     pub tid: i32,
     pub(crate) life: Life,
+    /// As whom the thread acts that took it.
+    pub(crate) identity: Identity,
+    /// It could not be so again.
+    strange: AtomicU32,
     word: AtomicU32,
     /// The id of the request; changed under the context's lock only, as what
     /// follows.
@@ -43,7 +48,20 @@ impl Seat {
     pub fn new(tid: i32) -> Self {
         let (life, word, request) = (Life::new(), AtomicU32::new(OUT), AtomicU64::new(0));
         let (again, nudges) = (AtomicU64::new(0), AtomicU32::new(0));
-        Seat { tid, life, word, request, again, nudges }
+        let (identity, strange) = (Identity::of_this_thread(), AtomicU32::new(0));
+        Seat { tid, life, identity, strange, word, request, again, nudges }
+    }
+
+    /// The thread acts as somebody else, and cannot change that.
+    pub(crate) fn become_strange(&self) {
+        // Relaxed: the thread's own.
+        self.strange.store(1, Ordering::Relaxed);
+    }
+
+    /// Whether that is so: it runs nothing any more.
+    pub(crate) fn is_strange(&self) -> bool {
+        // Relaxed: as above.
+        self.strange.load(Ordering::Relaxed) != 0
     }
 
     /// The worker begins an operation. Under the context's lock.

@@ -4,8 +4,10 @@
 //! SPEC: section 8 (TIMING, PATH, CACHE).
 
 use super::Request;
+use crate::engine::host::identity::Identity;
 use crate::engine::state::slots::Lane;
 use crate::os::clock;
+use crate::syscall::Class;
 use aio2_abi::attr;
 
 /// How far a request has come.
@@ -31,6 +33,8 @@ pub(crate) struct Progress {
     pub(crate) tells_hits: bool,
     /// It was to stop before its operation began.
     pub(crate) withheld: bool,
+    /// As whom a worker is to run it; none if that makes no difference.
+    pub(crate) identity: Option<Identity>,
     /// Times in ns, 0 where nobody asks.
     pub(crate) submitted: u64,
     pub(crate) started: u64,
@@ -56,6 +60,10 @@ impl Progress {
 
     /// Notes that the submission gives the request to whom it finds in `lane`.
     pub(crate) fn leave_submission(&mut self, request: &Request, lane: Lane) {
+        // What is done with a file that is open was allowed when it was opened.
+        if request.operation.class() == Some(Class::Worker) {
+            self.identity = Some(Identity::of_this_thread());
+        }
         self.lane = lane;
         if request.measures(attr::PATH) {
             self.blocked = clock::now() - self.submitted;
