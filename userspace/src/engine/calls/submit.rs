@@ -13,7 +13,7 @@ use crate::engine::executors;
 use crate::engine::request::Request;
 use crate::engine::request::progress::Progress;
 use crate::engine::run;
-use crate::engine::run::event::{write_event, write_plain_event};
+use crate::engine::run::event::{plain_event, write_event};
 use crate::engine::run::outcome;
 use crate::engine::run::sure::Facts;
 use crate::engine::state::context::{Job, Shared};
@@ -22,6 +22,7 @@ use crate::error::Errno;
 use aio2_abi::attr::PATH_INLINE;
 use aio2_abi::event;
 use aio2_abi::iocb::{self, Flags, ID_OFFSET, Iocb, Malformed, Stream};
+use arrayvec::ArrayVec;
 use libc::EAGAIN;
 use std::sync::Arc;
 use zerocopy::IntoBytes;
@@ -89,8 +90,7 @@ fn next(rest: &[u8]) -> Result<Iocb<'_>, Malformed> {
 struct Batch<'a> {
     shared: &'a Arc<Shared>,
     /// Events of requests that completed inline.
-    words: [u64; BATCH_WORDS],
-    len: usize,
+    words: ArrayVec<u64, BATCH_WORDS>,
     events: usize,
     /// Bytes that those requests have moved.
     moved: u64,
@@ -101,9 +101,8 @@ struct Batch<'a> {
     room: usize,
     /// Ids of those that completed inline and have one, and a bit for each of
     /// them that failed.
-    ids: [Option<Id>; BATCH_REQUESTS],
+    ids: ArrayVec<Id, BATCH_REQUESTS>,
     failed: u64,
-    nr_ids: usize,
     facts: Facts,
     /// When the request before was completed, if it was told so: then this one
     /// is accepted, and the clock need not be read again.
@@ -115,16 +114,14 @@ impl<'a> Batch<'a> {
     fn new(shared: &'a Arc<Shared>) -> Self {
         Batch {
             shared,
-            words: [0; BATCH_WORDS],
-            len: 0,
+            words: ArrayVec::new(),
             events: 0,
             moved: 0,
             reserved: 0,
             admitted: 0,
             room: 0,
-            ids: [None; BATCH_REQUESTS],
+            ids: ArrayVec::new(),
             failed: 0,
-            nr_ids: 0,
             facts: Facts::default(),
             just_now: None,
             history: History::default(),
@@ -153,20 +150,18 @@ impl<'a> Batch<'a> {
         let mut context = self.shared.lock();
         let published = self.events > 0;
         if published {
-            context.publish(&self.words[..self.len], self.events, self.reserved);
+            context.publish(&self.words, self.events, self.reserved);
         }
-        for (n, id) in self.ids[..self.nr_ids].iter_mut().enumerate() {
-            if let Some(id) = id.take() {
-                context.retire_plain(id, self.failed >> n & 1 == 1);
-            }
+        for (n, id) in self.ids.drain(..).enumerate() {
+            context.retire_plain(id, self.failed >> n & 1 == 1);
         }
         context.dismiss(self.admitted, self.room);
-        (self.len, self.events, self.reserved, self.nr_ids) = (0, 0, 0, 0);
-        (self.failed, self.moved) = (0, 0);
+        self.words.clear();
+        (self.events, self.reserved, self.failed, self.moved) = (0, 0, 0, 0);
         let room = BATCH_WORDS * 8;
         self.admitted = context.admit(wanted, room);
         self.room = if self.admitted > 0 { room } else { 0 };
-        if published || !context.deferred.is_empty() {
+        if published || context.deferred.device {
             self.shared.tell(context);
         }
     }
@@ -242,22 +237,24 @@ impl<'a> Batch<'a> {
     /// Collects the event of a request that completed inline.
     #[inline(always)]
     fn complete(&mut self, request: &Request, progress: &Progress, result: i64, id: Option<Id>) {
-        let room = &mut self.words[self.len..];
-        self.len += match &request.plan {
-            None => write_plain_event(request, result, room),
+        // There is room for each that was admitted.
+        match &request.plan {
+            None => self.words.extend(plain_event(request, result)),
             Some(_) => {
                 let told = outcome::finish(request, progress, result, PATH_INLINE);
                 self.just_now = told.completed();
-                write_event(request, &told, room.as_mut_bytes()).len() / 8
+                let at = self.words.len();
+                self.words.extend(std::iter::repeat_n(0, request.event_bytes as usize / 8));
+                let len = write_event(request, &told, self.words[at..].as_mut_bytes()).len() / 8;
+                self.words.truncate(at + len);
             }
-        };
+        }
         self.events += 1;
         self.moved += progress.done;
         self.reserved += request.event_bytes as usize;
         if let Some(id) = id {
-            self.ids[self.nr_ids] = Some(id);
-            self.failed |= u64::from(result < 0) << self.nr_ids;
-            self.nr_ids += 1;
+            self.failed |= u64::from(result < 0) << self.ids.len();
+            self.ids.push(id);
         }
     }
 }

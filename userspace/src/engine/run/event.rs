@@ -11,14 +11,11 @@ use aio2_abi::event::{self, Encoder};
 use libc::{EINVAL, ENODATA, EOPNOTSUPP};
 use zerocopy::IntoBytes;
 
-/// Writes the event of a request without attributes to the front of `room`; the
-/// words that it takes.
+/// The event of a request without attributes.
 #[inline(always)]
-pub(crate) fn write_plain_event(request: &Request, result: i64, room: &mut [u64]) -> usize {
-    const WORDS: usize = event::HEADER_BYTES / 8;
+pub(crate) fn plain_event(request: &Request, result: i64) -> [u64; event::HEADER_BYTES / 8] {
     let header = ring::header(event::HEADER_BYTES as u32, flags(!request.is_refused()).bits());
-    room[..WORDS].copy_from_slice(&[header, request.user_data, result as u64]);
-    WORDS
+    [header, request.user_data, result as u64]
 }
 
 /// The flags of a terminal event.
