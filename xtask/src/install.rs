@@ -13,13 +13,16 @@ use xshell::{Shell, cmd};
 pub struct Args {
     /// Where the files will be used
     #[arg(long, default_value = "/usr/local")]
-    prefix: PathBuf,
+    pub prefix: PathBuf,
     /// What is put before that now, for packages
     #[arg(long, default_value = "/")]
-    destdir: PathBuf,
+    pub destdir: PathBuf,
     /// Cargo's profile to build with
     #[arg(long, default_value = "dist")]
-    profile: String,
+    pub profile: String,
+    /// The engine for fio too: fetches the source of the fio that is installed
+    #[arg(long)]
+    pub fio: bool,
 }
 
 /// What programs link with.
@@ -55,6 +58,9 @@ pub fn run(args: &Args) -> Result<()> {
             continue;
         }
         drop_in.link(root, &built.join(drop_in.archive()), &drop_ins.join(drop_in.soname))?;
+    }
+    if args.fio {
+        crate::fio::build(&sh, root, &archive, &drop_ins.join(aio2_link::FIO.soname))?;
     }
     let link = lib.join("libaio2.so");
     let _ = fs::remove_file(&link);

@@ -1,4 +1,4 @@
-//! The front door of the project: `cargo xtask test | verify | bench | fuzz | install | kernel`.
+//! The front door of the project: `cargo xtask test | verify | bench | fuzz | install | package | kernel`.
 //!
 //! Each subcommand is a file of its own. What a subcommand needs from the
 //! system it installs (as root, from Debian), or says what is missing.
@@ -6,11 +6,13 @@
 mod bench;
 mod budget;
 mod costs;
+mod fio;
 mod fuzz;
 mod install;
 mod jobs;
 mod kernel;
 mod man;
+mod package;
 mod packages;
 mod test;
 mod verify;
@@ -38,6 +40,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Build and install the library for C, its headers, and the command
     Install(install::Args),
+    /// Make Debian packages of what install installs
+    Package(package::Args),
     /// Fetch, patch, build and boot the kernel, and test it
     Kernel(kernel::Args),
 }
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Fuzz(args) => fuzz::run(args),
         Task::Install(args) => install::run(&args),
+        Task::Package(args) => package::run(&args),
         Task::Kernel(args) => kernel::run(args),
     };
     // Without the backtrace that anyhow adds: it would bury the last words of a stage.

@@ -64,6 +64,8 @@ const TESTS: &[Need] = &[
     need("/usr/include/libaio.h", "libaio-dev"),
     need("fio", "fio"),
     need("mandoc", "mandoc"),
+    need("lintian", "lintian"),
+    need("dpkg-shlibdeps", "dpkg-dev"),
     need("qemu-img", "qemu-utils"),
     need("stress-ng", "stress-ng"),
     need("sysbench", "sysbench"),

@@ -66,6 +66,15 @@ pub const POSIX: Recipe = Recipe {
     soname: "libaio2-posix.so",
 };
 
+/// The engine for fio, over the C API.
+pub const FIO: Recipe = Recipe {
+    dir: "userspace/compat/fio",
+    sources: &["engine.c"],
+    version_script: "fio.map",
+    soname: "fio-aio2.so",
+    ..LIBAIO2
+};
+
 /// Why there is no object.
 #[derive(Debug)]
 pub enum LinkError {
@@ -114,6 +123,20 @@ impl Recipe {
     /// # Errors
     /// [`LinkError`].
     pub fn link(&self, root: &Path, archive: &Path, path: &Path) -> Result<(), LinkError> {
+        self.link_with(root, archive, path, &[])
+    }
+
+    /// The same, with more options for the C compiler.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub fn link_with(
+        &self,
+        root: &Path,
+        archive: &Path,
+        path: &Path,
+        options: &[OsString],
+    ) -> Result<(), LinkError> {
         let dir = root.join(self.dir);
         let mut gcc = Command::new("gcc");
         gcc.args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"]).arg(path);
@@ -125,7 +148,7 @@ impl Recipe {
         gcc.arg("-Wl,--whole-archive").arg(archive).arg("-Wl,--no-whole-archive");
         gcc.args(["-Wl,--gc-sections", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,defs"]);
         // Its threads run on when a program closes it.
-        gcc.arg("-Wl,-z,nodelete").args(SYSTEM);
+        gcc.arg("-Wl,-z,nodelete").args(options).args(SYSTEM);
         run(&mut gcc)
     }
 
