@@ -2,11 +2,13 @@
 
 mod common;
 
+use aio2::error::CancelError;
 use aio2::ring::Pending;
-use aio2::{Context, Driver, Errno, Handle, Op, SharedFd};
+use aio2::{After, Context, Driver, Errno, Handle, Op, SharedFd};
 use aio2_abi::attr;
 use aio2_abi::setup::Setup;
 use common::{at_random, pipe, stingy};
+use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -14,6 +16,9 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, mpsc};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread;
+use std::time::{Duration, Instant};
+
+const ECANCELED: Errno = Errno(libc::ECANCELED);
 
 fn driver() -> Driver<Vec<u8>> {
     Driver::new(Context::new().unwrap()).unwrap()
@@ -256,21 +261,161 @@ fn a_future_that_is_dropped_leaves_its_buffer_to_the_driver() {
 }
 
 #[test]
-fn a_future_that_was_never_polled_does_nothing() {
+fn a_future_starts_when_it_is_made() {
     let mut driver = driver();
     let (reading, writing) = pipe();
-    let reading = SharedFd::new(reading);
-    drop(driver.handle().run(Op::read(&reading, vec![0; 1])));
-    assert!(reading.into_owned().is_ok());
-    drop(writing);
-    driver.block_on(async {}).unwrap();
+    let run = driver.handle().run(Op::write(writing, b"x".to_vec()));
+    let read = driver.handle().run(Op::read(reading, vec![0; 1]));
+    assert_eq!(driver.block_on(read).unwrap().result, Ok(1));
+    drop(run);
 }
 
 #[test]
-fn futures_outlive_their_driver_unended() {
+fn futures_end_with_their_driver() {
     let driver = driver();
-    let handle = driver.handle();
-    let mut run = Box::pin(handle.run(Op::nop()));
+    let (handle, (reading, writing)) = (driver.handle(), pipe());
+    let reading = SharedFd::new(reading);
+    let under_way = handle.run(Op::read(&reading, vec![0; 8]));
+    let held = handle.run(Op::nop().after(&under_way));
+    let waiter = thread::spawn(move || park_on(under_way));
     drop(driver);
-    let _ = run.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
+    let done = waiter.join().unwrap();
+    assert_eq!((done.result, done.into_buffer().map(|b| b.len())), (Err(ECANCELED), Some(8)));
+    assert_eq!(park_on(held).result, Err(ECANCELED));
+    let late = handle.run(Op::write(&reading, vec![1; 3]));
+    let done = park_on(late);
+    assert_eq!((done.result, done.never_began()), (Err(ECANCELED), true));
+    assert_eq!(park_on(handle.sleep(Duration::from_secs(1000))), Err(ECANCELED));
+    assert_eq!(park_on(handle.list([Op::nop(), Op::nop()])).len(), 2);
+    drop((done, writing));
+    assert!(reading.into_owned().is_ok());
+}
+
+/// SPEC: R-AFTER-1, R-AFTER-2
+#[test]
+fn an_operation_is_after_another_future_wherever_that_is() {
+    let mut driver = driver();
+    let handle = driver.handle();
+    let (reading, writing) = pipe();
+    driver
+        .block_on(async {
+            let read = handle.run(Op::read(reading, vec![0; 1]));
+            let together = handle.run(Op::nop().after(&read));
+            handle.run(Op::nop()).await;
+            let later = handle.run(Op::nop().after(&read));
+            let by_place = handle.run(Op::nop().after(After::Previous(1)));
+            assert_eq!(handle.run(Op::write(writing, b"x".to_vec())).await.result, Ok(1));
+            assert_eq!(read.await.result, Ok(1));
+            for after in [together, later, by_place] {
+                assert_eq!(after.await.result, Ok(0));
+            }
+            let bad = handle.run(Op::nop().after(After::Request(u64::MAX)));
+            let cancelled = handle.run(Op::nop().after(&bad));
+            assert_eq!(bad.await.result, Err(Errno(libc::ENOENT)));
+            assert_eq!(cancelled.await.result, Err(ECANCELED));
+        })
+        .unwrap();
+}
+
+/// What other handles start is not counted.
+#[test]
+fn previous_is_what_the_same_handle_has_started() {
+    let mut driver = driver();
+    let (one, other) = (driver.handle(), driver.handle());
+    let missing = one.run(Op::nop().after(After::Previous(1)));
+    let fails = one.run(Op::nop().after(After::Request(u64::MAX)));
+    let well = other.run(Op::nop());
+    let after_one = one.run(Op::nop().after(After::Previous(1)));
+    let after_other = other.run(Op::nop().after(After::Previous(1)));
+    let ends = driver
+        .block_on(async {
+            well.await;
+            fails.await;
+            [missing.await.result, after_one.await.result, after_other.await.result]
+        })
+        .unwrap();
+    assert_eq!(ends, [Err(Errno(libc::ENOENT)), Err(ECANCELED), Ok(0)]);
+}
+
+#[test]
+fn a_list_ends_with_its_last_and_is_something_to_be_after() {
+    let mut driver = driver();
+    let handle = driver.handle();
+    let file = file_of(b"0123456789");
+    let read_only: SharedFd = File::open("/etc/passwd").unwrap().into();
+    driver
+        .block_on(async {
+            let well = handle.list((0..10).map(|n| Op::read_at(&file, vec![0; 1], n)));
+            let after = handle.run(Op::nop().after(&well));
+            let read: Vec<u8> =
+                well.await.into_iter().map(|done| done.into_buffer().unwrap()[0]).collect();
+            assert_eq!(read, b"0123456789");
+            assert_eq!(after.await.result, Ok(0));
+            let writes = [&file, &read_only].map(|to| Op::write_at(to, vec![b'x'], 0));
+            let badly = handle.list(writes.map(Op::not_inline));
+            let after = handle.run(Op::nop().after(&badly));
+            let ends: Vec<_> = badly.await.iter().map(|done| done.result).collect();
+            assert_eq!(ends, [Ok(1), Err(Errno(libc::EBADF))]);
+            assert_eq!(after.await.result, Err(ECANCELED));
+            assert!(handle.list([]).await.is_empty());
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_cancel_ends_a_future_that_is_awaited() {
+    let mut driver = driver();
+    let handle = driver.handle();
+    let (reading, _writing) = pipe();
+    let done = driver.block_on(async {
+        let read = handle.run(Op::read(reading, vec![0; 1]));
+        handle.run(Op::nop().not_inline()).await;
+        read.cancel().unwrap();
+        let key = read.key();
+        let done = read.await;
+        assert_eq!(handle.cancel(key), Err(CancelError::NotFound));
+        done.result
+    });
+    assert_eq!(done.unwrap(), Err(ECANCELED));
+}
+
+#[test]
+fn a_sleep_ends_when_it_is_time_and_a_timeout_drops_what_is_late() {
+    let mut driver = driver();
+    let handle = driver.handle();
+    let (reading, writing) = pipe();
+    let reading = SharedFd::new(reading);
+    driver
+        .block_on(async {
+            let (begun, time) = (Instant::now(), Duration::from_millis(20));
+            handle.sleep(time).await.unwrap();
+            assert!(begun.elapsed() >= time);
+            let read = handle.run(Op::read(&reading, vec![0; 1]));
+            let late = handle.timeout(time, read).await;
+            assert_eq!(late.map(|done| done.result), Err(Errno(libc::ETIMEDOUT)));
+            let in_time = handle.timeout(Duration::from_secs(1000), handle.run(Op::nop())).await;
+            assert_eq!(in_time.map(|done| done.result), Ok(Ok(0)));
+        })
+        .unwrap();
+    drop((writing, driver));
+    assert!(reading.into_owned().is_ok());
+}
+
+/// A thousand of them, and one worker.
+#[test]
+fn sleeps_take_no_worker() {
+    let context = Context::builder().concurrency(1).build().unwrap();
+    let mut driver: Driver<Vec<u8>> = Driver::new(context).unwrap();
+    let handle = driver.handle();
+    let ended = driver
+        .block_on(async {
+            let sleeps: Vec<_> =
+                (0..1000).map(|_| handle.sleep(Duration::from_millis(300))).collect();
+            // A worker runs it: at once, since none sleeps.
+            assert_eq!(handle.run(Op::nop().not_inline()).await.result, Ok(0));
+            let sleeps = sleeps.into_iter().map(Box::pin).collect();
+            all(sleeps).await.into_iter().filter(Result::is_ok).count()
+        })
+        .unwrap();
+    assert_eq!(ended, 1000);
 }

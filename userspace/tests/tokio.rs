@@ -2,8 +2,9 @@
 
 mod common;
 
-use aio2::{Context, Driver, Op, SharedFd};
-use common::pipe;
+use aio2::{After, Context, Driver, Errno, Op, SharedFd};
+use aio2_abi::setup::Setup;
+use common::{Stingy, pipe};
 use std::io::Write;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
@@ -59,4 +60,106 @@ fn a_task_waits_for_another_by_a_pipe() {
             driving.abort();
         });
     }
+}
+
+/// What tasks start in one turn goes in one call.
+#[test]
+fn tasks_of_one_turn_are_submitted_together() {
+    let runtime = Builder::new_current_thread().enable_io().build().unwrap();
+    runtime.block_on(async {
+        let engine = Stingy::elsewhere(&Setup::default(), || usize::MAX);
+        let driver: Driver<Vec<u8>> = Driver::new(engine.context()).unwrap();
+        let handle = driver.handle();
+        let driving = tokio::spawn(driver.drive());
+        tokio::task::yield_now().await;
+        for _ in 0..10 {
+            engine.calls();
+            let mut tasks = JoinSet::new();
+            for _ in 0..100 {
+                let handle = handle.clone();
+                tasks.spawn(async move { handle.run(Op::nop()).await.result });
+            }
+            while let Some(task) = tasks.join_next().await {
+                assert_eq!(task.unwrap(), Ok(0));
+            }
+            assert_eq!(engine.calls().0, 1, "for 100 operations");
+        }
+        driving.abort();
+    });
+}
+
+/// SPEC: R-AFTER-1
+#[test]
+fn a_sync_follows_its_write_also_if_tasks_run_in_between() {
+    for runtime in runtimes() {
+        runtime.block_on(async {
+            let driver = Driver::new(Context::builder().max_requests(3).build().unwrap()).unwrap();
+            let handle = driver.handle();
+            let driving = tokio::spawn(driver.drive());
+            let file: SharedFd = tempfile::tempfile().unwrap().into();
+            let mut tasks = JoinSet::new();
+            for n in 0..100 {
+                let (handle, file) = (handle.clone(), file.clone());
+                tasks.spawn(async move {
+                    let write = Op::write_at(&file, vec![1; 10], 10 * n).full().not_inline();
+                    let write = handle.run(write);
+                    tokio::task::yield_now().await;
+                    let sync = handle.run(Op::fdatasync(&file).after(&write));
+                    let other = handle.run(Op::nop().after(After::Previous(1)));
+                    [write.await.result, sync.await.result, other.await.result]
+                });
+            }
+            while let Some(task) = tasks.join_next().await {
+                assert_eq!(task.unwrap(), [Ok(10), Ok(0), Ok(0)]);
+            }
+            driving.abort();
+        });
+    }
+}
+
+#[test]
+fn futures_end_when_the_task_of_their_driver_is_aborted() {
+    for runtime in runtimes() {
+        runtime.block_on(async {
+            let driver = Driver::new(Context::new().unwrap()).unwrap();
+            let handle = driver.handle();
+            let driving = tokio::spawn(driver.drive());
+            let (reading, _writing) = pipe();
+            let read = handle.run(Op::read(reading, vec![0; 4]));
+            driving.abort();
+            assert!(driving.await.unwrap_err().is_cancelled());
+            let cancelled = Err(Errno(libc::ECANCELED));
+            assert_eq!(read.await.result, cancelled);
+            assert_eq!(handle.run(Op::nop()).await.result, cancelled);
+        });
+    }
+}
+
+/// A driver for each worker of the runtime, each over a context of its own.
+#[test]
+fn several_drivers_run_in_one_runtime() {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_io().build().unwrap();
+    runtime.block_on(async {
+        let mut handles = Vec::new();
+        let mut driving = JoinSet::new();
+        for _ in 0..4 {
+            let driver = Driver::new(Context::new().unwrap()).unwrap();
+            handles.push(driver.handle());
+            driving.spawn(driver.drive());
+        }
+        let mut tasks = JoinSet::new();
+        for n in 0..400 {
+            let handle = handles[n % 4].clone();
+            let (reading, writing) = pipe();
+            tasks.spawn(async move {
+                let read = handle.run(Op::read(reading, vec![0; 1]));
+                assert_eq!(handle.run(Op::write(writing, vec![n as u8])).await.result, Ok(1));
+                assert_eq!(read.await.into_buffer().unwrap(), [n as u8]);
+            });
+        }
+        while let Some(task) = tasks.join_next().await {
+            task.unwrap();
+        }
+        driving.abort_all();
+    });
 }

@@ -3,7 +3,7 @@
 //! Duty: a [`Driver`] owns a queue and completes the futures that its
 //! [`Handle`]s give; it runs a future itself, waiting in the context
 //! ([`Driver::block_on`]), or within tokio (feature `tokio`). Not here:
-//! executors, timers, tasks.
+//! executors, tasks.
 //!
 //! A future that is dropped cancels its request; the buffer stays with the
 //! driver until the request has ended. Nothing is allocated for an operation
@@ -13,11 +13,13 @@
 //! |---|---|
 //! | `wake` | waking several tasks |
 //! | `shared` | what a driver, its handles and their futures share |
-//! | `run` | the future of one operation |
+//! | `run` | the future of one operation, and of a list |
+//! | `handle` | starting them |
 //! | `tokio` | driving within tokio |
 //!
 //! SPEC: sections 4.6 and 5.7 (readiness of the context).
 
+mod handle;
 mod run;
 mod shared;
 #[cfg(feature = "tokio")]
@@ -25,15 +27,16 @@ mod shared;
 mod tokio;
 mod wake;
 
-pub use run::Run;
+pub use handle::Handle;
+pub use run::{Run, RunList};
 
 use crate::consumer::Consumer;
 use crate::context::Context;
 use crate::error::WaitError;
 use crate::os::sleep::Sleeper;
 use crate::queue::Queue;
-use crate::submit::{Buffer, Op};
-use shared::Shared;
+use crate::submit::Buffer;
+use shared::{Driving, Shared, Who};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -43,28 +46,11 @@ use std::task::{Poll, Waker};
 use std::thread;
 use wake::Wakes;
 
-/// Starts operations on a driver's context.
-pub struct Handle<B: Buffer> {
-    shared: Arc<Shared<B>>,
-}
-
-impl<B: Buffer> Clone for Handle<B> {
-    fn clone(&self) -> Self {
-        Handle { shared: self.shared.clone() }
-    }
-}
-
-impl<B: Buffer> Handle<B> {
-    /// Runs an operation: a future that starts when it is first polled, and
-    /// ends while its driver drives.
-    pub fn run(&self, op: Op<B>) -> Run<B> {
-        Run::new(self.shared.clone(), op)
-    }
-}
-
 /// Completes the futures of its handles.
 ///
-/// A future whose driver is gone never ends.
+/// When it is dropped, it cancels what is in flight and waits for it, as a
+/// [`crate::Queue`] does; its futures end with what became of it, mostly ECANCELED,
+/// and so does what is started afterwards.
 ///
 /// ```
 /// use aio2::{Context, Driver, Op};
@@ -97,7 +83,7 @@ impl<B: Buffer> Driver<B> {
     pub fn new(context: Context) -> io::Result<Self> {
         let consumer = context.backend().consumer();
         let readable = context.as_fd().try_clone_to_owned()?;
-        let shared = Shared::new(Queue::new(context));
+        let shared = Shared::new(Queue::new(context))?;
         consumer.notify_off();
         Ok(Driver {
             shared: Arc::new(shared),
@@ -111,7 +97,7 @@ impl<B: Buffer> Driver<B> {
     /// A handle, which can go to other threads if the buffers can.
     #[must_use]
     pub fn handle(&self) -> Handle<B> {
-        Handle { shared: self.shared.clone() }
+        Handle::new(self.shared.clone())
     }
 
     /// Runs `future` in this thread, and the driver with it, until it is ready.
@@ -123,7 +109,7 @@ impl<B: Buffer> Driver<B> {
         let mut future = pin!(future);
         let waker = Waker::from(self.sleeper.clone());
         let mut task = std::task::Context::from_waker(&waker);
-        let _driving = Driving::begin(self.shared.clone());
+        let _driving = Driving::begin(self.shared.clone(), Who::Thread(thread::current().id()));
         waker.wake_by_ref();
         loop {
             if self.sleeper.take_wake()
@@ -155,25 +141,10 @@ impl<B: Buffer> Driver<B> {
     }
 }
 
-/// Marks the thread that drives, for as long as it does.
-struct Driving<B: Buffer>(Arc<Shared<B>>);
-
-impl<B: Buffer> Driving<B> {
-    fn begin(shared: Arc<Shared<B>>) -> Self {
-        shared.lock().driving = Some(thread::current().id());
-        Driving(shared)
-    }
-}
-
-impl<B: Buffer> Drop for Driving<B> {
+impl<B: Buffer> Drop for Driver<B> {
     fn drop(&mut self) {
-        self.0.lock().driving = None;
-    }
-}
-
-impl<B: Buffer> fmt::Debug for Handle<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").finish_non_exhaustive()
+        self.shared.end(&mut self.wake);
+        self.wake.wake();
     }
 }
 

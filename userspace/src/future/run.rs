@@ -1,63 +1,104 @@
-//! The future of one operation.
+//! The future of one operation, and that of a list of them.
 
 use super::shared::{Shared, Task, TaskKey};
 use super::wake::Wakes;
-use crate::queue::{Completion, Key};
-use crate::submit::{Buffer, Op};
+use crate::error::{CancelError, Errno};
+use crate::queue::{Cancelled, Completion, Key};
+use crate::submit::{After, Buffer, Op};
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::thread;
 
 /// An operation that runs: resolves to its completion.
 ///
-/// Dropping it cancels the request; whatever the request owns is freed once it
-/// has ended.
-#[must_use = "does nothing unless polled"]
+/// It has started already, or does so when its driver next has its turn. Dropping
+/// it cancels the request; whatever the request owns is freed once it has ended.
+#[must_use = "dropping it cancels the operation"]
 pub struct Run<B: Buffer> {
     shared: Arc<Shared<B>>,
+    request: Key,
     state: State<B>,
 }
 
+#[expect(clippy::large_enum_variant)] // a box would be an allocation for each
 enum State<B> {
-    /// Not polled yet.
-    New(Op<B>),
     /// Under way.
-    Running { task: TaskKey, request: Key },
+    Running(TaskKey),
+    /// Its driver was gone before it began.
+    Refused(Completion<B, ()>),
     /// The completion was given out.
     Done,
 }
 
-// Nothing in it is pinned: what the kernel writes to lies in the queue.
+// Nothing in them is pinned: what the kernel writes to lies in the queue.
 impl<B: Buffer> Unpin for Run<B> {}
+impl<B: Buffer> Unpin for RunList<B> {}
 
 impl<B: Buffer> Run<B> {
-    pub(super) fn new(shared: Arc<Shared<B>>, op: Op<B>) -> Self {
-        Run { shared, state: State::New(op) }
+    /// Pushes the operation, and has it submitted: at once, or by the driver when
+    /// it has its turn, together with what else is started until then.
+    pub(super) fn start(shared: &Arc<Shared<B>>, op: Op<B>) -> Self {
+        let mut state = shared.lock();
+        if state.is_gone {
+            drop(state);
+            let state = State::Refused(Completion::refused(op, (), Errno(libc::ECANCELED)));
+            return Run { shared: shared.clone(), request: Key::NONE, state };
+        }
+        let (task, _) = state.tasks.insert(Task::Waiting(None));
+        let task = TaskKey(task);
+        let request = state.queue.push(op, task);
+        let driver = state.who_submits();
+        drop(state);
+        let run = Run { shared: shared.clone(), request, state: State::Running(task) };
+        match driver {
+            Some(waker) => waker.into_iter().for_each(Waker::wake),
+            None => run.submit(),
+        }
+        run
     }
 
-    /// Pushes the operation; submits it too, unless this thread's driver will.
-    fn start(&mut self, op: Op<B>, waker: &Waker) {
-        let waker = waker.clone();
-        let mut shared = self.shared.lock();
-        let (task, _) = shared.tasks.insert(Task::Waiting(Some(waker)));
-        let task = TaskKey(task);
-        let request = shared.queue.push(op, task);
-        let driven = shared.driving == Some(thread::current().id());
-        drop(shared);
-        self.state = State::Running { task, request };
-        if !driven {
-            let mut wake = Wakes::default();
-            if let Err(error) = self.shared.round(&mut wake) {
-                // Its driver may sleep, and would not know.
-                self.shared.lock().queue.give_up(request, error.errno());
-                // What was given up is handed out before the error is met again.
-                let _ = self.shared.round(&mut wake);
-            }
-            wake.wake();
+    #[cold]
+    fn submit(&self) {
+        let mut wake = Wakes::default();
+        if let Err(error) = self.shared.round(&mut wake) {
+            // Its driver may sleep, and would not know.
+            self.shared.lock().queue.give_up(self.request, error.errno());
+            // What was given up is handed out before the error is met again.
+            let _ = self.shared.round(&mut wake);
         }
+        wake.wake();
+    }
+
+    /// Names the operation, for what is to start after it ([`After::Key`]).
+    #[must_use]
+    pub fn key(&self) -> Key {
+        self.request
+    }
+
+    /// Cancels the operation, and leaves it to be awaited: its completion comes
+    /// nevertheless. Does not wait.
+    ///
+    /// # Errors
+    /// [`CancelError::NotFound`] if it has ended.
+    pub fn cancel(&self) -> Result<Cancelled, CancelError> {
+        self.shared.cancel(self.request)
+    }
+
+    /// Lets it run on to its end, whatever that is.
+    #[cfg(any(feature = "tokio", feature = "futures-io"))]
+    pub(crate) fn detach(mut self) {
+        let State::Running(TaskKey(key)) = mem::replace(&mut self.state, State::Done) else {
+            return;
+        };
+        let mut shared = self.shared.lock();
+        let before = match shared.tasks.get_mut(key) {
+            Some(task @ Task::Waiting(_)) => Some(mem::replace(task, Task::Abandoned)),
+            _ => shared.tasks.remove(key),
+        };
+        drop(shared);
+        drop(before);
     }
 
     /// Looks whether the request has ended; if not, `waker` is who to wake.
@@ -96,12 +137,11 @@ impl<B: Buffer> Future for Run<B> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let run = &mut *self;
-        match mem::replace(&mut run.state, State::Done) {
-            State::New(op) => run.start(op, context.waker()),
-            running => run.state = running,
+        if let State::Running(task) = run.state {
+            return run.look(task, context.waker());
         }
-        match run.state {
-            State::Running { task, .. } => run.look(task, context.waker()),
+        match mem::replace(&mut run.state, State::Done) {
+            State::Refused(done) => Poll::Ready(done),
             _ => panic!("polled after it was ready"),
         }
     }
@@ -109,13 +149,13 @@ impl<B: Buffer> Future for Run<B> {
 
 impl<B: Buffer> Drop for Run<B> {
     fn drop(&mut self) {
-        let State::Running { task: TaskKey(key), request } = self.state else { return };
+        let State::Running(TaskKey(key)) = self.state else { return };
         let mut shared = self.shared.lock();
         let before = match shared.tasks.get_mut(key) {
             Some(task @ Task::Waiting(_)) => {
                 let before = mem::replace(task, Task::Abandoned);
                 // If it has ended meanwhile there is nothing to cancel.
-                let _ = shared.queue.cancel(request);
+                let _ = shared.queue.cancel(self.request);
                 Some(before)
             }
             _ => shared.tasks.remove(key),
@@ -125,8 +165,73 @@ impl<B: Buffer> Drop for Run<B> {
     }
 }
 
+impl<B: Buffer> From<&Run<B>> for After {
+    fn from(run: &Run<B>) -> Self {
+        After::Key(run.request)
+    }
+}
+
 impl<B: Buffer> fmt::Debug for Run<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Run").finish_non_exhaustive()
+        f.debug_struct("Run").field("key", &self.request).finish_non_exhaustive()
+    }
+}
+
+/// A list of operations that run: resolves to their completions, in the order of
+/// the list, when all have ended.
+///
+/// An operation after it ([`After`]) starts when all have ended, if none has
+/// failed. Dropping it cancels those that run.
+#[must_use = "dropping it cancels the operations"]
+pub struct RunList<B: Buffer> {
+    members: std::vec::IntoIter<Run<B>>,
+    /// What closes their group.
+    all: Run<B>,
+    is_over: bool,
+    ended: Vec<Completion<B, ()>>,
+}
+
+impl<B: Buffer> RunList<B> {
+    pub(super) fn new(members: Vec<Run<B>>, all: Run<B>) -> Self {
+        let ended = Vec::with_capacity(members.len());
+        RunList { members: members.into_iter(), all, is_over: false, ended }
+    }
+
+    /// Names all of them together, for what is to start after them.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        self.all.request
+    }
+}
+
+impl<B: Buffer> Future for RunList<B> {
+    type Output = Vec<Completion<B, ()>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let list = &mut *self;
+        if !list.is_over {
+            if Pin::new(&mut list.all).poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            list.is_over = true;
+        }
+        while let Some(member) = list.members.as_mut_slice().first_mut() {
+            let Poll::Ready(done) = Pin::new(member).poll(context) else { return Poll::Pending };
+            list.ended.push(done);
+            list.members.next();
+        }
+        Poll::Ready(mem::take(&mut list.ended))
+    }
+}
+
+impl<B: Buffer> From<&RunList<B>> for After {
+    fn from(list: &RunList<B>) -> Self {
+        After::Key(list.all.request)
+    }
+}
+
+impl<B: Buffer> fmt::Debug for RunList<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunList").field("key", &self.all.request).finish_non_exhaustive()
     }
 }

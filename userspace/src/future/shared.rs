@@ -1,13 +1,15 @@
 //! What a driver, its handles and their futures share.
 
 use super::wake::Wakes;
-use crate::error::{SubmitError, WaitError};
-use crate::queue::{Completion, Queue, Slab};
-use crate::submit::Buffer;
+use crate::error::{CancelError, SubmitError, WaitError};
+use crate::queue::{Cancelled, Completion, Key, Queue, Slab};
+use crate::submit::{Buffer, SharedFd};
+use rustix::event::{EventfdFlags, eventfd};
+use std::io;
 use std::mem;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::thread::ThreadId;
+use std::thread::{self, ThreadId};
 
 /// Names a task of a driver: the token of its request.
 #[derive(Clone, Copy, Debug)]
@@ -28,25 +30,101 @@ pub(super) enum Task<B> {
 ///
 /// Whatever runs code of others (cloning, waking and dropping wakers, dropping
 /// buffers) is done without the lock: it may come back here.
-pub(super) struct Shared<B: Buffer>(Mutex<State<B>>);
+pub(super) struct Shared<B: Buffer> {
+    state: Mutex<State<B>>,
+    /// A file that is never ready.
+    pub(super) never: SharedFd,
+}
 
 pub(super) struct State<B: Buffer> {
     pub(super) queue: Queue<B, TaskKey>,
     pub(super) tasks: Slab<Task<B>>,
-    /// The thread that is in `block_on`, which submits what is pushed there in
-    /// batches.
-    pub(super) driving: Option<ThreadId>,
+    driving: Who,
+    /// Something was pushed since the last submission.
+    is_fresh: bool,
+    /// Its driver is gone.
+    pub(super) is_gone: bool,
+    groups: u64,
 }
+
+/// Who drives, and submits in batches what is pushed meanwhile.
+pub(super) enum Who {
+    Nobody,
+    /// The thread that is in `block_on`: what is pushed there.
+    Thread(ThreadId),
+    /// A task, which is to be woken unless it will have its turn anyway: what is
+    /// pushed anywhere.
+    #[cfg(feature = "tokio")]
+    Task(Option<Waker>),
+}
+
+/// Keys of groups from here on are those of lists.
+const LISTS: u64 = 1 << 63;
 
 impl<B: Buffer> Shared<B> {
     /// Those of a driver that has not driven yet.
-    pub(super) fn new(queue: Queue<B, TaskKey>) -> Self {
-        Shared(Mutex::new(State { queue, tasks: Slab::new(), driving: None }))
+    ///
+    /// # Errors
+    /// As eventfd(2).
+    pub(super) fn new(queue: Queue<B, TaskKey>) -> io::Result<Self> {
+        let never = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let state = State {
+            queue,
+            tasks: Slab::new(),
+            driving: Who::Nobody,
+            is_fresh: false,
+            is_gone: false,
+            groups: LISTS,
+        };
+        Ok(Shared { state: Mutex::new(state), never: SharedFd::new(never) })
     }
 
     /// The state. Nothing that can panic leaves it half changed.
     pub(super) fn lock(&self) -> MutexGuard<'_, State<B>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cancels the request of this key, and has it handed out.
+    pub(super) fn cancel(&self, key: Key) -> Result<Cancelled, CancelError> {
+        let mut state = self.lock();
+        let cancelled = state.queue.cancel(key);
+        let driver = state.who_submits();
+        drop(state);
+        match driver {
+            Some(waker) => waker.into_iter().for_each(Waker::wake),
+            None => {
+                let mut wake = Wakes::default();
+                // Its driver meets the error, too.
+                let _ = self.round(&mut wake);
+                wake.wake();
+            }
+        }
+        cancelled
+    }
+
+    /// The key of a group that no other list has.
+    pub(super) fn new_group(&self) -> u64 {
+        let mut state = self.lock();
+        state.groups = state.groups.wrapping_add(1) | LISTS;
+        state.groups
+    }
+
+    /// Ends all that is in flight, and waits for it; nothing starts any more.
+    pub(super) fn end(&self, wake: &mut Wakes) {
+        let mut state = self.lock();
+        state.is_gone = true;
+        state.queue.quiet_down();
+        drop(state);
+        loop {
+            let mut state = self.lock();
+            let done = state.queue.pop().ok().flatten();
+            let unwanted = done.map(|done| state.hand_out(done, wake));
+            // Dropped without the lock: it runs code of others.
+            drop(state);
+            if unwanted.is_none() {
+                return;
+            }
+        }
     }
 
     /// Submits, and hands the completions that are there to their futures;
@@ -69,6 +147,7 @@ impl<B: Buffer> State<B> {
     /// Submits what is queued. A limit is no error here: what it keeps in the
     /// queue is submitted once something has ended.
     fn submit(&mut self) -> Result<(), WaitError> {
+        self.is_fresh = false;
         loop {
             match self.queue.submit() {
                 Ok(_) => return Ok(()),
@@ -82,6 +161,47 @@ impl<B: Buffer> State<B> {
         }
     }
 
+    /// Gives a completion to its future, or back if nobody wants it.
+    fn hand_out(
+        &mut self,
+        done: Completion<B, TaskKey>,
+        wake: &mut Wakes,
+    ) -> Option<Completion<B, TaskKey>> {
+        let TaskKey(key) = done.token;
+        let Some(task @ Task::Waiting(_)) = self.tasks.get_mut(key) else {
+            self.tasks.remove(key);
+            return Some(done);
+        };
+        if let Task::Waiting(waker) = mem::replace(task, Task::Ended(done)) {
+            wake.add(waker);
+        }
+        None
+    }
+
+    /// Who submits what was just pushed: the driver, with whom to wake for that;
+    /// or whoever has pushed it (none).
+    pub(super) fn who_submits(&mut self) -> Option<Option<Waker>> {
+        self.is_fresh = true;
+        match &mut self.driving {
+            Who::Thread(id) if *id == thread::current().id() => Some(None),
+            Who::Nobody | Who::Thread(_) => None,
+            #[cfg(feature = "tokio")]
+            Who::Task(waker) => Some(waker.take()),
+        }
+    }
+
+    /// The driver's task waits from now on, until it is woken by `waker`; false if
+    /// something was pushed since it has submitted.
+    #[cfg(feature = "tokio")]
+    pub(super) fn wait_for(&mut self, waker: &mut Option<Waker>) -> bool {
+        if !self.is_fresh
+            && let Who::Task(known) = &mut self.driving
+        {
+            mem::swap(known, waker);
+        }
+        !self.is_fresh
+    }
+
     /// Submits and hands out until nothing is left to do, or a completion is
     /// met that nobody wants.
     fn advance(&mut self, wake: &mut Wakes) -> Result<Option<Completion<B, TaskKey>>, WaitError> {
@@ -90,17 +210,9 @@ impl<B: Buffer> State<B> {
             let mut any = false;
             while let Some(done) = self.queue.pop()? {
                 any = true;
-                let TaskKey(key) = done.token;
-                match self.tasks.get_mut(key) {
-                    Some(task @ Task::Waiting(_)) => {
-                        if let Task::Waiting(waker) = mem::replace(task, Task::Ended(done)) {
-                            wake.add(waker);
-                        }
-                    }
-                    _ => {
-                        self.tasks.remove(key);
-                        return Ok(Some(done));
-                    }
+                let unwanted = self.hand_out(done, wake);
+                if unwanted.is_some() {
+                    return Ok(unwanted);
                 }
             }
             submitted?;
@@ -108,5 +220,22 @@ impl<B: Buffer> State<B> {
                 return Ok(None);
             }
         }
+    }
+}
+
+/// Says who drives, for as long as it does.
+pub(super) struct Driving<B: Buffer>(Arc<Shared<B>>);
+
+impl<B: Buffer> Driving<B> {
+    pub(super) fn begin(shared: Arc<Shared<B>>, who: Who) -> Self {
+        shared.lock().driving = who;
+        Driving(shared)
+    }
+}
+
+impl<B: Buffer> Drop for Driving<B> {
+    fn drop(&mut self) {
+        // A waker of others, dropped without the lock.
+        let _before = mem::replace(&mut self.0.lock().driving, Who::Nobody);
     }
 }

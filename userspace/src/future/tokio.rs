@@ -1,12 +1,15 @@
 //! Driving within tokio, by the readiness of the context's descriptor.
 
 use super::Driver;
+use super::shared::{Driving, Who};
 use crate::error::{Errno, WaitError};
 use crate::os::sleep::drain;
 use crate::submit::Buffer;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -26,15 +29,35 @@ impl<B: Buffer> Driver<B> {
         // SAFETY: the descriptor is open, and owned by the AsyncFd from now on.
         let readable = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
         let readable = readable.map_err(|error| refused(error.into()))?;
+        let _driving = Driving::begin(self.shared.clone(), Who::Task(None));
+        poll_fn(|context| self.poll_drive(context, &readable)).await
+    }
+
+    /// A turn: submits what tasks have started since the last one, hands out, wakes,
+    /// and waits. Whom it wakes is to have a turn before it has its next.
+    fn poll_drive(
+        &mut self,
+        context: &mut Context<'_>,
+        readable: &AsyncFd<OwnedFd>,
+    ) -> Poll<Result<Infallible, WaitError>> {
+        self.consumer.notify_off();
         loop {
             if self.round()? {
-                tokio::task::yield_now().await;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
             }
             self.consumer.advance();
-            if !self.consumer.notify_on() {
-                let mut ready = readable.readable().await.map_err(refused)?;
-                drain(readable.get_ref().as_fd());
-                ready.clear_ready();
+            let mut waker = Some(context.waker().clone());
+            let waits = self.shared.lock().wait_for(&mut waker);
+            drop(waker);
+            if waits && !self.consumer.notify_on() {
+                match readable.poll_read_ready(context).map_err(refused)? {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(mut ready) => {
+                        drain(readable.get_ref().as_fd());
+                        ready.clear_ready();
+                    }
+                }
             }
             self.consumer.notify_off();
         }

@@ -31,7 +31,7 @@ impl<B: Buffer, T> Completion<B, T> {
 
     /// A request that was never accepted.
     #[cold]
-    pub(super) fn refused(op: Op<B>, token: T, errno: Errno) -> Self {
+    pub(crate) fn refused(op: Op<B>, token: T, errno: Errno) -> Self {
         let event = OwnedEvent::failed(errno);
         Completion { token, op, result: Err(errno), opened: None, event }
     }

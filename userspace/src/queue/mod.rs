@@ -24,7 +24,7 @@ pub(crate) use slab::Slab;
 use crate::backend::{Timeout, Wait};
 use crate::context::Context;
 use crate::error::{CancelError, Errno, ReapError, SubmitError, WaitError};
-use crate::reap::{Event, Reaper};
+use crate::reap::{OwnedEvent, Reaper};
 use crate::submit::{Buffer, Follows, Iocbs, Op, Signal};
 use aio2_abi::iocb::{NoRoom, Stream};
 use aio2_abi::setup::Features;
@@ -405,18 +405,40 @@ impl<B: Buffer, T> Queue<B, T> {
             return Ok(Some(refused));
         }
         while let Some(event) = self.reaper.next_event()? {
+            if !event.is_last() {
+                continue;
+            }
             let key = event.user_data();
-            if event.is_last()
-                && let Some(done) = ended(&mut self.entries, event)
-            {
-                self.in_flight = self.in_flight.saturating_sub(1);
-                if !self.order.is_idle() {
-                    self.note_end(key, &done);
+            if !self.order.is_idle() {
+                let event = OwnedEvent::of(&event);
+                match self.end_ordered(key, event) {
+                    None => continue,
+                    done => return Ok(done),
                 }
-                return Ok(Some(done));
+            }
+            if let Some(Entry { op, token, .. }) = take(&mut self.entries, key, event.result()) {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                return Ok(Some(Completion::ended(op, token, event)));
             }
         }
         Ok(None)
+    }
+
+    /// Ends a request while others may wait for it, or it is to fail.
+    #[cold]
+    fn end_ordered(&mut self, key: u64, event: OwnedEvent) -> Option<Completion<B, T>> {
+        let event = event.as_event();
+        let Entry { op, token, place } = take(&mut self.entries, key, event.result())?;
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let done = match place.doom() {
+            None => Completion::ended(op, token, event),
+            Some(errno) => {
+                self.order.doomed -= 1;
+                Completion::refused(op, token, errno)
+            }
+        };
+        self.note_end(key, &done);
+        Some(done)
     }
 
     /// A completion leaves the queue.
@@ -486,12 +508,14 @@ impl<B: Buffer, T> Queue<B, T> {
                 if self.entries.get_mut(key).is_some() {
                     break (key, event.result());
                 }
-            } else if let Some(done) = ended(&mut self.entries, event) {
-                self.in_flight = self.in_flight.saturating_sub(1);
-                if !self.order.is_idle() {
-                    self.note_end(key, &done);
+            } else if !self.order.is_idle() {
+                let event = OwnedEvent::of(&event);
+                if let Some(done) = self.end_ordered(key, event) {
+                    return Ok(Some(Progress::Ended(done)));
                 }
-                return Ok(Some(Progress::Ended(done)));
+            } else if let Some(entry) = take(&mut self.entries, key, event.result()) {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                return Ok(Some(Progress::Ended(Completion::ended(entry.op, entry.token, event))));
             }
         };
         let entry = self.entries.get_mut(key);
@@ -526,7 +550,10 @@ impl<B: Buffer, T> Queue<B, T> {
         let queued = self.iocbs.remove(key.0);
         if queued {
             let entry = self.entries.get_mut(key.0);
-            let number = entry.map_or(0, |entry| mem::replace(&mut entry.place.number, 0));
+            let place =
+                entry.map_or(Place::NEW, |entry| mem::replace(&mut entry.place, Place::NEW));
+            self.order.doomed -= usize::from(place.doom().is_some());
+            let number = place.number;
             self.refused.push_back((key, errno));
             self.mend_behind(number);
         }
@@ -540,6 +567,7 @@ impl<B: Buffer, T> Queue<B, T> {
     pub fn cancel_all(&mut self) -> Result<(), CancelError> {
         for user_data in self.iocbs.user_datas() {
             if let Some(entry) = self.entries.get_mut(user_data) {
+                self.order.doomed -= usize::from(entry.place.doom().is_some());
                 entry.place = Place::NEW;
             }
             self.refused.push_back((Key(user_data), Errno(libc::ECANCELED)));
@@ -550,6 +578,16 @@ impl<B: Buffer, T> Queue<B, T> {
         match self.context.cancel(&mut cancel) {
             Ok(_) | Err(CancelError::NotFound) => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Cancels every request and waits until all have ended: their completions can
+    /// be taken then.
+    pub(crate) fn quiet_down(&mut self) {
+        // What cannot be cancelled ends by itself; in a child nothing does.
+        let _ = self.cancel_all();
+        if self.in_flight > 0 {
+            self.quiesce();
         }
     }
 
@@ -570,7 +608,7 @@ impl<B: Buffer, T> Queue<B, T> {
 
 impl<B: Buffer, T> Entry<B, T> {
     /// Appends its iocb. Named by address only now that it lies where it stays.
-    #[inline]
+    #[inline(always)] // a push of one without an order does nothing else
     fn encode(&mut self, key: u64, follows: Follows, iocbs: &mut Iocbs) -> Result<(), NoRoom> {
         let call = self.op.call();
         let args = call.args.get(..call.nr_args).unwrap_or(&call.args);
@@ -580,20 +618,15 @@ impl<B: Buffer, T> Entry<B, T> {
     }
 }
 
-/// The completion of the request whose last event this is; none if it is nobody's
-/// here: a stranger's, who submitted raw.
+/// Takes out what has ended with `result`; none if it is nobody's here: a
+/// stranger's, who submitted raw.
 #[inline(always)] // it is large, and would be copied
-fn ended<B: Buffer, T>(
+fn take<B, T>(
     entries: &mut Slab<Entry<B, T>>,
-    event: Event<'_>,
-) -> Option<Completion<B, T>> {
-    let result = event.result();
-    let failed = |entry: &Entry<B, T>| entry.op.has_failed(result);
-    let Entry { op, token, place } = entries.remove_as(event.user_data(), failed)?;
-    Some(match place.doom() {
-        None => Completion::ended(op, token, event),
-        Some(errno) => Completion::refused(op, token, errno),
-    })
+    key: u64,
+    result: Result<u64, Errno>,
+) -> Option<Entry<B, T>> {
+    entries.remove_as(key, |entry| entry.op.has_failed(result))
 }
 
 /// Whether buffers can be freed.

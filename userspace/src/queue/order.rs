@@ -37,14 +37,15 @@ impl<B: Buffer, T> Queue<B, T> {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let (member, closes) = (entry.op.member_of(), entry.op.closes());
         let target = match entry.op.asked_after() {
-            Some(After::Key(Key(target))) => Ok(target),
+            Some(After::Key(Key(target))) if target != NONE => Ok(target),
+            Some(After::Key(_)) => Err(Errno(libc::ENOENT)),
             Some(After::Previous(n)) => self.order.previous(n).ok_or(Errno(libc::ENOENT)),
             Some(After::Group(group)) => Ok(self.order.closers.get(&group).map_or(NONE, |&k| k)),
             Some(After::Request(_)) | None => Ok(NONE),
         };
         match refusal.map_or(target, Err) {
             Ok(target) => entry.place.after = target,
-            Err(errno) => entry.place.doom = errno.0,
+            Err(errno) => entry.place.fail(errno),
         }
         // From here on the key names another group, or this one.
         if let Some(group) = member {
@@ -123,7 +124,7 @@ impl<B: Buffer, T> Queue<B, T> {
     fn settle(&mut self, key: u64, error: Option<Errno>) -> Turn {
         if let Some(Entry { place, .. }) = self.entries.get_mut(key) {
             place.after = ENDED;
-            place.doom = error.map_or(0, |errno| errno.0);
+            error.into_iter().for_each(|errno| place.fail(errno));
         }
         error.map_or(Turn::Now(Follows::Nothing), Turn::Never)
     }
@@ -138,7 +139,10 @@ impl<B: Buffer, T> Queue<B, T> {
                 self.enqueue(key, follows);
             }
             // Its group counts it among those that failed.
-            Turn::Never(_) if self.is_member(key) => self.enqueue(key, Follows::Nothing),
+            Turn::Never(_) if self.is_member(key) => {
+                self.order.doomed += 1;
+                self.enqueue(key, Follows::Nothing);
+            }
             Turn::Never(errno) => self.refused.push_back((Key(key), errno)),
             Turn::After(_) => {}
         }
@@ -191,7 +195,8 @@ impl<B: Buffer, T> Queue<B, T> {
         let Some(Entry { op, place, .. }) = self.entries.get_mut(key) else { return false };
         let is_queued = place.number >= first && op.member_of().is_some();
         if is_queued {
-            place.doom = errno.0;
+            self.order.doomed += usize::from(place.doom().is_none());
+            place.fail(errno);
             self.iocbs.rename(key, NO_OPERATION);
         }
         is_queued
@@ -309,6 +314,7 @@ impl<B: Buffer, T> Queue<B, T> {
         for key in out {
             if let Some(entry) = self.entries.get_mut(key) {
                 entry.place.number = 0;
+                self.order.doomed -= usize::from(entry.place.doom().is_some());
             }
             self.put(key, false);
         }

@@ -9,8 +9,10 @@ use std::collections::{HashMap, VecDeque};
 /// many requests [`After::Previous`] counts back.
 pub(super) const REACH: usize = 64;
 
-/// No key: generations are below 2^31.
+/// No key that is given out: generations are below 2^31.
 pub(super) const NONE: u64 = u64::MAX;
+/// From here on: the error that it ends with, whatever its event says.
+const DOOM: u64 = 1 << 63;
 /// What it was after has ended.
 pub(super) const ENDED: u64 = u64::MAX - 1;
 
@@ -21,17 +23,15 @@ pub(super) const NO_OPERATION: u32 = u32::MAX;
 /// A request's place among the others.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    /// Whose completion it starts after, or [`NONE`], or [`ENDED`].
+    /// Whose completion it starts after, or [`NONE`], or [`ENDED`], or its error.
     pub(super) after: u64,
     /// Its number among all that were queued; 0 if it is not queued.
     pub(super) number: u64,
-    /// The error that it ends with, positive, whatever its event says; or 0.
-    pub(super) doom: i32,
 }
 
 impl Place {
     /// Of one that is not queued, and waits for nothing.
-    pub(super) const NEW: Place = Place { after: NONE, number: 0, doom: 0 };
+    pub(super) const NEW: Place = Place { after: NONE, number: 0 };
 
     /// Of one that is queued as number `number`.
     #[inline]
@@ -41,7 +41,7 @@ impl Place {
 
     /// Whose completion it starts after.
     pub(super) fn waits_for(&self) -> Option<u64> {
-        (self.after < ENDED).then_some(self.after)
+        (self.after < DOOM).then_some(self.after)
     }
 
     /// True if it was never given to the implementation, or may not have been.
@@ -49,9 +49,15 @@ impl Place {
         self.number == 0
     }
 
+    /// Decides that it ends with `errno`.
+    pub(super) const fn fail(&mut self, errno: Errno) {
+        self.after = DOOM | errno.0 as u64;
+    }
+
     /// What it ends with whatever its event says.
-    pub(super) const fn doom(&self) -> Option<Errno> {
-        if self.doom == 0 { None } else { Some(Errno(self.doom)) }
+    #[inline]
+    pub(super) fn doom(&self) -> Option<Errno> {
+        (DOOM..ENDED).contains(&self.after).then_some(Errno((self.after & !DOOM) as i32))
     }
 }
 
@@ -61,6 +67,8 @@ pub(super) struct Order {
     pub(super) next: u64,
     /// Number of the last that names another one by its place in the stream.
     pub(super) last_by_place: u64,
+    /// How many are under way only to fail.
+    pub(super) doomed: usize,
     /// How many are held.
     pub(super) held: usize,
     /// Who waits for the completion of whom.
@@ -79,6 +87,7 @@ impl Default for Order {
         Order {
             next: 1,
             last_by_place: 0,
+            doomed: 0,
             held: 0,
             waiting: HashMap::new(),
             line: VecDeque::new(),
@@ -103,9 +112,12 @@ impl Order {
         Some(self.recent[(self.pushed - 1 - n) % REACH])
     }
 
-    /// True if a completion can set nobody free, nor end a group.
+    /// True if a completion can set nobody free, nor end a group, nor is it to fail.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.closers.is_empty() && self.line.is_empty()
+        self.doomed == 0
+            && self.waiting.is_empty()
+            && self.closers.is_empty()
+            && self.line.is_empty()
     }
 }

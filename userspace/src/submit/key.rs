@@ -6,3 +6,9 @@
 /// It means nothing to another queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(pub(crate) u64);
+
+impl Key {
+    /// That of no request: what is after it ends with ENOENT.
+    #[cfg(not(aio2_loom))]
+    pub(crate) const NONE: Key = Key(u64::MAX);
+}
