@@ -29,6 +29,7 @@
 //! | run operations that own their buffers | [`Op`], [`Queue`], [`Completion`] |
 //! | the same with callbacks | [`Dispatcher`] |
 //! | the same as futures | [`Driver`], [`Handle`] |
+//! | files and sockets over them | [`io::File`], [`io::TcpListener`], [`io::TcpStream`] |
 //! | wait for several contexts, some before others | [`Set`] |
 //! | write iocbs oneself (unsafe) | `Iocbs`, `Context::submit_raw` (feature `raw`) |
 //! | reap their events, also in many threads | `Reaper`, `Consumer` (feature `raw`) |
@@ -82,9 +83,12 @@
 //!
 //! # Features
 //!
-//! Promised is what is there without features, and with `tokio`.
+//! Promised is what is there without features, and with `tokio` and `futures-io`.
 //!
-//! `tokio`: drive futures within tokio (`Driver::drive`).
+//! `tokio`: drive futures within tokio (`Driver::drive`); files and streams of
+//! [`io`] are its `AsyncRead` and `AsyncWrite`.
+//!
+//! `futures-io`: they are those of futures-io.
 //!
 //! `raw`: iocbs of one's own (unsafe), and events as they come. It follows the ABI,
 //! which is SPEC's promise; its names in Rust may still change.
@@ -116,6 +120,8 @@ pub mod engine;
 pub mod error;
 #[cfg(not(aio2_loom))]
 pub mod future;
+#[cfg(not(aio2_loom))]
+pub mod io;
 #[cfg(all(not(aio2_loom), not(feature = "raw")))]
 #[allow(unsafe_code)]
 mod kernel;
@@ -161,7 +167,7 @@ pub use context::{Builder, Context, Implementation, Prefer, SetupError};
 pub use engine::Executor;
 pub use error::Errno;
 #[cfg(not(aio2_loom))]
-pub use future::{Driver, Handle, Run};
+pub use future::{Driver, Handle, Run, RunList};
 /// Of whose types a few stand in signatures here.
 pub use libc;
 #[cfg(not(aio2_loom))]
