@@ -45,3 +45,17 @@ fn licences_are_the_same_everywhere() {
         }
     }
 }
+
+/// By the tool of those who made the rule, where it is installed (reuse, on PyPI).
+#[test]
+fn each_file_says_its_licence() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    let output = match Command::new("reuse").current_dir(root).arg("lint").output() {
+        Ok(output) => output,
+        Err(error) => {
+            println!("SKIP: reuse cannot be run: {error}");
+            return;
+        }
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
