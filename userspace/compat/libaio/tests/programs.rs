@@ -167,6 +167,33 @@ fn stress_ng_runs_by_the_preloaded_drop_in() {
     stage.row("stress-ng --aiol, verified, by number");
 }
 
+/// Python's wrappers, as PyPI has them: one for the library, one that makes the
+/// calls by number. (npm has none.)
+#[test]
+fn python_wrappers_read_what_they_wrote() {
+    let venv = tempfile::tempdir().unwrap();
+    let prepare = [
+        format!("python3 -m venv {}", venv.path().display()),
+        format!("{}/bin/pip -q install caio==0.12.10 libaio==0.9.5", venv.path().display()),
+    ];
+    let prepared = Command::new("sh").args(["-c", &prepare.join(" && ")]).output().unwrap();
+    if !prepared.status.success() {
+        let said = String::from_utf8_lossy(&prepared.stderr);
+        println!("SKIP Python's wrappers: they cannot be installed here: {said}");
+        return;
+    }
+    let python = venv.path().join("bin/python");
+    let python = python.to_str().expect("a path of ours is text");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wrappers.py");
+    let preload = drop_in().join(LIBAIO_SYSCALL.soname);
+    let by_number = [("LD_PRELOAD", preload.as_path())];
+    for (wrapper, environment) in [("caio", &by_number[..]), ("libaio", &[])] {
+        let stage = stage();
+        stage.run_with(python, &[script, wrapper, "file"], environment);
+        stage.row(&format!("Python's {wrapper}"));
+    }
+}
+
 /// A database: its tables written on the drop-in, and read without it.
 #[test]
 fn mariadb_keeps_its_rows() {
