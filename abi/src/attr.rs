@@ -258,7 +258,7 @@ pub const CACHE_NO_READAHEAD: u32 = 3;
 pub const PATH_INLINE: u32 = 0;
 /// `aio2_path_return.where`: retried after waiting for pages.
 pub const PATH_PAGE_WAIT: u32 = 1;
-/// `aio2_path_return.where`: by a worker thread.
+/// `aio2_path_return.where`: by a worker, or another thread of the implementation.
 pub const PATH_WORKER: u32 = 2;
 /// `aio2_path_return.where`: by the device's completion.
 pub const PATH_DEVICE: u32 = 3;

@@ -87,7 +87,7 @@ pub struct Setup {
     pub features: u64,
     /// Out: bit n set: attribute n is taken in a request.
     pub attrs: u64,
-    /// Out: bit n set: attribute n can be returned in an event.
+    /// Out: bit n set: the return of attribute n has a payload.
     pub returns: u64,
     /// Out: bit n set: operation `OP | n` is there.
     pub ops: u64,

@@ -91,9 +91,9 @@ pub struct Cancel {
     pub user_data: u64,
     /// In: longest wait in nanoseconds.
     pub timeout: u64,
-    /// Out: matches that had not started.
+    /// Out: matches that had not begun, or ended by the end of another.
     pub cancelled: u32,
-    /// Out: matches that ran and were interrupted.
+    /// Out: matches that had begun and were told to stop.
     pub interrupted: u32,
     /// Out: matches that run on to their end.
     pub too_late: u32,

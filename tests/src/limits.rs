@@ -76,6 +76,26 @@ pub(crate) fn requests_are_accepted_again_when_events_left_the_list(env: &Env<'_
     Ok(())
 }
 
+pub(crate) fn stream_is_refused_only_when_nothing_is_held_back(env: &Env<'_>) -> Outcome {
+    const LIMIT: u32 = 4;
+    let fits = 4096 / 24;
+    let setup = || Setup { max_requests: LIMIT, ring_bytes: 4096, ..setup() };
+    let context = env.context_with(setup());
+    let mut ten = nops(10);
+    assert_eq!(context.submit(&mut ten), Ok(ten.bytes().len()), "the ring has room for all");
+    assert_eq!(context.reap(10).len(), 10);
+    let context = env.context_with(setup());
+    let mut more = nops(fits + 100);
+    let most = (fits + u64::from(LIMIT)) as usize;
+    assert_eq!(context.submit(&mut more), Ok(more.offset(most)), "what the ring and list take");
+    // The list has room as soon as the ring has, and no call is made between.
+    assert_eq!(context.reap_ring(3).len(), 3);
+    assert_eq!(context.submit_bytes(more.bytes_from(most)), Ok(3 * 32));
+    assert_eq!(context.reap(most).len(), most);
+    context.assert_idle();
+    Ok(())
+}
+
 pub(crate) fn never_reaping_is_bounded_by_ring_and_limit(env: &Env<'_>) -> Outcome {
     for max_requests in [1, 7, 500] {
         let context = env.context_with(Setup { max_requests, ring_bytes: 4096, ..setup() });

@@ -2,11 +2,9 @@
 //! it and on an implementation at once.
 //!
 //! The model, [`machine`], is meant to be obviously right: it has no threads, no
-//! bytes and no positions, only lists of events and of requests. Where SPEC.md leaves
-//! open how much of a stream is accepted at a limit, it checks the bounds and
-//! goes on with what the implementation did; all else must be equal: what is
-//! accepted, each error, each event, its order, and whether it is in the ring
-//! or on the overflow list.
+//! bytes and no positions, only lists of events and of requests. All must be equal:
+//! what is accepted, each error, each event, its order, and whether it is in the
+//! ring or on the overflow list.
 //!
 //! SPEC: sections 4.2 to 4.5, 5.4 to 5.6, 5.8, 10.
 
@@ -386,15 +384,15 @@ impl Pair<'_> {
         let bytes = result.expect("there is room");
         let count = (0..=batch.len()).find(|n| batch.offset(*n) == bytes);
         let count = count.expect("whole iocbs are accepted");
-        assert!(count >= events.len().min(room), "{count} accepted, {room} can be");
-        // More than there is room for only if the others were published.
+        // What is in the ring does not count. SPEC: R-LIMIT-6
         let rings = self.model.rings();
         let mut fits = rings.used();
         let published = events.iter().take_while(|e| {
             fits += e.len;
             rings.overflow.is_empty() && fits <= rings.capacity
         });
-        assert!(count <= room + published.count(), "{count} accepted, {room} can be");
+        let most = events.len().min(room + published.count());
+        assert_eq!(count, most, "{room} can be accepted at once");
         count
     }
 

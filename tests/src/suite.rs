@@ -341,6 +341,7 @@ tests! {
         request_counts_until_its_event_is_in_the_ring: "R-LIMIT-2";
         requests_are_accepted_again_when_events_left_the_list: "R-LIMIT-4";
         never_reaping_is_bounded_by_ring_and_limit: "R-LIMIT-5" "R-OVF-1";
+        stream_is_refused_only_when_nothing_is_held_back: "R-LIMIT-6" "R-SUBMIT-1";
         limit_of_one_can_be_used: "R-LIMIT-1";
         cancelled_requests_make_room: "R-LIMIT-2";
         overload_neither_sleeps_nor_loses: "R-SUBMIT-5" "R-LIMIT-1" "R-OVF-7";

@@ -15,7 +15,7 @@
 #define AIO2_VERSION		1
 
 /* Limits that belong to the version. */
-#define AIO2_RING_BYTES_MIN	4096
+#define AIO2_RING_BYTES_MIN	4096	/* and at least a page */
 #define AIO2_RING_BYTES_MAX	(1U << 30)
 #define AIO2_MAX_REQUESTS	(1U << 20)
 #define AIO2_MAX_CONCURRENCY	1024
@@ -40,7 +40,7 @@
 #define AIO2_FEAT_POLL		(1ULL << 2)	/* the context fd can be polled */
 #define AIO2_FEAT_EXEC		(1ULL << 3)	/* io_exec2 */
 #define AIO2_FEAT_WAIT_ID	(1ULL << 4)	/* wait for one request */
-#define AIO2_FEAT_INTERRUPT	(1ULL << 5)	/* a running request can be cancelled */
+#define AIO2_FEAT_INTERRUPT	(1ULL << 5)	/* what runs can be interrupted */
 #define AIO2_FEAT_MULTISHOT	(1ULL << 6)	/* AIO2_IOCB_MULTISHOT */
 #define AIO2_FEAT_GROW		(1ULL << 7)	/* AIO2_SETUP_GROW */
 #define AIO2_FEAT_SECCOMP	(1ULL << 8)	/* operations are filtered as syscalls */
@@ -62,7 +62,7 @@
  * @fd: in: the context to grow, with AIO2_SETUP_GROW; otherwise 0
  * @features: out: AIO2_FEAT_*
  * @attrs: out: bit n is set if attribute n is taken in a request
- * @returns: out: bit n is set if attribute n can be returned in an event
+ * @returns: out: bit n is set if the return of attribute n has a payload
  * @ops: out: bit n is set if the operation AIO2_OP | n is there
  * @syscalls: out: bit n % 64 of word n / 64 is set if syscall n can be run
  * @iocb_max: out: longest iocb, in bytes
@@ -136,7 +136,7 @@ struct aio2_ring_consumer {
  * @tail: free-running byte position behind the newest event
  * @flags: AIO2_RING_*
  * @overflowed: events that went by the overflow list, since setup
- * @bad_heads: how often head was found out of range, since setup
+ * @bad_heads: looks of the producer that found a bad head, since setup
  * @next_map: mmap offset of the ring that replaces this one, if FROZEN
  * @resv1: zero
  */
@@ -166,7 +166,7 @@ struct aio2_ring_producer {
 #define AIO2_IOCB_WRITE_ID	(1U << 0)	/* write .id back */
 #define AIO2_IOCB_FULL		(1U << 1)	/* transfer everything or fail */
 #define AIO2_IOCB_ASYNC		(1U << 2)	/* do not try inline */
-#define AIO2_IOCB_MULTISHOT	(1U << 3)	/* events until cancelled */
+#define AIO2_IOCB_MULTISHOT	(1U << 3)	/* POLL: an event each time */
 
 /**
  * struct aio2_iocb - one request
@@ -230,7 +230,7 @@ struct aio2_event {
  * struct aio2_return - an attribute's return, in an event
  * @id: AIO2_ATTR_*
  * @len: bytes of this header and the payload; a multiple of 8
- * @status: 0, or a negative errno: EOPNOTSUPP, EINVAL, ENODATA, EPERM
+ * @status: 0, or a negative errno: SPEC 8 says which
  */
 struct aio2_return {
 	__u16	id;
@@ -344,7 +344,7 @@ struct aio2_tag {
 /**
  * struct aio2_timing_return - AIO2_ATTR_TIMING in an event
  * @submitted: when the request was accepted, CLOCK_MONOTONIC, ns
- * @started: when it began to run, ns
+ * @started: when it began, ns
  * @completed: when its result was known, ns
  */
 struct aio2_timing_return {
@@ -356,7 +356,7 @@ struct aio2_timing_return {
 /* aio2_path_return.where */
 #define AIO2_PATH_INLINE	0	/* completed within the submission */
 #define AIO2_PATH_PAGE_WAIT	1	/* retried after waiting for pages */
-#define AIO2_PATH_WORKER	2	/* by a worker thread */
+#define AIO2_PATH_WORKER	2	/* by a worker, or another thread */
 #define AIO2_PATH_DEVICE	3	/* by the device's completion */
 
 /**
@@ -415,9 +415,9 @@ struct aio2_checksum_return {
  * @events: in: address to copy events to, or 0
  * @iocbs: in: address of iocbs to submit first, or 0
  * @iocb_bytes: in: their bytes
- * @submitted: out: bytes of them that were accepted
+ * @submitted: out: bytes of them that were accepted; on errors too
  * @id: in: the request to wait for, with AIO2_GET_ID; otherwise 0
- * @nr_events: out: number of events that were copied
+ * @nr_events: out: number of events that were copied; not on errors
  * @resv: zero
  */
 struct aio2_getevents {
@@ -457,8 +457,8 @@ struct aio2_getevents {
  * @id: in: request id
  * @user_data: in: the request's user_data
  * @timeout: in: ns
- * @cancelled: out: matches that had not started: they end with ECANCELED
- * @interrupted: out: matches that ran and were interrupted
+ * @cancelled: out: matches that had not begun, or ended by another's end
+ * @interrupted: out: matches that had begun and were told to stop
  * @too_late: out: matches that run on to their end
  * @resv2: zero
  */

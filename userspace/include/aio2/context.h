@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * A context, and the calls on it. Every function may be called by any number
- * of threads at a time, but for aio2_context_free().
+ * A context, and the calls on it. The structures are those of <linux/aio2.h>,
+ * which SPEC.md explains.
+ *
+ * Every function returns a negative errno where it fails, and leaves errno
+ * alone. Each may be called by any number of threads at a time, but no thread
+ * may be in a call on a context, or begin one, once aio2_context_free() of it
+ * has been called.
  */
 #ifndef AIO2_CONTEXT_H
 #define AIO2_CONTEXT_H
@@ -57,7 +62,7 @@ int aio2_context_free(struct aio2_context *ctx);
 /* What aio2_context_new() would make; makes nothing; 0. */
 int aio2_probe(struct aio2_setup *setup, unsigned int prefer);
 
-/* AIO2_PREFER_KERNEL or AIO2_PREFER_ENGINE: who implements it. */
+/* AIO2_PREFER_KERNEL or AIO2_PREFER_ENGINE: who implements it. EBADF for null. */
 int aio2_context_implementation(const struct aio2_context *ctx);
 
 /*
@@ -91,13 +96,15 @@ long aio2_grow(const struct aio2_context *ctx, __u32 ring_bytes);
 
 /*
  * Says where the oldest ring is mapped that may hold events; 0. It stays mapped
- * until the context is freed.
+ * until the context is freed. <aio2/ring.h> has what reaps from it.
  */
 int aio2_ring(const struct aio2_context *ctx, struct aio2_ring *ring);
 
 /*
- * Replaces *ring, of which aio2_ring_pending() says FROZEN, by the one that took its
- * place; 0. EAGAIN if there is none, or events are left in it.
+ * Replaces *ring by the one that took its place; 0. For one that is empty and has
+ * AIO2_RING_FROZEN among its flags, as aio2_ring_pending() of <aio2/ring.h> tells.
+ * EAGAIN, and *ring as it was, if no ring has taken its place, or events are left
+ * in it; EINVAL if it is no ring of the context.
  */
 int aio2_ring_next(const struct aio2_context *ctx, struct aio2_ring *ring);
 
