@@ -46,6 +46,28 @@ pub(crate) fn request_starts_after_another_of_its_stream(env: &Env<'_>) -> Outco
     Ok(())
 }
 
+pub(crate) fn poll_begins_when_its_target_has_ended(env: &Env<'_>) -> Outcome {
+    env.needs_attr(attr::AFTER)?;
+    env.needs_op(op::POLL)?;
+    let context = env.context();
+    let (slow, pipe) = (Slow::new(), Pipe::new());
+    context.submit_these([
+        slow.read().user_data(1).returns(attr::TIMING),
+        Request::poll(pipe.write_fd(), libc::POLLOUT)
+            .user_data(2)
+            .after(AFTER_STREAM, 1)
+            .returns(attr::TIMING),
+    ]);
+    assert_eq!(context.reap_ring(1), []);
+    slow.finish();
+    let events = context.reap(2);
+    let [target, poll] = [0, 1].map(|n| events[n].payload::<attr::TimingReturn>(attr::TIMING));
+    assert!(target.submitted <= poll.submitted && poll.submitted <= target.completed);
+    assert!(target.completed <= poll.started, "{target:?} {poll:?}");
+    assert!(poll.started <= poll.completed);
+    Ok(())
+}
+
 pub(crate) fn request_starts_after_another_by_its_id(env: &Env<'_>) -> Outcome {
     env.needs_attr(attr::AFTER)?;
     let context = env.context();

@@ -4,10 +4,11 @@ use crate::env::{Env, Outcome, setup};
 use crate::file::Slow;
 use crate::request::{Request, failing};
 use aio2_abi::attr;
+use aio2_abi::iocb::Flags;
 use aio2_abi::op;
 use aio2_abi::setup::Setup;
 use aio2_abi::wait::{Cancel, CancelFlags};
-use libc::{EAGAIN, EBADF, ECANCELED, EINVAL, ENOENT};
+use libc::{EAGAIN, EBADF, ECANCELED, EDEADLK, EINVAL, ENOENT, EOPNOTSUPP, ETIMEDOUT};
 
 const fn failed(errno: i32) -> i64 {
     -(errno as i64)
@@ -86,6 +87,44 @@ pub(crate) fn cancel_of_the_group_leaves_its_members_running(env: &Env<'_>) -> O
     assert_eq!(context.ends(1), [(4, failed(ENOENT))]);
     slow.finish();
     assert_eq!(context.ends(2), [(1, 1), (3, 0)]);
+    Ok(())
+}
+
+pub(crate) fn group_is_closed_however_its_operation_ends(env: &Env<'_>) -> Outcome {
+    needed(env)?;
+    env.needs_attr(attr::AFTER)?;
+    env.needs_attr(attr::DEADLINE)?;
+    let context = env.context();
+    let close = || Request::close_group(7).user_data(3);
+    for (request, errno) in [
+        (close().after(attr::AFTER_REQUEST, u64::MAX), ENOENT),
+        (close().after(attr::AFTER_GROUP, 8), ENOENT),
+        (close().after(attr::AFTER_STREAM, 2), ECANCELED),
+        (close().deadline(0), ETIMEDOUT),
+        (close().deadline(1), ETIMEDOUT),
+    ] {
+        let slow = Slow::new();
+        context.submit_these([
+            failing().user_data(1),
+            slow.read().user_data(2).in_group(7),
+            request.clone(),
+            Request::nop(4).after(attr::AFTER_GROUP, 7),
+        ]);
+        assert_eq!(context.ends(2), [(1, failed(EBADF)), (3, failed(errno))], "{request:?}");
+        assert_eq!(context.run(close()).res, failed(ENOENT), "{request:?}");
+        slow.finish();
+        assert_eq!(context.ends(2), [(2, 1), (4, 0)], "{request:?}");
+    }
+    // But not by one that is refused.
+    for (request, errno, members) in [
+        (close().flags(Flags::FULL), EOPNOTSUPP, 0),
+        (close().attr(40, attr::Flags::REQUIRED, &[]), EOPNOTSUPP, 0),
+        (close().in_group(7), EDEADLK, 1),
+    ] {
+        assert_eq!(context.run(Request::nop(1).in_group(7)).res, 0);
+        assert_eq!(context.run(request.clone()).res, failed(errno), "{request:?}");
+        assert_eq!(context.run(close()).res, members, "{request:?}");
+    }
     Ok(())
 }
 

@@ -182,6 +182,7 @@ tests! {
         group_whose_members_have_ended_ends_with_its_close: "R-GROUP-3";
         closed_group_is_no_longer_there_for_others: "R-GROUP-2" "R-GROUP-4";
         cancel_of_the_group_leaves_its_members_running: "R-GROUP-5";
+        group_is_closed_however_its_operation_ends: "R-GROUP-2" "R-GROUP-5" "R-OP-9";
         groups_can_be_members_of_groups: "R-GROUP-3";
         bad_key_fails_the_request: "R-AFTER-6";
         open_groups_are_bounded: "R-GROUP-6";
@@ -201,6 +202,7 @@ tests! {
         requests_of_a_stream_are_not_forgotten_within_it: "R-AFTER-1";
         request_does_not_wait_for_its_own_group: "R-AFTER-4";
         bad_target_fails_the_request: "R-AFTER-6";
+        poll_begins_when_its_target_has_ended: "R-TIMING-1" "R-AFTER-1";
         waiting_requests_take_no_worker: "R-RUN-1" "R-LIMIT-1" "R-AFTER-1";
         after_a_full_write_that_falls_short_nothing_runs: "R-RUN-5" "R-AFTER-2";
     }

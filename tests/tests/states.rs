@@ -206,8 +206,12 @@ fn group_ends_last_and_counts(_: &Context, state: &State) -> bool {
 
 fn group_without_members(_: &Context, state: &State) -> bool {
     let closers = state.kinds().filter(|(_, kind)| kind.closes && !kind.is_member);
-    let none = closers.filter(|(id, _)| !state.generation(*id).1);
-    none.map(|(id, _)| state.res(id)).all(|res| res == Some(NO_ENTRY))
+    let mut none = closers.filter(|(id, _)| !state.generation(*id).1);
+    none.all(|(id, kind)| {
+        // SPEC: R-OP-9, AFTER is looked at first.
+        let passed_on = kind.after == Next::Previous && state.failed(id - 1) == Some(true);
+        state.res(id) == Some(NO_ENTRY) || passed_on && state.res(id) == Some(CANCELED)
+    })
 }
 
 /// A cancel of the operation leaves members alone: they are not told to stop.
@@ -241,6 +245,13 @@ fn starts_after_its_target(_: &Context, state: &State) -> bool {
 fn after_nobody(_: &Context, state: &State) -> bool {
     let mut nobody = state.kinds().filter(|(_, kind)| kind.after == Next::Nobody);
     nobody.all(|(id, _)| state.res(id) == Some(NO_ENTRY))
+}
+
+/// An operation GROUP closes its group whatever ends it, but for a refusal.
+fn close_closes(_: &Context, state: &State) -> bool {
+    let last = state.kinds().last().filter(|(_, kind)| kind.closes);
+    let is_open = state.machine.groups.iter().any(|g| g.key == KEY && g.is_open);
+    last.is_none_or(|(id, _)| !is_open || state.res(id) == Some(DEADLOCK))
 }
 
 /// A member that waits for its own group.
@@ -421,6 +432,7 @@ impl Model for Context {
             Property::always("R-DEADLINE-1", deadline),
             Property::always("R-GROUP-1, R-GROUP-3, R-GROUP-4", group_ends_last_and_counts),
             Property::always("R-GROUP-2", group_without_members),
+            Property::always("R-GROUP-2: closed in any case", close_closes),
             Property::always("R-GROUP-5", group_cancel_leaves_members),
             Property::always("R-AFTER-1, R-AFTER-2", starts_after_its_target),
             Property::always("R-AFTER-3", after_nobody),

@@ -294,38 +294,45 @@ impl<E: Event> Machine<E> {
             self.group_mut(number).members += 1;
             self.request_mut(id).member = Some(number);
         }
+        let target = self.target(id, after);
+        if target.is_ok_and(|target| target.is_some_and(|target| self.leads_to(target, id))) {
+            return Err(EDEADLK);
+        }
         if let Operation::Close(key) = operation {
-            let number = self.open_group(key).ok_or(ENOENT)?;
-            if self.leads_to(Target::Group(number), id) {
+            let open = self.open_group(key);
+            if target.is_ok() && open.is_some_and(|n| self.leads_to(Target::Group(n), id)) {
                 return Err(EDEADLK);
             }
-            let group = self.group_mut(number);
-            (group.is_open, group.closer) = (false, Some(id));
+            // It is closed also by one whose AFTER has failed. SPEC: R-GROUP-2
+            let closer = target.is_ok().then_some(id);
+            if let Some(number) = open {
+                let group = self.group_mut(number);
+                (group.is_open, group.closer) = (false, closer);
+            }
+            target.and(open.ok_or(ENOENT))?;
         }
-        let target = match after {
-            None => return Ok(()),
+        self.request_mut(id).target = target?;
+        Ok(())
+    }
+
+    /// What AFTER names, if it has not ended. SPEC: R-AFTER-1 to R-AFTER-3
+    fn target(&self, id: u64, after: Option<After>) -> Result<Option<Target>, i32> {
+        match after {
+            None => Ok(None),
             Some(After::Request(target)) => {
                 if self.ended.iter().any(|(ended, _)| *ended == target) {
-                    return if self.failed.contains(&target) { Err(ECANCELED) } else { Ok(()) };
+                    return if self.failed.contains(&target) { Err(ECANCELED) } else { Ok(None) };
                 }
                 let is_there = self.requests.iter().any(|r| r.id == target && target != id);
-                if !is_there {
-                    return Err(ENOENT);
-                }
-                Target::Request(target)
+                is_there.then_some(Some(Target::Request(target))).ok_or(ENOENT)
             }
             Some(After::Group(key)) => {
                 let open = self.open_group(key);
                 let closed_last = || self.groups.iter().rfind(|g| g.key == key && g.members > 0);
                 let number = open.or_else(|| closed_last().map(|g| g.number)).ok_or(ENOENT)?;
-                Target::Group(number)
+                Ok(Some(Target::Group(number)))
             }
-        };
-        if self.leads_to(target, id) {
-            return Err(EDEADLK);
         }
-        self.request_mut(id).target = Some(target);
-        Ok(())
     }
 
     /// Whether `target` waits for the request `id`, itself or through others.

@@ -481,6 +481,6 @@ fn data_file_bytes(geometry: &Geometry) -> u64 {
 }
 
 /// Size of a page, in bytes.
-fn page_bytes() -> usize {
+pub(crate) fn page_bytes() -> usize {
     rustix::param::page_size()
 }

@@ -2,8 +2,9 @@
 //! the plain calls do.
 
 use crate::context::{Fixture, Iocb, address, syscall};
-use crate::request::{ends, errno, id_of};
+use crate::request::{Slow, ends, errno, id_of};
 use aio2::backend::Backend;
+use aio2_abi::attr;
 use aio2_abi::iocb::Flags;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::fs::File;
@@ -297,6 +298,39 @@ fn what_waits_is_cancelled_with_what_it_has_moved() {
     f.submit([recv(&ours, c, 0).user_data(4)]);
     theirs.write_all(b"z").unwrap();
     assert_eq!(ends(&f, 1), [(4, 1)]);
+}
+
+/// It has waited, as the plain call has that sleeps: so it has begun, and goes on
+/// having begun when a worker is to make the call.
+///
+/// SPEC: R-WAIT-4, R-EVENT-7, R-CANCEL-3
+#[test]
+fn what_has_waited_for_its_file_has_begun() {
+    let f = Fixture::with(|s| s.concurrency = 1);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let accept = || {
+        syscall(libc::SYS_accept4, &[listener.as_raw_fd() as u64, 0, 0, 0])
+            .flags(Flags::WRITE_ID)
+            .attr(attr::TIMING)
+    };
+    let cancel = |words: &[u64]| {
+        let flags = CancelFlags::ID.bits();
+        let mut cancel = Cancel { id: id_of(words, 0), flags, ..Cancel::default() };
+        assert_eq!(f.engine.cancel(&mut cancel), Ok(1));
+        assert_eq!((cancel.interrupted, cancel.cancelled), (1, 0));
+        let ended = f.next();
+        assert_eq!((ended.res, ended.returns[0].1), (errno(libc::ECANCELED), 0), "{ended:?}");
+    };
+    cancel(&f.submit([accept()]));
+    // Now it waits for the only worker when its file is ready.
+    let mut slow = Slow::new();
+    let words = f.submit([accept()]);
+    f.submit([slow.read().user_data(1)]);
+    let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    thread::sleep(Duration::from_millis(50));
+    cancel(&words);
+    slow.finish();
+    assert_eq!(ends(&f, 1), [(1, 1)]);
 }
 
 /// SPEC: R-WAIT-1, R-RUN-5

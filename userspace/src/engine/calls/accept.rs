@@ -130,19 +130,31 @@ impl Context {
             if let Operation::Refused(errno) = request.operation {
                 return Err(errno);
             }
-            match verdict? {
-                Some(Target::Request(target)) => {
-                    self.order.reserve(target.slot() + 1).map_err(errno)?;
-                    self.order.wait_for_request(slot, target.slot() as u32).map_err(errno)?;
-                }
-                Some(Target::Group(key)) => self.order.wait_for_group(slot, key).map_err(errno)?,
-                Some(Target::Ended) | None => {}
+            let waits = verdict.and_then(|target| self.wait_for(slot, target));
+            // SPEC: 9.2; what is refused leaves its group open.
+            if let (Err(errno), Operation::Group) = (waits, request.operation)
+                && !matches!(errno, EDEADLK | EAGAIN)
+            {
+                self.order.shut(request.call.args()[0]);
             }
+            waits?;
         }
         if let Operation::Group = request.operation {
             self.order.close(slot, request.call.args()[0]).map_err(errno)?;
         }
         Ok(())
+    }
+
+    /// Has `slot` wait for what AFTER names.
+    fn wait_for(&mut self, slot: u32, target: Option<Target>) -> Result<(), i32> {
+        match target {
+            Some(Target::Request(target)) => {
+                self.order.reserve(target.slot() + 1).map_err(errno)?;
+                self.order.wait_for_request(slot, target.slot() as u32).map_err(errno)
+            }
+            Some(Target::Group(key)) => self.order.wait_for_group(slot, key).map_err(errno),
+            Some(Target::Ended) | None => Ok(()),
+        }
     }
 
     /// What AFTER names.

@@ -5,6 +5,7 @@
 use crate::engine::request::attributes;
 use crate::engine::request::operation::OPERATIONS;
 use crate::error::Errno;
+use crate::ring::shm;
 use crate::syscall;
 use aio2_abi::setup::{
     Features, Flags, MAX_CONCURRENCY, MAX_REQUESTS, RING_BYTES_MAX, RING_BYTES_MIN, Setup,
@@ -75,9 +76,14 @@ pub(crate) fn resolve(wanted: &Setup) -> Result<Setup, Errno> {
 pub(crate) fn ring_bytes(wanted: u32) -> Result<u32, Errno> {
     match wanted {
         0 => Ok(DEFAULT_RING_BYTES),
-        1..=RING_BYTES_MAX => Ok(wanted.max(RING_BYTES_MIN).next_power_of_two()),
+        1..=RING_BYTES_MAX => Ok(rounded(wanted, shm::page_bytes() as u32)),
         _ => Err(Errno(EINVAL)),
     }
+}
+
+/// `wanted` bytes of a ring, rounded up to what can be mapped in pages of `page` bytes.
+fn rounded(wanted: u32, page: u32) -> u32 {
+    wanted.max(RING_BYTES_MIN).max(page).next_power_of_two()
 }
 
 /// SPEC: R-SETUP-12
@@ -123,6 +129,13 @@ mod tests {
         let most = with(|s| (s.max_requests, s.concurrency) = (MAX_REQUESTS, MAX_CONCURRENCY));
         let most = most.unwrap();
         assert_eq!((most.max_requests, most.concurrency), (MAX_REQUESTS, MAX_CONCURRENCY));
+    }
+
+    /// SPEC: R-SETUP-6
+    #[test]
+    fn a_ring_is_no_smaller_than_a_page() {
+        assert_eq!(rounded(1, 4096), 4096);
+        assert_eq!((rounded(1, 65536), rounded(65537, 65536)), (65536, 131_072));
     }
 
     #[test]

@@ -16,7 +16,8 @@ use zerocopy::IntoBytes;
 
 impl Context {
     /// Holds request `id` until its file is ready.
-    pub(crate) fn watch(&mut self, id: Id, job: Job) {
+    pub(crate) fn watch(&mut self, id: Id, mut job: Job) {
+        job.progress.begin(&job.request);
         let added = self.deferred.expect_closes(self.polls.held() + 1);
         match added.and_then(|()| self.polls.watch(id, &job.request)) {
             Ok(is_watched) => {
@@ -87,6 +88,7 @@ impl Context {
         match waits {
             Ok(held) => {
                 job.request.redirect(held);
+                job.progress.begin(&job.request);
                 true
             }
             Err(held) => {

@@ -27,6 +27,8 @@ pub(crate) struct Progress {
     pub(crate) refused: bool,
     /// How often its file was said to be ready, and was not.
     pub(crate) in_vain: u8,
+    /// It has waited for its file, and so has begun.
+    pub(crate) begun: bool,
     /// Its file was waited for, or need not be.
     pub(crate) waited: bool,
     /// That try tells which bytes were in the page cache.
@@ -51,11 +53,19 @@ impl Progress {
         Progress { submitted, ..Progress::default() }
     }
 
-    /// Notes that the request ends with `errno` (positive) instead of beginning;
-    /// its result.
+    /// Notes that the request ends with `errno` (positive) instead of beginning, if
+    /// it has not begun; its result.
     pub(crate) fn withhold(&mut self, errno: i32) -> i64 {
-        self.withheld = true;
+        self.withheld = !self.begun;
         -i64::from(errno)
+    }
+
+    /// Notes that the request begins with a wait, if that was not noted.
+    pub(crate) fn begin(&mut self, request: &Request) {
+        self.begun = true;
+        if self.started == 0 && request.measures(attr::TIMING) {
+            self.started = clock::now();
+        }
     }
 
     /// Notes that the submission gives the request to whom it finds in `lane`.

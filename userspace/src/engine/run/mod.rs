@@ -329,11 +329,12 @@ fn end(progress: &Progress, full: bool, last: i64) -> i64 {
 }
 
 /// The result of a request that is stopped with `errno` (positive) while it
-/// waits for a worker; none if it has moved nothing so far.
+/// waits for a worker; none if it has not begun.
 ///
 /// SPEC: R-RUN-4, section 9.1
 pub(crate) fn result_if_stopped(request: &Request, progress: &Progress, errno: i32) -> Option<i64> {
-    (progress.done > 0).then(|| end(progress, request.is_full(), -i64::from(errno)))
+    (progress.done > 0 || progress.begun)
+        .then(|| end(progress, request.is_full(), -i64::from(errno)))
 }
 
 /// Repeats what a signal has interrupted, as SA_RESTART would, unless the worker

@@ -204,6 +204,18 @@ impl Order {
         Ok(())
     }
 
+    /// Closes the open group of `key`, if there is one, for an operation GROUP
+    /// that ends without having waited. What that sets free has to be asked for.
+    ///
+    /// SPEC: R-GROUP-2
+    pub(crate) fn shut(&mut self, key: u64) {
+        let Some(&place) = self.named.get(&key) else { return };
+        let group = &mut self.groups[place as usize];
+        if std::mem::replace(&mut group.open, false) && group.members == 0 {
+            self.end_group(place);
+        }
+    }
+
     /// Makes `slot` wait for the request in slot `target`.
     ///
     /// SPEC: R-AFTER-1, R-AFTER-4
