@@ -182,19 +182,23 @@ pub unsafe extern "C" fn aio2_getevents(ctx: *const Handle, args: *mut GetEvents
             // SAFETY: all zeros is a set, and so is what was copied.
             wait.sigmask = Some(unsafe { set.assume_init_ref() });
         }
+        let iocb_bytes = if args.iocbs == 0 { 0 } else { args.iocb_bytes as usize };
         // SAFETY: as the caller says.
-        let iocbs = unsafe { memory(address(args.iocbs), args.iocb_bytes as usize) }?;
+        let iocbs = unsafe { memory(address(args.iocbs), iocb_bytes) }?;
         let events = if args.events == 0 {
             None
         } else {
             // SAFETY: as the caller says.
             Some(unsafe { memory(address(args.events), args.event_bytes as usize) }?)
         };
-        (args.submitted, args.nr_events) = (0, 0);
         // SAFETY: the caller vouches for the addresses in the iocbs.
         let got = unsafe { handle.context.wait_raw(&wait, iocbs, events) };
-        let got = got.map_err(|error| error.errno())?;
-        args.submitted = got.submitted as u32;
+        let got = got.map_err(|error| error.errno());
+        // SPEC: R-CONV-5; not by a child, which has no context.
+        if got != Err(Errno(libc::EXDEV)) {
+            args.submitted = got.as_ref().map_or(0, |got| got.submitted as u32);
+        }
+        let got = got?;
         if let Some(errno) = got.ended {
             return Err(errno);
         }
@@ -216,8 +220,7 @@ fn wait(args: &GetEvents) -> Result<Wait<'static>, Errno> {
         || absolute && !timed
         || args.timeout != 0 && !timed
         || args.id != 0 && !by_id
-        || by_id && args.events != 0
-        || args.sigmask == 0 && args.sigmask_bytes != 0;
+        || by_id && args.events != 0;
     if bad {
         return Err(Errno(libc::EINVAL));
     }

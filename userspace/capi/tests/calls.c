@@ -89,6 +89,18 @@ static void misuse(void)
 	IS(aio2_getevents(ctx, &get), -ENOENT);
 	get = (struct aio2_getevents){ .flags = AIO2_GET_TIMEOUT, .min_events = 1, .timeout = 1000 };
 	IS(aio2_getevents(ctx, &get), -ETIME);
+	/* what has no address is not given, whatever its size; SPEC 4.3 */
+	get = (struct aio2_getevents){ .sigmask_bytes = 3, .event_bytes = 8, .iocb_bytes = 9,
+				       .submitted = 7, .nr_events = 7 };
+	IS(aio2_getevents(ctx, &get), 0);
+	IS(get.submitted, 0);
+	IS(get.nr_events, 0);
+	/* an error writes the one and not the other */
+	get = (struct aio2_getevents){ .flags = AIO2_GET_TIMEOUT, .min_events = 1,
+				       .submitted = 7, .nr_events = 7 };
+	IS(aio2_getevents(ctx, &get), -ETIME);
+	IS(get.submitted, 0);
+	IS(get.nr_events, 7);
 	IS(aio2_cancel(NULL, &cancel), -EBADF);
 	IS(aio2_cancel(ctx, NULL), -EFAULT);
 	IS(aio2_cancel(ctx, &cancel), -ENOENT);
