@@ -287,9 +287,9 @@ pub(crate) fn waits_while_it_is_stopped(factory: &dyn Factory) -> i32 {
         Request::call(libc::SYS_recvfrom, &recv).user_data(4),
         Request::call(libc::SYS_futex, &futex).user_data(5),
     ]));
-    // The engine has one thread for both files that two of them wait for.
+    // The engine has one thread for the files that three of them wait for.
     let in_process = context.backend().setup().features().contains(Features::IN_PROCESS);
-    let sleepers = if in_process { 4 } else { 5 };
+    let sleepers = if in_process { 3 } else { 5 };
     until("they sleep", || {
         let tids = proc_self("task");
         tids.len() == threads + sleepers
