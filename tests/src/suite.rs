@@ -182,7 +182,7 @@ tests! {
         group_whose_members_have_ended_ends_with_its_close: "R-GROUP-3";
         closed_group_is_no_longer_there_for_others: "R-GROUP-2" "R-GROUP-4";
         cancel_of_the_group_leaves_its_members_running: "R-GROUP-5";
-        group_is_closed_however_its_operation_ends: "R-GROUP-2" "R-GROUP-5" "R-OP-9";
+        group_is_closed_however_its_operation_ends: "R-GROUP-7";
         groups_can_be_members_of_groups: "R-GROUP-3";
         bad_key_fails_the_request: "R-AFTER-6";
         open_groups_are_bounded: "R-GROUP-6";

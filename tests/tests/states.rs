@@ -432,7 +432,7 @@ impl Model for Context {
             Property::always("R-DEADLINE-1", deadline),
             Property::always("R-GROUP-1, R-GROUP-3, R-GROUP-4", group_ends_last_and_counts),
             Property::always("R-GROUP-2", group_without_members),
-            Property::always("R-GROUP-2: closed in any case", close_closes),
+            Property::always("R-GROUP-7", close_closes),
             Property::always("R-GROUP-5", group_cancel_leaves_members),
             Property::always("R-AFTER-1, R-AFTER-2", starts_after_its_target),
             Property::always("R-AFTER-3", after_nobody),

@@ -303,7 +303,7 @@ impl<E: Event> Machine<E> {
             if target.is_ok() && open.is_some_and(|n| self.leads_to(Target::Group(n), id)) {
                 return Err(EDEADLK);
             }
-            // It is closed also by one whose AFTER has failed. SPEC: R-GROUP-2
+            // It is closed also by one whose AFTER has failed. SPEC: R-GROUP-7
             let closer = target.is_ok().then_some(id);
             if let Some(number) = open {
                 let group = self.group_mut(number);

@@ -131,7 +131,7 @@ impl Context {
                 return Err(errno);
             }
             let waits = verdict.and_then(|target| self.wait_for(slot, target));
-            // SPEC: 9.2; what is refused leaves its group open.
+            // SPEC: R-GROUP-7; what is refused leaves its group open.
             if let (Err(errno), Operation::Group) = (waits, request.operation)
                 && !matches!(errno, EDEADLK | EAGAIN)
             {

@@ -207,7 +207,7 @@ impl Order {
     /// Closes the open group of `key`, if there is one, for an operation GROUP
     /// that ends without having waited. What that sets free has to be asked for.
     ///
-    /// SPEC: R-GROUP-2
+    /// SPEC: R-GROUP-7
     pub(crate) fn shut(&mut self, key: u64) {
         let Some(&place) = self.named.get(&key) else { return };
         let group = &mut self.groups[place as usize];
