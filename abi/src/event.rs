@@ -131,6 +131,10 @@ impl<'a> Event<'a> {
         let (header, _) =
             Header::read_from_prefix(bytes).map_err(|_| Malformed::Truncated { left })?;
         let len = header.len as usize;
+        // Most have no returns: nothing else is to be checked of these.
+        if len == HEADER_BYTES {
+            return Ok((Event { header, returns: &[] }, &bytes[HEADER_BYTES..]));
+        }
         if !len_is_valid(header.len) || len > left {
             return Err(Malformed::Length { len: header.len, left });
         }

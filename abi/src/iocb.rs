@@ -394,9 +394,11 @@ impl<'a> Encoder<'a> {
         user_data: u64,
     ) -> Result<Self, NoRoom> {
         let len = HEADER_BYTES + args.len() * 8;
-        if buf.len() < len || args.len() > MAX_ARGS {
+        if args.len() > MAX_ARGS {
             return Err(NoRoom);
         }
+        let (fixed, rest) = buf.split_first_chunk_mut::<HEADER_BYTES>().ok_or(NoRoom)?;
+        let room = rest.get_mut(..args.len() * 8).ok_or(NoRoom)?;
         let header = Header {
             len: len as u32,
             nr_args: args.len() as u16,
@@ -406,10 +408,9 @@ impl<'a> Encoder<'a> {
             user_data,
             id: 0,
         };
-        buf[HEADER_BYTES..len].copy_from_slice(args.as_bytes());
-        let mut encoder = Encoder { buf, header };
-        encoder.write_header();
-        Ok(encoder)
+        *fixed = zerocopy::transmute!(header);
+        room.copy_from_slice(args.as_bytes());
+        Ok(Encoder { buf, header })
     }
 
     /// Appends an attribute; its payload is padded with zeros to a multiple of 8.

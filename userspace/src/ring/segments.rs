@@ -26,6 +26,12 @@ impl<'a, W: Word> Segments<'a, W> {
         }
     }
 
+    /// The words up to where memory ends.
+    #[inline]
+    pub(super) fn first(&self) -> &'a [W] {
+        self.first
+    }
+
     /// Loads the word at `index`.
     ///
     /// # Panics
