@@ -19,7 +19,7 @@ pub struct Args {
     /// Instead, count instructions in a guest with the kernel series
     #[arg(long, value_name = "CONFIG", num_args = 0..=1, default_missing_value = "perf")]
     kernel: Option<kernel::Config>,
-    /// Instead, count the instructions of each path in user mode
+    /// Instead, count the instructions of each path in user mode; with --kernel, those there
     #[arg(long, value_name = "WHAT", num_args = 0..=1, default_missing_value = "check")]
     budget: Option<Budget>,
     /// Instead, count the instructions of each call with more and more requests in flight
@@ -32,7 +32,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     if let Some(config) = args.kernel {
-        return kernel::bench(args.json, config);
+        return kernel::bench(args.json, config, args.budget.unwrap_or(Budget::Check));
     }
     if let Some(budget) = args.budget {
         return budget::run(budget);

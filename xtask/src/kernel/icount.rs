@@ -8,14 +8,20 @@ use super::boot::{Machine, tail};
 use super::config::Config;
 use super::guest::{self, Program};
 use super::report::Report;
+use crate::budget::{self, Budget, Row};
 use crate::packages;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 const COST: Program = Program { package: "aio2-guest", binary: "cost" };
 /// The null block device completes within the submission.
 const APPEND: &str = "null_blk.irqmode=0 null_blk.submit_queues=1";
+
+/// What AIO2's rows are held to.
+const TABLE: &str = "kernel-patch/BUDGET.md";
 
 /// A measured number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +55,9 @@ impl Cost {
     }
 }
 
-/// Measures on the configuration for numbers, and prints a table, or with
-/// `json` an object a line.
-pub fn run(json: bool, config: Config) -> Result<()> {
+/// Measures on a configuration, and prints a table, or with `json` an object a
+/// line; holds what AIO2 costs against the budget, or writes that.
+pub fn run(json: bool, config: Config, what: Budget) -> Result<()> {
     let shop = Workshop::open(None)?;
     packages::for_guest(&shop.sh)?;
     let kernel = shop.kernel(config)?;
@@ -82,9 +88,51 @@ pub fn run(json: bool, config: Config) -> Result<()> {
         costs.iter().for_each(|cost| println!("{}", cost.json()));
     } else {
         println!("instructions for one operation, user and kernel, kernel config {config}\n");
-        print!("{}", table(&costs));
+        println!("{}", table(&costs));
     }
-    Ok(())
+    hold(config, &costs, what)
+}
+
+/// Holds AIO2's costs against the rows of a configuration in the budget, or writes
+/// these anew.
+fn hold(config: Config, costs: &[Cost], what: Budget) -> Result<()> {
+    let path = crate::root().join(TABLE);
+    let text = fs::read_to_string(&path).context(TABLE)?;
+    let compilers = compilers()?;
+    let prefix = format!("{config}: ");
+    let counted = rows(&prefix, costs);
+    let (mine, others): (Vec<Row>, Vec<Row>) =
+        budget::rows(&text).into_iter().partition(|(name, _)| name.starts_with(&prefix));
+    match what {
+        Budget::Check if !text.contains(&budget::head(&compilers)) => {
+            println!("SKIP budget: {TABLE} is not by {compilers}");
+            Ok(())
+        }
+        Budget::Check => budget::check(TABLE, &mine, &counted),
+        Budget::Write => {
+            let mut all = [others, counted].concat();
+            all.sort_by(|(a, _), (b, _)| a.split(':').next().cmp(&b.split(':').next()));
+            Ok(fs::write(&path, budget::with_rows(&text, &compilers, &all))?)
+        }
+    }
+}
+
+/// The compilers of both sides, by name and version.
+fn compilers() -> Result<String> {
+    let said = Command::new("gcc").arg("-dumpfullversion").output().context("gcc")?.stdout;
+    Ok(format!("gcc {}, {}", String::from_utf8(said)?.trim(), budget::compiler()?))
+}
+
+/// AIO2's costs as rows of the budget.
+fn rows(prefix: &str, costs: &[Cost]) -> Vec<Row> {
+    let of_aio2 = costs.iter().filter(|cost| cost.interface.starts_with("aio2"));
+    of_aio2
+        .map(|cost| {
+            let Cost { operation, batch, interface, instructions } = cost;
+            let name = format!("{prefix}{operation}, batch {batch}, {interface}");
+            (name, *instructions as f64)
+        })
+        .collect()
 }
 
 /// A row for each operation and batch, a column for each interface, in the
@@ -103,15 +151,15 @@ fn table(costs: &[Cost]) -> String {
         }
         cells.insert((row, column), cost.instructions);
     }
-    let mut text = format!("{:<12} {:>6}", "operation", "batch");
-    columns.iter().for_each(|column| text += &format!(" {column:>12}"));
+    let mut text = format!("{:<14} {:>6}", "operation", "batch");
+    columns.iter().for_each(|column| text += &format!(" {column:>15}"));
     text.push('\n');
     for row in rows {
-        text += &format!("{:<12} {:>6}", row.0, row.1);
+        text += &format!("{:<14} {:>6}", row.0, row.1);
         for column in &columns {
             match cells.get(&(row, column)) {
-                Some(instructions) => text += &format!(" {instructions:>12}"),
-                None => text += &format!(" {:>12}", "-"),
+                Some(instructions) => text += &format!(" {instructions:>15}"),
+                None => text += &format!(" {:>15}", "-"),
             }
         }
         text.push('\n');
@@ -122,6 +170,16 @@ fn table(costs: &[Cost]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_ours_has_a_budget() {
+        let said = "cost nop 1 io_uring 777\ncost nop 1 aio2 9\ncost nop 32 aio2+timing 10";
+        let costs: Vec<Cost> = said.lines().filter_map(Cost::parse).collect();
+        let row = |name: &str, count| (String::from(name), count);
+        let expected =
+            [row("c: nop, batch 1, aio2", 9.0), row("c: nop, batch 32, aio2+timing", 10.0)];
+        assert_eq!(rows("c: ", &costs), expected);
+    }
 
     #[test]
     fn what_an_interface_lacks_is_a_dash() {

@@ -137,7 +137,9 @@ fn reads(context: &Aio2, file: &File, kind: &Kind) -> Result<()> {
         ensure!((1..=8).contains(&new_threads), "{new_threads} threads were made");
     } else {
         ensure!(new_threads == 0, "{new_threads} threads were made");
-        ensure!(now == workers, "workers: {workers:?} before, {now:?} after");
+        // Idle ones may have left meanwhile, as they do after a while.
+        let is_old = |worker| workers.contains(worker);
+        ensure!(now.iter().all(is_old), "workers: {workers:?} before, {now:?} after");
     }
     Ok(())
 }

@@ -7,38 +7,48 @@ use aio2_abi::iocb::Flags;
 use aio2_abi::{attr, op};
 use anyhow::{Result, ensure};
 
-/// A context, with or without an attribute in each request.
+/// What each request asks for, and the name of that in the table.
+pub struct Asks(pub &'static str, pub &'static [u16]);
+
+/// Attributes that are counted.
+pub const ASKS: [Asks; 3] = [
+    Asks("aio2", &[]),
+    Asks("aio2+timing", &[attr::TIMING]),
+    Asks("aio2+cache+path", &[attr::CACHE, attr::PATH]),
+];
+
+/// A context, with or without attributes in each request.
 pub struct Aio2 {
     context: Context,
     reaper: Reaper,
     iocbs: Iocbs,
-    timing: bool,
+    asks: Asks,
 }
 
 impl Aio2 {
-    /// A context; with `timing` each event has its times. None if the kernel
+    /// A context, each request of which asks for something. None if the kernel
     /// has no AIO2.
     ///
     /// # Errors
     /// As `io_setup2`.
-    pub fn new(timing: bool) -> Result<Option<Self>> {
+    pub fn new(asks: Asks) -> Result<Option<Self>> {
         if Probe::run() == Probe::NotImplemented {
             return Ok(None);
         }
         let context = Context::builder().prefer(Prefer::Kernel).build()?;
         let reaper = context.reaper();
-        Ok(Some(Aio2 { context, reaper, iocbs: Iocbs::new(), timing }))
+        Ok(Some(Aio2 { context, reaper, iocbs: Iocbs::new(), asks }))
     }
 }
 
 impl Interface for Aio2 {
     fn name(&self) -> &'static str {
-        if self.timing { "aio2+timing" } else { "aio2" }
+        self.asks.0
     }
 
     fn has(&self, operation: Operation) -> bool {
         let setup = self.context.setup();
-        let has_return = !self.timing || setup.returns >> attr::TIMING & 1 == 1;
+        let has_return = self.asks.1.iter().all(|id| setup.returns >> id & 1 == 1);
         let has_operation = match operation {
             Operation::Nop => setup.ops >> (op::NOP - op::OP) & 1 == 1,
             Operation::Read { .. } => setup.has_syscall(libc::SYS_pread64 as u32),
@@ -57,8 +67,8 @@ impl Interface for Aio2 {
                     self.iocbs.push(libc::SYS_pread64 as u32, &args, Flags::empty(), 0)
                 }
             }?;
-            if self.timing {
-                iocb.attr(attr::TIMING, attr::Flags::RETURN, &[])?;
+            for &id in self.asks.1 {
+                iocb.attr(id, attr::Flags::RETURN, &[])?;
             }
         }
         let bytes = self.iocbs.len();

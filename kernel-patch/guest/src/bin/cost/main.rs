@@ -7,6 +7,7 @@
 
 mod aio;
 mod aio2;
+mod filter;
 mod plain;
 mod uring;
 
@@ -24,6 +25,8 @@ const REPEATS: usize = 5;
 const BATCHES: [usize; 2] = [1, 32];
 /// Bytes of a buffer, and its alignment.
 const PAGE: usize = 4096;
+/// Instructions of the seccomp filter under which some are measured again.
+const FILTER: usize = 50;
 /// The device that completes at once.
 const DEVICE: &str = "/dev/nullb0";
 
@@ -77,15 +80,19 @@ fn stamp() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
-/// Instructions for one operation.
-fn cost(interface: &mut dyn Interface, operation: Operation, batch: usize) -> Result<u64> {
-    let mut buffers: Vec<Buffer> = (0..batch).map(|_| Buffer([0; PAGE])).collect();
+/// Instructions for one operation, as many at a time as there are buffers.
+fn cost(
+    interface: &mut dyn Interface,
+    operation: Operation,
+    buffers: &mut [Buffer],
+) -> Result<u64> {
+    let batch = buffers.len();
     let mut least = u64::MAX;
     // The first one warms up.
     for repeat in 0..=REPEATS {
         let start = stamp();
         for _ in 0..OPERATIONS / batch {
-            interface.batch(operation, &mut buffers)?;
+            interface.batch(operation, buffers)?;
         }
         let spent = stamp() - start;
         if repeat > 0 {
@@ -108,24 +115,33 @@ fn main() -> Result<()> {
         ("direct-4096", read(&direct, PAGE)),
     ];
     let entries = BATCHES[1] as u32;
+    let mut buffers: Vec<Buffer> = (0..BATCHES[1]).map(|_| Buffer([0; PAGE])).collect();
+    let files = [&zero, &cached, &direct].map(AsRawFd::as_raw_fd);
     let mut interfaces: Vec<Box<dyn Interface>> = vec![
         Box::new(plain::Plain),
         Box::new(uring::Uring::new(entries)?),
+        Box::new(uring::Uring::best(entries, &files, &mut buffers)?),
         Box::new(aio::Aio::new(entries)?),
     ];
-    for timing in [false, true] {
-        interfaces.extend(aio2::Aio2::new(timing)?.map(|aio2| Box::new(aio2) as Box<_>));
+    for asks in aio2::ASKS {
+        interfaces.extend(aio2::Aio2::new(asks)?.map(|aio2| Box::new(aio2) as Box<_>));
     }
-    for (name, operation) in operations {
-        for batch in BATCHES {
-            for interface in &mut interfaces {
-                if interface.has(operation) {
-                    let cost = cost(interface.as_mut(), operation, batch)
-                        .with_context(|| format!("{name} by {}", interface.name()))?;
-                    println!("cost {name} {batch} {} {cost}", interface.name());
+    let mut measure = |filtered: &str, operations: &[(&str, Operation)]| -> Result<()> {
+        for &(name, operation) in operations {
+            for batch in BATCHES {
+                for interface in &mut interfaces {
+                    if interface.has(operation) {
+                        let cost = cost(interface.as_mut(), operation, &mut buffers[..batch])
+                            .with_context(|| format!("{name} by {}", interface.name()))?;
+                        println!("cost {name}{filtered} {batch} {} {cost}", interface.name());
+                    }
                 }
             }
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    measure("", &operations)?;
+    // For good: it comes last.
+    filter::install(FILTER)?;
+    measure("+filter", &operations[1..2])
 }
