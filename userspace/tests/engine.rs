@@ -13,6 +13,8 @@ mod gone;
 mod identity;
 #[path = "engine/lifetime.rs"]
 mod lifetime;
+#[path = "engine/limits.rs"]
+mod limits;
 #[path = "engine/poll.rs"]
 mod poll;
 #[path = "engine/request.rs"]
