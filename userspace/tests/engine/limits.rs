@@ -1,7 +1,7 @@
 //! Under each limit of the process: a request is refused or ends, and a drop returns.
 
 use crate::context::{Fixture, Iocb, address, alone, file_of, syscall, with_limit};
-use crate::request::Slow;
+use crate::request::{Slow, ends};
 use aio2::Errno;
 use aio2::backend::{Backend, Wait};
 use aio2::engine::Engine;
@@ -10,7 +10,7 @@ use aio2_abi::iocb::Flags;
 use aio2_abi::setup::Setup;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::fs::File;
-use std::io::{PipeReader, PipeWriter, pipe};
+use std::io::{PipeReader, PipeWriter, Write, pipe};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Things {
     /// Requests of each kind: first those that end by themselves, inline and by a
     /// worker; then those that wait for a file, sleep, are in a group or in order.
     fn streams(&mut self) -> [Vec<Iocb>; 2] {
-        let at: Vec<u64> = self.buffers.iter_mut().map(|buffer| address(buffer)).collect();
+        let at: Vec<u64> = self.buffers.iter_mut().map(address).collect();
         let [file, pipe, socket] =
             [self.file.as_raw_fd(), self.pipe.0.as_raw_fd(), self.sockets.0.as_raw_fd()]
                 .map(|fd| fd as u64);
@@ -209,4 +209,30 @@ fn no_mappings() {
         // SAFETY: mapped above, and not used.
         unsafe { libc::munmap(memory, bytes) };
     });
+}
+
+/// SPEC: R-DEADLINE-1, R-RUN-13
+#[test]
+fn a_deadline_is_kept_without_threads() {
+    if !alone("limits::a_deadline_is_kept_without_threads") {
+        return;
+    }
+    let f = Fixture::new();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut buffer = [0_u8; 8];
+    let args = [ours.as_raw_fd() as u64, address(&mut buffer), 8, 0, 0, 0];
+    let recv = syscall(libc::SYS_recvfrom, &args);
+    with_limit(libc::RLIMIT_AS, 1, || {
+        let timed = recv.clone().user_data(1).deadline(1_000_000);
+        assert_eq!(Things::submit(&f, vec![timed]), 1);
+        f.wait(&Wait::events(1).within(Duration::from_secs(20))).unwrap();
+        assert_eq!(f.reap()[0].res, -i64::from(libc::ETIMEDOUT));
+        // So is the time of the wait; and what comes is received.
+        assert_eq!(Things::submit(&f, vec![recv.user_data(2)]), 1);
+        let short = Wait::events(1).within(Duration::from_millis(20));
+        assert_eq!(f.wait(&short), Err(Errno(libc::ETIME)));
+        (&theirs).write_all(b"abc").unwrap();
+        f.wait(&Wait::events(1).within(Duration::from_secs(20))).unwrap();
+    });
+    assert_eq!(ends(&f, 1), [(2, 3)]);
 }

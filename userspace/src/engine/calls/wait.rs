@@ -6,7 +6,7 @@
 //! SPEC: section 4.3.
 
 use crate::backend::Wait;
-use crate::engine::executors;
+use crate::engine::executors::{self, StoodIn};
 use crate::engine::state::context::Shared;
 use crate::engine::state::slots::Known;
 use crate::engine::state::waiters::Wants;
@@ -19,6 +19,10 @@ use aio2_abi::event;
 use libc::{EAGAIN, EINTR, EINVAL, EIO, ENOBUFS, ENOENT, ETIME};
 use std::sync::Arc;
 use zerocopy::{FromBytes, IntoBytes};
+
+/// When a thread that stands in for others looks again whether the files of their
+/// requests are ready, in ns.
+const SOON_NS: u64 = 2_000_000;
 
 /// Events that were copied out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -223,13 +227,16 @@ fn sleep(
     deadline: Option<u64>,
     sigmask: Option<&libc::sigset_t>,
 ) -> Result<Slept, Errno> {
-    if executors::stand_in(shared) {
+    let stood_in = executors::stand_in(shared);
+    if stood_in == StoodIn::Yes {
         return Ok(Slept::Satisfied);
     }
     let parker = Arc::new(Parker::new(sigmask.is_some())?);
     let mut context = shared.lock();
     // There is no thread for it.
     let alarm = if context.timers.refused { context.do_what_is_due() } else { None };
+    let soon = (stood_in == StoodIn::NotYet).then(|| clock::now().saturating_add(SOON_NS));
+    let alarm = alarm.into_iter().chain(soon).min();
     if !context.deferred.is_empty() {
         shared.tell(context);
         context = shared.lock();

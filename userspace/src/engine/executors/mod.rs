@@ -31,6 +31,7 @@ use crate::engine::state::context::{Context, Job, Shared};
 use crate::engine::state::slots::{Id, Lane};
 use std::fmt;
 use std::sync::Arc;
+pub(crate) use worker::StoodIn;
 
 /// Who runs what cannot be run inline, beside the threads that run whatever else
 /// there is.
@@ -114,8 +115,8 @@ pub(crate) fn staff(shared: &Arc<Shared>, jobs: usize, device: bool) {
 }
 
 /// Runs a job in this thread, which would wait for events otherwise, if there is
-/// one and nobody else can be had; whether that was so.
-pub(crate) fn stand_in(shared: &Arc<Shared>) -> bool {
+/// one and nobody else can be had.
+pub(crate) fn stand_in(shared: &Arc<Shared>) -> StoodIn {
     worker::stand_in(shared)
 }
 

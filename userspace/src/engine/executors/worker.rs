@@ -16,7 +16,7 @@ use crate::engine::request::operation::Operation;
 use crate::engine::request::progress::Progress;
 use crate::engine::run::event::write_event;
 use crate::engine::run::outcome::Outcome;
-use crate::engine::run::{self, Runner};
+use crate::engine::run::{self, Runner, ready};
 use crate::engine::state::context::{Context, EventRoom, Job, Shared};
 use crate::engine::state::slots::{Id, Lane};
 use crate::sync::MutexGuard;
@@ -27,6 +27,17 @@ use zerocopy::IntoBytes;
 
 /// How long a worker waits for a job before it goes.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// What a thread that is about to wait has done for the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoodIn {
+    /// It was not needed.
+    No,
+    /// It has run a request, or another thread can be had.
+    Yes,
+    /// What is to be run waits for its file: the thread looks again soon.
+    NotYet,
+}
 
 /// Releases the lock and has one worker come, an idle or a new one.
 pub(super) fn call_one(shared: &Arc<Shared>, mut context: MutexGuard<'_, Context>) {
@@ -64,28 +75,37 @@ fn hire(shared: &Arc<Shared>) {
 
 /// Runs a job in this thread, which would wait for events otherwise, if there is
 /// one and no worker can be had; whether that was so.
-pub(super) fn stand_in(shared: &Arc<Shared>) -> bool {
+pub(super) fn stand_in(shared: &Arc<Shared>) -> StoodIn {
     let needed =
         |context: &Context| context.workers.count == 0 && context.slots.queued(Lane::Workers) > 0;
     let mut context = shared.lock();
     if !needed(&context) {
-        return false;
+        return StoodIn::No;
     }
     if context.workers.grow(usize::MAX) {
         drop(context);
         hire(shared);
         context = shared.lock();
     }
-    if needed(&context)
-        && let Some(job) = context.slots.dequeue(Lane::Workers)
-    {
+    if !needed(&context) {
+        return StoodIn::Yes;
+    }
+    // Each of them once: what waits for its file would keep this thread from its own
+    // time, and from the deadlines that it sees to.
+    for _ in 0..context.slots.queued(Lane::Workers) {
+        let Some((id, job)) = context.slots.dequeue(Lane::Workers) else { break };
+        if job.request.waits_for().is_some_and(|direction| ready::waits(&job.request, direction)) {
+            context.slots.enqueue(id, job, Lane::Workers);
+            continue;
+        }
         // No one can tell it to stop.
         let seat = Seat::new(interrupt::tid());
         let mut room: EventRoom = [0; _];
-        let context = run_job(shared, context, job, &seat, &mut room);
+        let context = run_job(shared, context, (id, job), &seat, &mut room);
         shared.tell(context);
+        return StoodIn::Yes;
     }
-    true
+    StoodIn::NotYet
 }
 
 /// Runs a job; its event is with the sink then.
