@@ -74,7 +74,9 @@ impl Builder {
         self
     }
 
-    /// At most so many workers, up to 1024.
+    /// At most so many workers, up to 1024; the default is two for each processor,
+    /// and at least 4. There are never more of them than requests that need one, and
+    /// what needs none ([`crate::Op`]) does not wait when all are busy.
     #[must_use]
     pub fn concurrency(mut self, workers: u32) -> Self {
         self.setup.concurrency = workers;

@@ -45,6 +45,9 @@ pub(super) fn take_effect<B>(op: &mut Op<B>, event: &Event<'_>) -> Option<OwnedF
     if !event.never_began() {
         op.let_go();
     }
+    if event.result().is_ok() {
+        op.take_received();
+    }
     match event.result() {
         Ok(fd) if op.opens() => i32::try_from(fd).ok().map(|fd| {
             // SAFETY: the operation has just opened it for this process, and its

@@ -24,4 +24,4 @@ pub(crate) use iocbs::{IocbMut, Iocbs};
 pub use iocbs::{IocbMut, Iocbs};
 pub use key::Key;
 pub(crate) use op::Follows;
-pub use op::{After, CacheHint, Op, Priority, Signal};
+pub use op::{After, CacheHint, Exit, Op, Priority, Signal};

@@ -1,6 +1,6 @@
 //! A socket address in the bytes that the kernel takes.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 /// A `sockaddr_in` or `sockaddr_in6`.
 pub(super) enum SocketAddress {
@@ -15,6 +15,15 @@ impl SocketAddress {
             SocketAddress::V4(address) => (&raw const *address).cast(),
             SocketAddress::V6(address) => (&raw const *address).cast(),
         }
+    }
+
+    /// Writes it to the beginning of `words`.
+    pub(super) fn write_to(&self, words: &mut [u64]) {
+        let bytes = self.len() as usize;
+        assert!(bytes <= size_of_val(words), "room for any address");
+        let from = self.as_ptr();
+        // SAFETY: there is so much room, and so much of `self`, which is elsewhere.
+        unsafe { from.copy_to_nonoverlapping(words.as_mut_ptr().cast(), bytes) };
     }
 
     /// Its length in bytes.
@@ -43,5 +52,25 @@ impl From<SocketAddr> for SocketAddress {
                 sin6_scope_id: v6.scope_id(),
             }),
         }
+    }
+}
+
+/// The address that the kernel has written to `words`; none if it is no IP address.
+pub(super) fn socket_addr(words: &[u64]) -> Option<SocketAddr> {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let family = i32::from(u16::from_ne_bytes(*bytes.first_chunk()?));
+    let port = u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?);
+    let number = |at: usize| Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
+    match family {
+        libc::AF_INET => {
+            let ip: [u8; 4] = *bytes.get(4..)?.first_chunk()?;
+            Some((Ipv4Addr::from(ip), port).into())
+        }
+        libc::AF_INET6 => {
+            let ip: [u8; 16] = *bytes.get(8..)?.first_chunk()?;
+            let (flow, scope) = (number(4)?, number(24)?);
+            Some(SocketAddrV6::new(Ipv6Addr::from(ip), port, flow, scope).into())
+        }
+        _ => None,
     }
 }

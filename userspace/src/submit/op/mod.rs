@@ -7,6 +7,11 @@
 //! | room | duty |
 //! |---|---|
 //! | `address` | a socket address in bytes |
+//! | `args` | arguments of operations without a shape of their own |
+//! | `files` | operations on files, beyond those here |
+//! | `sockets` | operations on sockets, and waits for readiness |
+//! | `processes` | operations on processes, time, and what processes share |
+//! | `register` | arguments as registers hold them |
 //! | `shape` | what an operation owns, and its arguments |
 //! | `attributes` | the attributes asked for, and their bytes |
 //! | `asked` | asking for them, one by one |
@@ -25,16 +30,23 @@ use std::ops::Range;
 use std::os::fd::{IntoRawFd, OwnedFd};
 
 mod address;
+mod args;
 mod asked;
 mod attributes;
+mod files;
+mod processes;
+mod register;
 mod shape;
+mod sockets;
 
 pub(crate) use attributes::Follows;
 pub use attributes::{After, CacheHint, Priority, Signal};
+pub use processes::Exit;
 
 use address::SocketAddress;
 use attributes::Attributes;
-use shape::{Shape, signed};
+use register::signed;
+use shape::Shape;
 
 /// Flags of send(2) and recv(2) that leave the buffer to the caller once the call
 /// has returned. Not MSG_ZEROCOPY, MSG_SPLICE_PAGES, MSG_SOCK_DEVMEM, and none
@@ -59,6 +71,18 @@ const MESSAGE_FLAGS: i32 = libc::MSG_OOB
 ///
 /// While the operation is in flight all this belongs to the queue; it comes
 /// back with the completion.
+///
+/// # Where it runs
+///
+/// | operation | runs |
+/// |---|---|
+/// | reads and writes of files | inline if that does not wait for a device, else on a worker |
+/// | reads, writes, sends, receives and accepts of pipes, sockets, terminals, eventfds | inline if the file is ready; otherwise one thread waits for all of them, and no worker is taken |
+/// | [`Op::poll`], [`Op::group`], what is held by [`After`], and any time before a deadline | waits without a thread |
+/// | ids and [`Op::clock_gettime`] | inline |
+/// | all others | on a worker, which it holds until the call returns: a lock, a sleep or a wait for a child as long as that takes |
+///
+/// When all workers are busy, what needs one waits its turn, and nothing else does.
 ///
 /// ```
 /// use aio2::{CacheHint, Op};
@@ -334,6 +358,7 @@ impl<B> Op<B> {
     pub fn buffer(&self) -> Option<&B> {
         match &self.shape {
             Shape::Bytes { buf, .. } | Shape::PathBytes { buf, .. } => Some(buf),
+            Shape::Args(args) => args.buffer(),
             _ => None,
         }
     }
@@ -344,6 +369,7 @@ impl<B> Op<B> {
     pub fn into_buffer(self) -> Option<B> {
         match self.shape {
             Shape::Bytes { buf, .. } | Shape::PathBytes { buf, .. } => Some(buf),
+            Shape::Args(args) => args.into_buffers().into_iter().next(),
             _ => None,
         }
     }
@@ -480,6 +506,16 @@ impl<B> Op<B> {
             {
                 Some(Errno(libc::EOPNOTSUPP))
             }
+            (Shape::Args(args), libc::SYS_sendto | libc::SYS_recvfrom)
+                if args.number(3) & !signed(MESSAGE_FLAGS) != 0 =>
+            {
+                Some(Errno(libc::EOPNOTSUPP))
+            }
+            (Shape::Args(args), libc::SYS_sendmsg | libc::SYS_recvmsg)
+                if args.number(2) & !signed(MESSAGE_FLAGS) != 0 =>
+            {
+                Some(Errno(libc::EOPNOTSUPP))
+            }
             _ => None,
         }
     }
@@ -503,11 +539,30 @@ impl<B> Op<B> {
         }
     }
 
+    /// It has ended well: descriptors that it has received are its own.
+    #[inline]
+    pub(crate) fn take_received(&mut self) {
+        if let Shape::Args(args) = &mut self.shape {
+            args.take_received();
+        }
+    }
+
     /// True if a successful result is a new descriptor that nobody owns yet.
     #[inline]
     pub(crate) fn opens(&self) -> bool {
-        matches!(self.shape, Shape::Path { .. } | Shape::Fd { .. })
-            && matches!(self.nr as libc::c_long, libc::SYS_openat | libc::SYS_accept4)
+        match &self.shape {
+            Shape::Path { .. } => self.nr as libc::c_long == libc::SYS_openat,
+            Shape::Fd { args, .. } => match self.nr as libc::c_long {
+                libc::SYS_accept4 | libc::SYS_dup => true,
+                libc::SYS_fcntl => args[0] == signed(libc::F_DUPFD_CLOEXEC),
+                _ => false,
+            },
+            Shape::Args(_) => matches!(
+                self.nr as libc::c_long,
+                libc::SYS_accept4 | libc::SYS_openat2 | libc::SYS_pidfd_open | libc::SYS_socket
+            ),
+            _ => false,
+        }
     }
 
     /// Closes a descriptor that the operation was to close, and never will.

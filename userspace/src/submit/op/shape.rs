@@ -1,11 +1,13 @@
 //! What an operation owns, and the call that names it by address.
 
 use super::address::SocketAddress;
+use super::args::Args;
+use super::register::{address, raw_fd, signed};
 use crate::submit::{Buffer, Dir, SharedFd};
 use aio2_abi::op::MAX_ARGS;
 use std::ffi::CString;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// What an operation owns, by the shape of its arguments.
 pub(super) enum Shape<B> {
@@ -31,21 +33,10 @@ pub(super) enum Shape<B> {
     Statx { dir: Dir, path: CString, flags: i32, mask: u32, buf: Box<libc::statx> },
     /// A socket and where to connect it.
     Connect { fd: SharedFd, address: Box<SocketAddress> },
+    /// Any others.
+    Args(Box<Args<B>>),
     /// A descriptor that is to be closed; none once it was.
     Close { fd: Option<OwnedFd> },
-}
-
-/// A signed argument, as a register holds it.
-pub(super) const fn signed(value: i32) -> u64 {
-    value as i64 as u64
-}
-
-fn raw_fd(fd: &impl AsFd) -> u64 {
-    signed(fd.as_fd().as_raw_fd())
-}
-
-fn address<T>(pointer: *const T) -> u64 {
-    pointer.expose_provenance() as u64
 }
 
 impl<B: Buffer> Shape<B> {
@@ -110,6 +101,7 @@ impl<B: Buffer> Shape<B> {
                 args[..3].copy_from_slice(&[raw_fd(fd), address(to.as_ptr()), to.len()]);
                 3
             }
+            Shape::Args(list) => list.place(&mut args),
             Shape::Close { fd } => {
                 args[0] = fd.as_ref().map_or(signed(-1), raw_fd);
                 1

@@ -1,0 +1,341 @@
+//! Operations on files, beyond those that have a shape of their own.
+
+use super::args::{Arg, Args, Vectors, read, room, written};
+use super::{Op, Shape, signed};
+use crate::submit::{Buffer, Dir, SharedFd};
+use crate::syscall::number::SYS_newfstatat;
+use std::ffi::CString;
+
+/// A number that is an offset, or none: the position of the file.
+fn offset<B>(offset: Option<u64>) -> Arg<B> {
+    offset.map_or(Arg::Number(0), |offset| Arg::Words(Box::new([offset])))
+}
+
+impl<B> Op<B> {
+    pub(super) fn on_args(nr: libc::c_long, list: impl Into<Vec<Arg<B>>>) -> Self {
+        Op::new(nr, Shape::Args(Box::new(Args::new(list))))
+    }
+
+    pub(super) fn words(&self, nr: libc::c_long, n: usize) -> Option<&[u64]> {
+        match &self.shape {
+            Shape::Args(args) if i64::from(self.nr) == nr => args.words(n),
+            _ => None,
+        }
+    }
+
+    /// Starts or waits for the write-back of a range, in bytes: sync_file_range(2).
+    pub fn sync_file_range(fd: impl Into<SharedFd>, offset: u64, len: u64, flags: u32) -> Self {
+        Op::on_fd(libc::SYS_sync_file_range, fd, [offset, len, flags.into()])
+    }
+
+    /// Makes the file system durable that the file is on: syncfs(2).
+    pub fn syncfs(fd: impl Into<SharedFd>) -> Self {
+        Op::on_fd(libc::SYS_syncfs, fd, [])
+    }
+
+    /// Reads a range into the page cache, in bytes: readahead(2).
+    pub fn readahead(fd: impl Into<SharedFd>, offset: u64, len: u64) -> Self {
+        Op::on_fd(libc::SYS_readahead, fd, [offset, len])
+    }
+
+    /// Sets the length of the file of this name in bytes: truncate(2).
+    pub fn truncate(path: impl Into<CString>, len: u64) -> Self {
+        Op::on_args(libc::SYS_truncate, [Arg::Path(path.into()), Arg::Number(len)])
+    }
+
+    /// Locks or unlocks an open file, with LOCK_SH, LOCK_EX, LOCK_UN: flock(2). It
+    /// waits on a worker, unless with LOCK_NB.
+    pub fn flock(fd: impl Into<SharedFd>, operation: i32) -> Self {
+        Op::on_fd(libc::SYS_flock, fd, [signed(operation)])
+    }
+
+    /// Locks a range of an open file, or with `wait` waits for it on a worker:
+    /// fcntl(2) with F_OFD_SETLK or F_OFD_SETLKW. `kind` is F_RDLCK, F_WRLCK or
+    /// F_UNLCK; `len` 0 means to the end.
+    pub fn lock(fd: impl Into<SharedFd>, kind: i32, start: u64, len: u64, wait: bool) -> Self {
+        let command = if wait { libc::F_OFD_SETLKW } else { libc::F_OFD_SETLK };
+        // SAFETY: a structure of integers, which may all be zero.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        lock.l_type = kind as i16;
+        (lock.l_start, lock.l_len) = (start as i64, len as i64);
+        // SAFETY: it was zeroed.
+        let lock = unsafe { written(lock) };
+        let args = [Arg::Fd(fd.into()), Arg::Number(signed(command)), Arg::Words(lock)];
+        Op::on_args(libc::SYS_fcntl, args)
+    }
+
+    /// The status flags of an open file, such as O_APPEND: fcntl(2) with F_GETFL.
+    pub fn status_flags(fd: impl Into<SharedFd>) -> Self {
+        Op::on_fd(libc::SYS_fcntl, fd, [signed(libc::F_GETFL), 0])
+    }
+
+    /// Another descriptor of the same open file, close-on-exec: fcntl(2) with
+    /// F_DUPFD_CLOEXEC. The completion holds it.
+    pub fn duplicate(fd: impl Into<SharedFd>) -> Self {
+        Op::on_fd(libc::SYS_fcntl, fd, [signed(libc::F_DUPFD_CLOEXEC), 0])
+    }
+
+    /// Another descriptor of the same open file, which exec(2) does not close:
+    /// dup(2). The completion holds it.
+    pub fn dup(fd: impl Into<SharedFd>) -> Self {
+        Op::on_fd(libc::SYS_dup, fd, [])
+    }
+
+    /// Opens a file, close-on-exec, as openat(2), with rules for how its path may
+    /// lead, such as RESOLVE_BENEATH: openat2(2). The completion holds the descriptor.
+    pub fn openat2(
+        dir: impl Into<Dir>,
+        path: impl Into<CString>,
+        flags: i32,
+        mode: u32,
+        resolve: u64,
+    ) -> Self {
+        let flags = (flags | libc::O_CLOEXEC) as u32;
+        let how: Box<[u64]> = Box::new([flags.into(), mode.into(), resolve]);
+        let bytes = 8 * how.len() as u64;
+        let path = Arg::Path(path.into());
+        let args = [Arg::Dir(dir.into()), path, Arg::Words(how), Arg::Number(bytes)];
+        Op::on_args(libc::SYS_openat2, args)
+    }
+
+    /// Whether this process may use a file so, with its real ids: faccessat(2).
+    pub fn faccessat(dir: impl Into<Dir>, path: impl Into<CString>, mode: u32) -> Self {
+        Op::on_path(libc::SYS_faccessat, dir, path, [mode.into()])
+    }
+
+    /// As [`Op::faccessat`], with flags such as AT_EACCESS: faccessat2(2).
+    pub fn faccessat2(
+        dir: impl Into<Dir>,
+        path: impl Into<CString>,
+        mode: u32,
+        flags: i32,
+    ) -> Self {
+        Op::on_path(libc::SYS_faccessat2, dir, path, [mode.into(), signed(flags)])
+    }
+
+    /// Asks what is known of an open file: fstat(2). [`Op::stat`] has the answer.
+    pub fn fstat(fd: impl Into<SharedFd>) -> Self {
+        let room = Arg::Words(room::<libc::stat>());
+        Op::on_args(libc::SYS_fstat, [Arg::Fd(fd.into()), room])
+    }
+
+    /// Asks what is known of a name: fstatat(2). [`Op::stat`] has the answer.
+    #[cfg(target_pointer_width = "64")]
+    pub fn fstatat(dir: impl Into<Dir>, path: impl Into<CString>, flags: i32) -> Self {
+        let (path, room) = (Arg::Path(path.into()), Arg::Words(room::<libc::stat>()));
+        let args = [Arg::Dir(dir.into()), path, room, Arg::Number(signed(flags))];
+        Op::on_args(SYS_newfstatat, args)
+    }
+
+    /// What a completed [`Op::fstat`] or [`Op::fstatat`] has found; all zero before
+    /// and on error.
+    #[must_use]
+    pub fn stat(&self) -> Option<libc::stat> {
+        let words = self.words(libc::SYS_fstat, 0).or(self.words(SYS_newfstatat, 0))?;
+        // SAFETY: a structure of integers.
+        unsafe { read(words) }
+    }
+
+    /// Asks about the file system of an open file: fstatfs(2). [`Op::file_system`]
+    /// has the answer.
+    pub fn fstatfs(fd: impl Into<SharedFd>) -> Self {
+        let room = Arg::Words(room::<libc::statfs>());
+        Op::on_args(libc::SYS_fstatfs, [Arg::Fd(fd.into()), room])
+    }
+
+    /// Asks about the file system of a name: statfs(2). [`Op::file_system`] has the
+    /// answer.
+    pub fn statfs(path: impl Into<CString>) -> Self {
+        let room = Arg::Words(room::<libc::statfs>());
+        Op::on_args(libc::SYS_statfs, [Arg::Path(path.into()), room])
+    }
+
+    /// What a completed [`Op::fstatfs`] or [`Op::statfs`] has found; all zero before
+    /// and on error.
+    #[must_use]
+    pub fn file_system(&self) -> Option<libc::statfs> {
+        let words = self.words(libc::SYS_fstatfs, 0).or(self.words(libc::SYS_statfs, 0))?;
+        // SAFETY: a structure of integers.
+        unsafe { read(words) }
+    }
+
+    /// Removes an extended attribute: fremovexattr(2).
+    pub fn fremovexattr(fd: impl Into<SharedFd>, name: impl Into<CString>) -> Self {
+        Op::on_args(libc::SYS_fremovexattr, [Arg::Fd(fd.into()), Arg::Path(name.into())])
+    }
+
+    /// Removes an extended attribute of a name, symbolic links followed:
+    /// removexattr(2).
+    pub fn removexattr(path: impl Into<CString>, name: impl Into<CString>) -> Self {
+        Op::on_args(libc::SYS_removexattr, [Arg::Path(path.into()), Arg::Path(name.into())])
+    }
+
+    /// As [`Op::removexattr`], of a symbolic link itself: lremovexattr(2).
+    pub fn lremovexattr(path: impl Into<CString>, name: impl Into<CString>) -> Self {
+        Op::on_args(libc::SYS_lremovexattr, [Arg::Path(path.into()), Arg::Path(name.into())])
+    }
+
+    /// Copies bytes between files within the kernel, perhaps by sharing them:
+    /// copy_file_range(2). An offset that is none is the file's position.
+    pub fn copy_file_range(
+        from: (impl Into<SharedFd>, Option<u64>),
+        to: (impl Into<SharedFd>, Option<u64>),
+        len: usize,
+    ) -> Self {
+        let (to, to_offset) = (Arg::Fd(to.0.into()), offset(to.1));
+        let args = [Arg::Fd(from.0.into()), offset(from.1), to, to_offset];
+        let rest = [Arg::Number(len as u64), Arg::Number(0)];
+        Op::on_args(libc::SYS_copy_file_range, args.into_iter().chain(rest).collect::<Vec<_>>())
+    }
+
+    /// Sends bytes of a file, to a socket mostly: sendfile(2). An offset that is none
+    /// is the file's position.
+    pub fn sendfile(
+        to: impl Into<SharedFd>,
+        from: (impl Into<SharedFd>, Option<u64>),
+        len: usize,
+    ) -> Self {
+        let (file, at) = (Arg::Fd(from.0.into()), offset(from.1));
+        Op::on_args(libc::SYS_sendfile, [Arg::Fd(to.into()), file, at, Arg::Number(len as u64)])
+    }
+
+    /// Moves bytes between a pipe and another file: splice(2). Pages cannot be given
+    /// away (SPLICE_F_GIFT does nothing here). It waits on a worker.
+    pub fn splice(
+        from: (impl Into<SharedFd>, Option<u64>),
+        to: (impl Into<SharedFd>, Option<u64>),
+        len: usize,
+        flags: u32,
+    ) -> Self {
+        let (to, to_offset) = (Arg::Fd(to.0.into()), offset(to.1));
+        let args = [Arg::Fd(from.0.into()), offset(from.1), to, to_offset];
+        let rest = [Arg::Number(len as u64), Arg::Number(flags.into())];
+        Op::on_args(libc::SYS_splice, args.into_iter().chain(rest).collect::<Vec<_>>())
+    }
+
+    /// Copies what is in a pipe to another one: tee(2). It waits on a worker.
+    pub fn tee(from: impl Into<SharedFd>, to: impl Into<SharedFd>, len: usize, flags: u32) -> Self {
+        let rest = [Arg::Number(len as u64), Arg::Number(flags.into())];
+        let args = [Arg::Fd(from.into()), Arg::Fd(to.into())];
+        Op::on_args(libc::SYS_tee, args.into_iter().chain(rest).collect::<Vec<_>>())
+    }
+}
+
+impl<B: Buffer> Op<B> {
+    fn vectored(nr: libc::c_long, fd: impl Into<SharedFd>, buffers: Vec<B>, rest: &[u64]) -> Self {
+        let count = buffers.len() as u64;
+        let mut args = vec![Arg::Fd(fd.into()), Arg::Buffers(Vectors::new(buffers))];
+        args.push(Arg::Number(count));
+        args.extend(rest.iter().map(|number| Arg::Number(*number)));
+        Op::on_args(nr, args)
+    }
+
+    /// Reads at the file's position into several buffers, one after the other:
+    /// readv(2). [`Op::into_buffers`] gives them back.
+    pub fn readv(fd: impl Into<SharedFd>, buffers: Vec<B>) -> Self {
+        Op::vectored(libc::SYS_readv, fd, buffers, &[])
+    }
+
+    /// Writes several buffers at the file's position: writev(2).
+    pub fn writev(fd: impl Into<SharedFd>, buffers: Vec<B>) -> Self {
+        Op::vectored(libc::SYS_writev, fd, buffers, &[])
+    }
+
+    /// Reads at `offset` bytes into several buffers: preadv(2).
+    pub fn readv_at(fd: impl Into<SharedFd>, buffers: Vec<B>, offset: u64) -> Self {
+        Op::vectored(libc::SYS_preadv, fd, buffers, &[offset, 0])
+    }
+
+    /// Writes several buffers at `offset` bytes: pwritev(2).
+    pub fn writev_at(fd: impl Into<SharedFd>, buffers: Vec<B>, offset: u64) -> Self {
+        Op::vectored(libc::SYS_pwritev, fd, buffers, &[offset, 0])
+    }
+
+    /// As [`Op::readv_at`], with flags such as RWF_NOWAIT: preadv2(2).
+    pub fn preadv2(fd: impl Into<SharedFd>, buffers: Vec<B>, offset: u64, flags: i32) -> Self {
+        Op::vectored(libc::SYS_preadv2, fd, buffers, &[offset, 0, signed(flags)])
+    }
+
+    /// As [`Op::writev_at`], with flags such as RWF_DSYNC: pwritev2(2).
+    pub fn pwritev2(fd: impl Into<SharedFd>, buffers: Vec<B>, offset: u64, flags: i32) -> Self {
+        Op::vectored(libc::SYS_pwritev2, fd, buffers, &[offset, 0, signed(flags)])
+    }
+
+    /// Takes the operation apart and keeps its buffers.
+    #[must_use]
+    pub fn into_buffers(self) -> Vec<B> {
+        match self.shape {
+            Shape::Args(args) => args.into_buffers(),
+            _ => self.into_buffer().into_iter().collect(),
+        }
+    }
+
+    fn xattr(nr: libc::c_long, what: Arg<B>, name: Option<CString>, buf: B, flags: &[i32]) -> Self {
+        let mut args = vec![what];
+        args.extend(name.map(Arg::Path));
+        args.extend([Arg::Buffer(buf), Arg::Length]);
+        args.extend(flags.iter().map(|flags| Arg::Number(signed(*flags))));
+        Op::on_args(nr, args)
+    }
+
+    /// Reads an extended attribute: fgetxattr(2).
+    pub fn fgetxattr(fd: impl Into<SharedFd>, name: impl Into<CString>, buf: B) -> Self {
+        Op::xattr(libc::SYS_fgetxattr, Arg::Fd(fd.into()), Some(name.into()), buf, &[])
+    }
+
+    /// Reads an extended attribute of a name, symbolic links followed: getxattr(2).
+    pub fn getxattr(path: impl Into<CString>, name: impl Into<CString>, buf: B) -> Self {
+        Op::xattr(libc::SYS_getxattr, Arg::Path(path.into()), Some(name.into()), buf, &[])
+    }
+
+    /// As [`Op::getxattr`], of a symbolic link itself: lgetxattr(2).
+    pub fn lgetxattr(path: impl Into<CString>, name: impl Into<CString>, buf: B) -> Self {
+        Op::xattr(libc::SYS_lgetxattr, Arg::Path(path.into()), Some(name.into()), buf, &[])
+    }
+
+    /// Sets an extended attribute: fsetxattr(2).
+    pub fn fsetxattr(
+        fd: impl Into<SharedFd>,
+        name: impl Into<CString>,
+        value: B,
+        flags: i32,
+    ) -> Self {
+        Op::xattr(libc::SYS_fsetxattr, Arg::Fd(fd.into()), Some(name.into()), value, &[flags])
+    }
+
+    /// Sets an extended attribute of a name, symbolic links followed: setxattr(2).
+    pub fn setxattr(
+        path: impl Into<CString>,
+        name: impl Into<CString>,
+        value: B,
+        flags: i32,
+    ) -> Self {
+        Op::xattr(libc::SYS_setxattr, Arg::Path(path.into()), Some(name.into()), value, &[flags])
+    }
+
+    /// As [`Op::setxattr`], of a symbolic link itself: lsetxattr(2).
+    pub fn lsetxattr(
+        path: impl Into<CString>,
+        name: impl Into<CString>,
+        value: B,
+        flags: i32,
+    ) -> Self {
+        Op::xattr(libc::SYS_lsetxattr, Arg::Path(path.into()), Some(name.into()), value, &[flags])
+    }
+
+    /// Reads the names of extended attributes, each ended by a 0: flistxattr(2).
+    pub fn flistxattr(fd: impl Into<SharedFd>, buf: B) -> Self {
+        Op::xattr(libc::SYS_flistxattr, Arg::Fd(fd.into()), None, buf, &[])
+    }
+
+    /// Reads the names of a name's extended attributes, symbolic links followed:
+    /// listxattr(2).
+    pub fn listxattr(path: impl Into<CString>, buf: B) -> Self {
+        Op::xattr(libc::SYS_listxattr, Arg::Path(path.into()), None, buf, &[])
+    }
+
+    /// As [`Op::listxattr`], of a symbolic link itself: llistxattr(2).
+    pub fn llistxattr(path: impl Into<CString>, buf: B) -> Self {
+        Op::xattr(libc::SYS_llistxattr, Arg::Path(path.into()), None, buf, &[])
+    }
+}
