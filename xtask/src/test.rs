@@ -94,6 +94,9 @@ const FUZZ: Stage = Stage {
 const SANITIZERS: Stage =
     Stage { name: "sanitizers", args: &["xtask", "verify", "--asan", "--tsan"], envs: &[] };
 
+/// The parts without system calls, interpreted, where Miri is installed.
+const MIRI: Stage = Stage { name: "miri", args: &["xtask", "verify", "--miri"], envs: &[] };
+
 /// Instructions of each path, held against the table.
 const BUDGET: Stage = Stage { name: "budget", args: &["xtask", "bench", "--budget"], envs: &[] };
 
@@ -231,7 +234,7 @@ pub fn run(args: &Args) -> Result<()> {
     crate::packages::for_tests(&xshell::Shell::new()?);
     let mut stages = vec![&FORMAT, &LINTS, &TESTS, &TABLE];
     if !args.quick {
-        stages.extend([&LOOM, &FUZZ, &SANITIZERS, &DIFFERENTIAL, &PROOFS, &BUDGET]);
+        stages.extend([&LOOM, &FUZZ, &SANITIZERS, &MIRI, &DIFFERENTIAL, &PROOFS, &BUDGET]);
     }
     if !args.quick && !args.no_kernel {
         stages.push(&KERNEL);

@@ -7,6 +7,7 @@
 mod coverage;
 mod differential;
 mod litmus;
+mod miri;
 mod mutants;
 mod numbers;
 mod planted;
@@ -41,6 +42,9 @@ pub struct Args {
     /// Run the suite with AddressSanitizer
     #[arg(long)]
     asan: bool,
+    /// Interpret the parts without system calls with Miri, where it is installed
+    #[arg(long)]
+    miri: bool,
     /// Run the stress program with ThreadSanitizer
     #[arg(long)]
     tsan: bool,
@@ -82,6 +86,9 @@ pub fn run(args: &Args) -> Result<()> {
     if args.tsan {
         sanitize::thread(root)?;
     }
+    if args.miri {
+        miri::run(root)?;
+    }
     if args.proofs {
         proofs::run(root)?;
     }
@@ -110,7 +117,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let others = args.asan || args.tsan || args.planted || args.mutants || args.events.is_some();
     let others = others || args.differential || args.coverage || args.states.is_some();
-    if !(others || args.proofs || args.litmus) {
+    if !(others || args.proofs || args.litmus || args.miri) {
         numbers::run(root, args.bound)?;
     }
     Ok(())
