@@ -238,8 +238,7 @@ fn each_allocation_may_fail() {
         let out = child(n);
         if out.status.signal() == Some(libc::SIGABRT) {
             let place = text(&out.stderr);
-            let in_thread =
-                place.contains("host::thread::spawn") || !place.contains("aio2::engine");
+            let in_thread = place.contains("aio2_thread::") || !place.contains("aio2::engine");
             let is_of_std = in_thread
                 || place.contains("alloc::sync::Arc<T>::new")
                 || place.contains("Life::new");

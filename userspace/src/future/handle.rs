@@ -66,7 +66,9 @@ impl<B: Buffer> Handle<B> {
             _ => op,
         };
         let run = Run::start(&self.shared, op);
-        if recent.len() >= 2 * REACH {
+        if recent.is_empty() {
+            recent.reserve_exact(2 * REACH);
+        } else if recent.len() == 2 * REACH {
             recent.drain(..REACH);
         }
         recent.push(run.key());
