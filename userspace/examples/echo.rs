@@ -38,6 +38,8 @@ pub fn serve(
         .concurrency(4)
         .build()?;
     let mut queue: Queue<Vec<u8>, Step> = Queue::new(context);
+    // std has room for 128 that wait to be accepted; another one tries again after a second.
+    rustix::net::listen(&listener, 4096)?;
     let listener = SharedFd::from(listener);
     let (mut accepted, mut open, mut echoed) = (0, 0, 0);
     queue.push(Op::accept(&listener), Step::Accept);

@@ -54,6 +54,8 @@ pub fn serve(listener: TcpListener, dir: File, connections: usize) -> Result<u64
         .concurrency(4)
         .build()?;
     let mut queue: Files = Queue::new(context);
+    // std has room for 128 that wait to be accepted; another one tries again after a second.
+    rustix::net::listen(&listener, 4096)?;
     let (listener, dir) = (SharedFd::from(listener), SharedFd::new(dir));
     let (mut accepted, mut open, mut files) = (0, 0_usize, 0);
     queue.push(Op::accept(&listener), Step::Accept);
