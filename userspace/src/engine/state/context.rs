@@ -70,6 +70,10 @@ pub(crate) struct Context {
     /// whose event is not with the sink yet.
     in_flight: usize,
     max_requests: usize,
+    /// How many events were published.
+    pub(crate) published: u64,
+    /// How many were available when they were counted last, and published by then.
+    counted: (usize, u64),
     /// Someone may look at the eventfd.
     pub(crate) watched: bool,
     /// As [`Shared::waiting`].
@@ -105,6 +109,8 @@ impl Shared {
             polls: Polls::default(),
             deferred: Deferred::default(),
             in_flight: 0,
+            published: 0,
+            counted: (0, 0),
             max_requests: setup.max_requests as usize,
             watched,
             waiting: waiting.clone(),
@@ -258,6 +264,7 @@ impl Context {
     /// `reserved` bytes are reserved.
     pub(crate) fn publish(&mut self, words: &[u64], requests: usize, reserved: usize) {
         self.in_flight -= requests;
+        self.published += requests as u64;
         self.sink.push_all(words, reserved);
         self.note_idle();
     }
@@ -295,18 +302,32 @@ impl Context {
     /// Number of available events, counted up to `limit`.
     pub(crate) fn available(&mut self, limit: usize) -> usize {
         let waiting = self.sink.overflow_events();
-        waiting + self.sink.available_events(limit.saturating_sub(waiting))
+        let available = waiting + self.sink.available_events(limit.saturating_sub(waiting));
+        if available < limit {
+            self.counted = (available, self.published);
+        }
+        available
+    }
+
+    /// A number that the available events do not exceed, without counting them.
+    fn available_at_most(&mut self) -> usize {
+        let (counted, published) = self.counted;
+        let since = (self.published - published) as usize;
+        let bytes = self.sink.used_bytes() as usize;
+        let fit = self.sink.overflow_events() + bytes / event::HEADER_BYTES;
+        fit.min(counted.saturating_add(since))
     }
 
     /// Takes out the waiters that are satisfied now.
     fn satisfied(&mut self) -> Round {
-        // Counting walks the ring: not before there can be enough.
-        let most =
-            self.sink.overflow_events() + self.sink.used_bytes() as usize / event::HEADER_BYTES;
         let available = match self.waiters.least_events() {
             // They wait in vain, and shall learn it. SPEC: R-HOST-5.
             Some(_) if self.sink.has_bad_head() => usize::MAX,
-            Some(least) if least <= most => self.available(self.waiters.wanted_events()),
+            // Counting walks the ring: not before there can be enough, else who waits
+            // for many would make each event as dear as all before it.
+            Some(least) if least <= self.available_at_most() => {
+                self.available(self.waiters.wanted_events())
+            }
             _ => 0,
         };
         let slots = &self.slots;
