@@ -81,6 +81,90 @@
 //! The library never panics on what a peer or the kernel says. Errors keep the
 //! error number ([`Errno`]) and say what to do.
 //!
+//! # A write-ahead log
+//!
+//! A change may be acknowledged once its record is on the disk. The write of the record
+//! and the sync behind it are one submission, with no wakeup in between:
+//!
+//! ```
+//! use aio2::{Context, Op, Queue, SharedFd, Timeout};
+//!
+//! let log = SharedFd::new(tempfile::tempfile()?);
+//! let mut queue = Queue::new(Context::new()?);
+//! let written = queue.push(Op::write_at(&log, b"a record".to_vec(), 0).full(), "written");
+//! queue.push(Op::fdatasync(&log).after(written), "durable");
+//! while !queue.is_empty() {
+//!     for done in queue.wait(1, Timeout::Forever)? {
+//!         done.result?;
+//!         println!("{}", done.token); // acknowledge it when it is durable
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - [`Op::full`]: the write moves all its bytes, or fails. Without it a short write
+//!   is a success, and the sync would make half a record durable.
+//! - [`Op::after`] the [`Key`]: the sync begins when the write has ended, and only if
+//!   it ended well; otherwise it ends with ECANCELED, and never began
+//!   ([`Completion::never_began`]). So it is whatever the limit of the context, and
+//!   wherever a submission ends. Between futures it is `after(&run)`, of a [`Run`].
+//! - The result of the sync counts too. If write or sync has failed, nobody knows what
+//!   is on the disk, and a second fdatasync(2) that succeeds tells nothing of what the
+//!   first one lost. End, and read the log anew.
+//!
+//! Several writes before one sync are a list: the members run in any order, and what is
+//! after the list begins when all have ended, if none has failed.
+//!
+//! ```
+//! # use aio2::{Context, Op, Queue, SharedFd, Timeout};
+//! # let log = SharedFd::new(tempfile::tempfile()?);
+//! # let mut queue = Queue::new(Context::new()?);
+//! let records = (0..4).map(|n| (Op::write_at(&log, vec![b'r'; 512], n * 512).full(), "written"));
+//! let all = queue.push_list(1, records, "all are written", None);
+//! queue.push(Op::fdatasync(&log).after(all), "durable");
+//! # let mut last = "";
+//! # while !queue.is_empty() {
+//! #     for done in queue.wait(1, Timeout::Forever)? {
+//! #         done.result?;
+//! #         last = done.token;
+//! #     }
+//! # }
+//! # assert_eq!(last, "durable");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Several such pairs may be in flight, each at its own offset. They end in any order,
+//! and a log is read from its beginning up to the first record that is not whole: so
+//! acknowledge a batch when those before it are durable as well. A record needs its
+//! length and a checksum, by which a reader finds where a crash has cut the log.
+//!
+//! A file is replaced by four operations, each after the one before: write it under
+//! another name, fsync it, rename it, fsync the directory.
+//!
+//! `examples/store.rs` is a store made so, on futures; its test kills it again and again
+//! and looks for what it had acknowledged. `tests/write_ahead.rs` cuts recorded runs at
+//! random times, as a crash of the machine does, and finds the errors of the same log
+//! without `after`.
+//!
+//! # Signals and EINTR
+//!
+//! A wait that sleeps when a signal is caught ends: [`error::WaitError::Interrupted`],
+//! [`set::SetError::Interrupted`], [`error::CancelError::Interrupted`], all EINTR. It
+//! does so whatever SA_RESTART says, so that a program can look at what its handler has
+//! noted (SPEC: R-GET-15). Nothing is lost by it: no event was taken, what the call
+//! had submitted stays submitted, and what was to be cancelled is. Call again; a
+//! [`Timeout::After`] then begins anew, a [`Timeout::Until`] does not. A stop and
+//! SIGCONT, or a signal that is ignored, end no wait. [`Driver::block_on`] goes on by
+//! itself.
+//!
+//! A submission sleeps for nothing that a signal ends, and never says EINTR.
+//!
+//! A request is restarted, as under SA_RESTART (SPEC: R-RUN-7): handlers run in the
+//! program's threads, not in a worker. So EINTR in a completion is what the file itself
+//! answers each time, or that of a close, whose descriptor is gone all the same. A
+//! request that was cancelled while it slept, and had moved nothing, says ECANCELED; one
+//! whose deadline has passed says ETIMEDOUT.
+//!
 //! # Features
 //!
 //! Promised is what is there without features, and with `tokio` and `futures-io`.
