@@ -1,5 +1,6 @@
 //! The files of the library, and of what stands on it, are rooms that a reader
-//! can find his way in: no circle among them, and tables in their documentation that say which there are.
+//! can find his way in: no circle among them, and tables in their documentation
+//! that say which there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,8 +14,17 @@ type Arrows<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 type Module = Vec<String>;
 
 /// The library, and what stands on it.
-const CRATES: [&str; 8] =
-    ["", "capi", "cli", "record", "thread", "compat/common", "compat/libaio", "compat/link"];
+const CRATES: [&str; 9] = [
+    "",
+    "capi",
+    "cli",
+    "record",
+    "thread",
+    "compat/common",
+    "compat/libaio",
+    "compat/link",
+    "compat/posix",
+];
 
 /// Where the files of a crate are.
 fn source(of: &str) -> PathBuf {

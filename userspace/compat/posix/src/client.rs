@@ -1,17 +1,17 @@
 //! What becomes of a completion.
 
+use crate::encode::{self, push, request_of};
 use crate::notice::Notice;
-use crate::process::Process;
-use crate::request;
-use crate::table::{Inner, Kind, Place};
-use aio2::Event;
+use crate::table::{Inner, Kind, Place, Table};
+use aio2::{Event, Iocbs};
 use aio2_abi::event::Flags;
+use aio2_abi::iocb::Stream;
 use aio2_compat::hub::{self, Client, Results};
 use aio2_record::Count;
 use libc::{ECANCELED, ENOENT, ESPIPE, ESTALE};
 
-/// This drop-in.
-pub struct Posix(pub &'static Process);
+/// This drop-in, with the requests of the program.
+pub struct Posix(pub &'static Table);
 
 /// The AIO2 context of this drop-in.
 pub type Hub = hub::Hub<Posix>;
@@ -26,7 +26,7 @@ impl Client for Posix {
         // SAFETY: what this drop-in submits has 0 or a place there.
         let Some(place) = (unsafe { Place::of(event.user_data()) }) else { return };
         let header = event.parsed().header;
-        let mut table = self.0.table.lock();
+        let mut table = self.0.lock();
         let request = table.at(place);
         if request.kind == Kind::List {
             request.group_has_ended = true;
@@ -44,7 +44,7 @@ impl Client for Posix {
         if has_no_positions || was_held_up {
             request.is_stream |= has_no_positions;
             let list = request.list.filter(|_| !request.runs_again);
-            if request::again(hub, &mut table, place) {
+            if again(hub, &mut table, place) {
                 if let Some(list) = list {
                     table.at(place).runs_again = true;
                     table.at(list).run_again += 1;
@@ -63,7 +63,7 @@ impl Client for Posix {
             }
         };
         if hub.recorder.is_some() {
-            results.recorded.push(request::record(request, event, header.res));
+            results.recorded.push(encode::record(request, event, header.res));
         }
         let (control, list) = (request.control, request.list);
         let eager = request.described.sigevent.tells();
@@ -113,4 +113,26 @@ fn end_list(hub: &Hub, table: &mut Inner, list: Place, results: &mut Results<Vec
     table.release(list, result);
     hub.has_ended(event.tells());
     tell(results);
+}
+
+/// Submits a request again that has not moved anything, without what it waited
+/// for; false if it was not accepted.
+fn again(hub: &Hub, table: &mut Inner, place: Place) -> bool {
+    let (fd, appends) = (table.at(place).described.fd, table.at(place).appends);
+    table.at(place).id = 0;
+    // Behind those that run again before it.
+    let order = table.at(place).order;
+    let before = if appends { table.append_before(fd, order) } else { None };
+    let request = table.at(place);
+    request.waits = before.is_some();
+    let mut stream = Iocbs::new();
+    push(&mut stream, request, place, hub.recorder.is_some(), before.map(request_of), None);
+    // SAFETY: the program vouches for its buffers; it has ended, and begins again.
+    let accepted = unsafe { hub.submit(&mut stream) };
+    let mut iocbs = Stream::new(&stream.bytes()[..accepted]).into_iter().flatten();
+    let accepted = iocbs.next().and_then(Result::ok);
+    if let Some(iocb) = &accepted {
+        request.id = iocb.header.id;
+    }
+    accepted.is_some()
 }

@@ -7,7 +7,8 @@
 //! | `aiocb` | structures of the C library |
 //! | `process` | this process's table and AIO2 context |
 //! | `table` | a place for each request in flight |
-//! | `request` | from a struct aiocb to AIO2 requests; what must run before what |
+//! | `request` | the requests of one call; what must run before what |
+//! | `encode` | from a request of the table to an AIO2 request |
 //! | `client` | what becomes of a completion |
 //! | `notice` | telling the program: signals and threads |
 //! | `wait`, `cancel`, `list` | aio_suspend; aio_cancel; lio_listio |
@@ -23,6 +24,7 @@ mod aiocb;
 mod cancel;
 #[allow(unsafe_code)]
 mod client;
+mod encode;
 #[allow(unsafe_code)] // symbols for C
 mod exports;
 #[allow(unsafe_code)]

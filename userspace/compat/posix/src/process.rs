@@ -28,7 +28,7 @@ impl Process {
     /// EAGAIN, positive, if it cannot be made.
     pub fn hub(&'static self) -> Result<&'static Arc<Hub>, i32> {
         let make = || {
-            let hub = Hub::new(Posix(self))?;
+            let hub = Hub::new(Posix(&self.table))?;
             hub.count(Count::Contexts, 1);
             Ok::<_, std::io::Error>(hub)
         };

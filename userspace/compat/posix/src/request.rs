@@ -1,25 +1,19 @@
-//! From a struct aiocb to AIO2 requests, and what must run before what.
+//! The requests of one call of the program, and what must run before what.
 
 use crate::aiocb::{Control, PRIORITY_MAX};
 use crate::client::Hub;
+use crate::encode::{push, request_of};
 use crate::process::Process;
 use crate::table::{Inner, Kind, Place, Request};
-use aio2::{Event, Iocbs};
-use aio2_abi::attr::{AFTER_GROUP, AFTER_REQUEST, AFTER_STREAM, After, Group, Priority};
+use aio2::Iocbs;
+use aio2_abi::attr::{AFTER_GROUP, AFTER_STREAM, After, Group};
 use aio2_abi::iocb::{Flags, Stream};
 use aio2_abi::{attr, op};
-use aio2_compat::recorded;
 use aio2_record::Count;
 use libc::{EAGAIN, EBADF, EINVAL};
 use std::cell::RefCell;
 use std::sync::Arc;
 use zerocopy::IntoBytes;
-
-/// ioprio_set(2): the class best-effort, whose level is 4 unless it is set, and 7
-/// at least.
-const BEST_EFFORT: u32 = 2 << 13;
-const LEVEL: u32 = 4;
-const LEVEL_LEAST: u32 = 7;
 
 /// Requests of one call.
 #[derive(Default)]
@@ -211,73 +205,6 @@ impl Submission {
     }
 }
 
-/// Submits a request again that has not moved anything, without what it waited
-/// for; false if it was not accepted.
-pub fn again(hub: &Hub, table: &mut Inner, place: Place) -> bool {
-    let (fd, appends) = (table.at(place).described.fd, table.at(place).appends);
-    table.at(place).id = 0;
-    // Behind those that run again before it.
-    let order = table.at(place).order;
-    let before = if appends { table.append_before(fd, order) } else { None };
-    let request = table.at(place);
-    request.waits = before.is_some();
-    let mut stream = Iocbs::new();
-    push(&mut stream, request, place, hub.recorder.is_some(), before.map(request_of), None);
-    // SAFETY: as in `Submission::submit`; it has ended, and begins again.
-    let accepted = unsafe { hub.submit(&mut stream) };
-    let mut iocbs = Stream::new(&stream.bytes()[..accepted]).into_iter().flatten();
-    let accepted = iocbs.next().and_then(Result::ok);
-    if let Some(iocb) = &accepted {
-        request.id = iocb.header.id;
-    }
-    accepted.is_some()
-}
-
-fn request_of(target: u64) -> After {
-    After { target, kind: AFTER_REQUEST, resv: 0 }
-}
-
-/// Appends the AIO2 request of a place to a stream.
-fn push(
-    stream: &mut Iocbs,
-    request: &Request,
-    place: Place,
-    asks: bool,
-    after: Option<After>,
-    group: Option<u64>,
-) {
-    let described = &request.described;
-    let fd = described.fd as u64;
-    let (buffer, bytes) = (described.buffer as u64, described.bytes as u64);
-    let all = [fd, buffer, bytes, described.offset as u64];
-    let (nr, args) = match (request.kind, request.is_stream) {
-        (Kind::Read, false) => (libc::SYS_pread64, &all[..]),
-        (Kind::Read, true) => (libc::SYS_read, &all[..3]),
-        (Kind::Write, false) => (libc::SYS_pwrite64, &all[..]),
-        (Kind::Write, true) => (libc::SYS_write, &all[..3]),
-        (Kind::Sync(true), _) => (libc::SYS_fdatasync, &all[..1]),
-        _ => (libc::SYS_fsync, &all[..1]),
-    };
-    let pushed = stream.push(nr as u32, args, Flags::WRITE_ID, place.user_data());
-    let all = pushed.and_then(|mut iocb| {
-        if let Some(group) = group {
-            let group = Group { key: group };
-            iocb.attr(attr::GROUP, attr::Flags::REQUIRED, group.as_bytes())?;
-        }
-        if let Some(after) = after {
-            iocb.attr(attr::AFTER, attr::Flags::REQUIRED, after.as_bytes())?;
-        }
-        if described.priority > 0 {
-            let lower = described.priority as u32 * (LEVEL_LEAST - LEVEL);
-            let level = LEVEL + lower.div_ceil(PRIORITY_MAX as u32);
-            let priority = Priority { ioprio: BEST_EFFORT | level, resv: 0 };
-            iocb.attr(attr::PRIORITY, attr::Flags::empty(), priority.as_bytes())?;
-        }
-        if asks { recorded::ask(&mut iocb) } else { Ok(()) }
-    });
-    debug_assert!(all.is_ok(), "six attributes fit into an iocb");
-}
-
 /// The flags of a descriptor.
 ///
 /// # Errors
@@ -286,27 +213,4 @@ pub fn flags(fd: i32) -> Result<i32, i32> {
     // SAFETY: takes no address.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
     if flags < 0 { Err(EBADF) } else { Ok(flags) }
-}
-
-/// What is recorded of a request that has ended.
-pub fn record(request: &Request, event: &Event<'_>, result: i64) -> aio2_record::Request {
-    let described = &request.described;
-    let (nr, transfers) = match request.kind {
-        Kind::Read => (libc::SYS_pread64, true),
-        Kind::Write => (libc::SYS_pwrite64, true),
-        Kind::Sync(true) => (libc::SYS_fdatasync, false),
-        _ => (libc::SYS_fsync, false),
-    };
-    let has_place = transfers && !request.is_stream && !request.appends;
-    let mut recorded = aio2_record::Request {
-        nr: nr as u32,
-        fd: described.fd,
-        tid: request.tid,
-        offset: if has_place { described.offset as u64 } else { aio2_record::NO_OFFSET },
-        length: if transfers { described.bytes as u64 } else { 0 },
-        result,
-        ..aio2_record::Request::default()
-    };
-    recorded::fill(&mut recorded, event);
-    recorded
 }
