@@ -193,6 +193,32 @@ fn names_of_tests_are_unique() {
     assert!(names.windows(2).all(|w| w[0] != w[1]), "{names:?}");
 }
 
+/// The names between backticks in the last column of the rows that begin with a
+/// number; for each row.
+fn named_in_rows(page: &str) -> Vec<Vec<&str>> {
+    let is_row = |line: &&str| line.starts_with("| ") && line[2..].starts_with(char::is_numeric);
+    let last = |row: &str| row.trim_end_matches([' ', '|']).rfind(" | ");
+    let rows = page.lines().filter(is_row).filter_map(|row| row.get(last(row)?..));
+    rows.map(|cell| cell.split('`').skip(1).step_by(2).collect()).collect()
+}
+
+#[test]
+fn tests_that_the_page_of_needs_names_are_there() {
+    let page = read(&root().join("userspace/NEEDS.md"));
+    let texts = texts();
+    let code = |(path, _): &(&PathBuf, &String)| path.extension().is_some_and(|e| e == "rs");
+    let is_there = |name: &str| {
+        let function = format!("fn {name}(");
+        texts.iter().filter(code).any(|(_, text)| text.contains(&function))
+    };
+    let rows = named_in_rows(&page);
+    assert_eq!(rows.len(), 25, "each need has a row");
+    assert!(rows.iter().filter(|names| names.is_empty()).count() < 3, "few have no test");
+    let gone: Vec<_> = rows.iter().flatten().filter(|name| !is_there(name)).collect();
+    assert!(gone.is_empty(), "userspace/NEEDS.md names what is no test: {gone:?}");
+    assert!(!is_there(&["what_is", "no_test"].join("_")));
+}
+
 #[test]
 fn appendix_a_is_the_allow_list() {
     let rows: Vec<Allowed> = ALLOWED
