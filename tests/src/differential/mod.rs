@@ -482,6 +482,7 @@ fn is_explained(world: &World, call: &Call, results: [i64; 2]) -> bool {
         arg => matches!(arg, Arg::Spare),
     };
     let is_terminal = |arg: &Arg| matches!(arg, Arg::Fd(at) if world.name(*at).starts_with("term"));
+    let is_direct = |arg: &Arg| matches!(arg, Arg::Fd(at) if world.name(*at) == "direct");
     let one_is = |errno: i32| results.contains(&-i64::from(errno));
     // What is echoed comes before or after what is written.
     call.args.first().is_some_and(is_terminal)
@@ -489,6 +490,12 @@ fn is_explained(world: &World, call: &Call, results: [i64; 2]) -> bool {
         && results.iter().all(|res| *res > 0)
     // A lock that another thread of the kernel holds, a block to be allocated.
         || call.name.ends_with("v2") && call.args.last().is_some_and(has_nowait) && one_is(libc::EAGAIN)
+        // Of a hole, a direct read looks at memory and not at alignment; whether there is
+        // one depends on what was written back by then.
+        || call.args.first().is_some_and(is_direct)
+            && call.name.contains("read")
+            && one_is(libc::EFAULT)
+            && one_is(libc::EINVAL)
         // How much goes into a thread's buffer before memory ends.
         || call.args.first().is_some_and(is_socket)
             && (one_is(libc::EFAULT)
