@@ -1,6 +1,6 @@
 //! Random syscalls, plainly and through the engine:
 //!
-//!     aio2-differ [--seconds N] [--seed S]
+//!     aio2-differ [--seconds N] [--calls N] [--seed S]
 //!
 //! Prints the seed, what was called how often, and the first difference. Exit
 //! status 1 if there is one.
@@ -12,18 +12,19 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 fn main() -> ExitCode {
-    let mut options = (120, random::seed());
+    let mut options = (120, u64::MAX, random::seed());
     let args: Vec<String> = std::env::args().skip(1).collect();
     for pair in args.chunks(2) {
         let [name, value] = pair else { return usage() };
         let Ok(value) = value.parse::<u64>() else { return usage() };
         match name.as_str() {
             "--seconds" => options.0 = value,
-            "--seed" => options.1 = value,
+            "--calls" => options.1 = value,
+            "--seed" => options.2 = value,
             _ => return usage(),
         }
     }
-    let (seconds, seed) = options;
+    let (seconds, calls, seed) = options;
     println!("aio2-differ: --seconds {seconds} --seed {seed}");
     if let Err(why) = mounts::hide() {
         println!("SKIP mounts: {}", why.0);
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     }
     let dir = std::env::temp_dir().join(format!("aio2-differ-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("a directory can be made");
-    let report = differential::run(&InProcess, &dir, seed, Duration::from_secs(seconds));
+    let report = differential::run(&InProcess, &dir, seed, Duration::from_secs(seconds), calls);
     let _ = std::fs::remove_dir_all(&dir);
     for (name, [good, bad]) in &report.by_name {
         println!("  {name}: {good} succeeded, {bad} failed");
@@ -61,6 +62,6 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: aio2-differ [--seconds N] [--seed S]");
+    eprintln!("usage: aio2-differ [--seconds N] [--calls N] [--seed S]");
     ExitCode::from(2)
 }

@@ -96,11 +96,12 @@ const WAYS: [Way; 8] = [
     Way::Full,
 ];
 
-/// Runs random calls for so long, or until something is not the same.
+/// Runs random calls for so long, or about so many, or until something is not the
+/// same.
 ///
 /// # Panics
 /// If the process cannot be prepared.
-pub fn run(factory: &dyn Factory, dir: &Path, seed: u64, time: Duration) -> Report {
+pub fn run(factory: &dyn Factory, dir: &Path, seed: u64, time: Duration, calls: u64) -> Report {
     let begun = Instant::now();
     let mut report = Report::default();
     let mut places: Vec<(String, PathBuf, Option<Mount>)> = vec![("here".into(), dir.into(), None)];
@@ -124,7 +125,8 @@ pub fn run(factory: &dyn Factory, dir: &Path, seed: u64, time: Duration) -> Repo
     prepare();
     let mut random = Random::new(seed);
     for round in 0_u64.. {
-        if begun.elapsed() >= time || !report.differences.is_empty() {
+        let is_over = begun.elapsed() >= time || report.calls >= calls;
+        if is_over || !report.differences.is_empty() {
             break;
         }
         let (name, dir, _) = &places[(round % places.len() as u64) as usize];

@@ -5,16 +5,18 @@ use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::process::Command;
 
-/// Compares for so many seconds; the seed is printed.
+/// Compares for so many seconds, or so many calls; the seed is printed.
 ///
 /// # Errors
 /// If something is not the same.
-pub fn run(root: &Path, seconds: u64, seed: Option<u64>) -> Result<()> {
+pub fn run(root: &Path, seconds: u64, calls: Option<u64>, seed: Option<u64>) -> Result<()> {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(root).args(["run", "--release", "--quiet", "-p", "aio2-conformance"]);
     command.args(["--bin", "aio2-differ", "--", "--seconds", &seconds.to_string()]);
-    if let Some(seed) = seed {
-        command.args(["--seed", &seed.to_string()]);
+    for (name, number) in [("--calls", calls), ("--seed", seed)] {
+        if let Some(number) = number {
+            command.args([name, &number.to_string()]);
+        }
     }
     let status = command.status().context("cargo cannot be started")?;
     ensure!(status.success(), "a call is not what the plain one is");

@@ -69,6 +69,9 @@ pub struct Args {
     /// For so long
     #[arg(long, requires = "differential", value_name = "NUMBER", default_value = "120")]
     seconds: u64,
+    /// No more than about so many
+    #[arg(long, requires = "differential", value_name = "NUMBER")]
+    calls: Option<u64>,
     /// Repeat the choices of the run with this seed
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -106,7 +109,7 @@ pub fn run(args: &Args) -> Result<()> {
         coverage::run(root)?;
     }
     if args.differential {
-        differential::run(root, args.seconds, args.seed)?;
+        differential::run(root, args.seconds, args.calls, args.seed)?;
     }
     if let Some(events) = args.events {
         storm::run(root, events, args.seed)?;
