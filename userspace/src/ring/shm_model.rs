@@ -49,3 +49,8 @@ impl RingFiles {
         Ok(self.0.clone())
     }
 }
+
+/// Size of a page, in bytes.
+pub(crate) const fn page_bytes() -> usize {
+    4096
+}
