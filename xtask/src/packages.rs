@@ -71,6 +71,10 @@ const TESTS: &[Need] = &[
     need("sysbench", "sysbench"),
     need("mariadbd", "mariadb-server-core"),
     need("mariadb", "mariadb-client"),
+    // File systems that random calls are compared on.
+    need("mkfs.xfs", "xfsprogs"),
+    need("mkfs.btrfs", "btrfs-progs"),
+    need("bindfs", "bindfs"),
 ];
 /// To count instructions.
 const COUNTING: &[Need] = &[need("valgrind", "valgrind")];
