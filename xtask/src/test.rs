@@ -20,7 +20,8 @@ pub struct Args {
     #[arg(long)]
     no_kernel: bool,
     /// Also the long ones: copying 2 GiB in 20,000 files, eight reapers for a minute, ten million
-    /// random requests, a writer that is killed a thousand times
+    /// random requests, a writer that is killed a thousand times, random syscalls beside the plain
+    /// ones
     #[arg(long)]
     large: bool,
 }
@@ -100,12 +101,11 @@ const MIRI: Stage = Stage { name: "miri", args: &["xtask", "verify", "--miri"], 
 /// Instructions of each path, held against the table.
 const BUDGET: Stage = Stage { name: "budget", args: &["xtask", "bench", "--budget"], envs: &[] };
 
-/// Random syscalls beside the plain ones: the same ones each time, also on a faster
-/// machine. Few: longer runs have met differences that nobody has explained yet, and
-/// not each time.
+/// Random syscalls beside the plain ones, for two minutes. Not in each run: of one seed
+/// some runs meet a difference and others none, and nobody has explained that yet.
 const DIFFERENTIAL: Stage = Stage {
     name: "differential",
-    args: &["xtask", "verify", "--differential", "--seed", "1", "--calls", "3000"],
+    args: &["xtask", "verify", "--differential", "--seed", "1"],
     envs: &[],
 };
 /// The kernel's parser and ring, by Frama-C, where that can be had; the pairs of
@@ -236,13 +236,13 @@ pub fn run(args: &Args) -> Result<()> {
     crate::packages::for_tests(&xshell::Shell::new()?);
     let mut stages = vec![&FORMAT, &LINTS, &TESTS, &TABLE];
     if !args.quick {
-        stages.extend([&LOOM, &FUZZ, &SANITIZERS, &MIRI, &DIFFERENTIAL, &PROOFS, &BUDGET]);
+        stages.extend([&LOOM, &FUZZ, &SANITIZERS, &MIRI, &PROOFS, &BUDGET]);
     }
     if !args.quick && !args.no_kernel {
         stages.push(&KERNEL);
     }
     if args.large {
-        stages.push(&LARGE);
+        stages.extend([&LARGE, &DIFFERENTIAL]);
     }
     let reports = stages.into_iter().map(run_stage).collect::<Result<Vec<_>>>()?;
     let failed: Vec<_> = reports.iter().filter(|report| !report.ok).collect();
