@@ -286,7 +286,7 @@ impl Round<'_> {
                 seen[1].0, seen[1].2, seen[0].0, seen[0].2
             ));
         }
-        true
+        !fails_direct_write(plain, &call, expected)
     }
 
     /// The plain call waits, and so does the request, until something comes; false
@@ -484,7 +484,6 @@ fn is_explained(world: &World, call: &Call, results: [i64; 2]) -> bool {
         arg => matches!(arg, Arg::Spare),
     };
     let is_terminal = |arg: &Arg| matches!(arg, Arg::Fd(at) if world.name(*at).starts_with("term"));
-    let is_direct = |arg: &Arg| matches!(arg, Arg::Fd(at) if world.name(*at) == "direct");
     let one_is = |errno: i32| results.contains(&-i64::from(errno));
     // What is echoed comes before or after what is written.
     call.args.first().is_some_and(is_terminal)
@@ -494,7 +493,7 @@ fn is_explained(world: &World, call: &Call, results: [i64; 2]) -> bool {
         || call.name.ends_with("v2") && call.args.last().is_some_and(has_nowait) && one_is(libc::EAGAIN)
         // Of a hole, a direct read looks at memory and not at alignment; whether there is
         // one depends on what was written back by then.
-        || call.args.first().is_some_and(is_direct)
+        || is_direct(world, call)
             && call.name.contains("read")
             && one_is(libc::EFAULT)
             && one_is(libc::EINVAL)
@@ -502,6 +501,18 @@ fn is_explained(world: &World, call: &Call, results: [i64; 2]) -> bool {
         || call.args.first().is_some_and(is_socket)
             && (one_is(libc::EFAULT)
                 || results.iter().all(|res| *res > 0) && sends_beyond_memory(call))
+}
+
+/// Whether a call is one on a file that is open for direct transfers.
+fn is_direct(world: &World, call: &Call) -> bool {
+    matches!(call.args.first(), Some(Arg::Fd(at)) if world.name(*at) == "direct")
+}
+
+/// Whether a call is a direct write that has failed. How much the file has got of it by
+/// then depends on where its blocks are: what lies before the block that is refused may
+/// be written.
+fn fails_direct_write(world: &World, call: &Call, result: i64) -> bool {
+    result < 0 && call.name.contains("write") && is_direct(world, call)
 }
 
 /// Whether a call has written so much to a terminal that another one may have to
@@ -536,10 +547,7 @@ fn look(world: &World, call: &Call, result: i64) -> Seen {
     // What a direct read that is short writes behind the end of the file.
     let is_whole = matches!(call.args.get(2), Some(Arg::Num(len)) if *len as i64 == result)
         && !call.name.contains('v');
-    if call.name.contains("read")
-        && !is_whole
-        && matches!(call.args.first(), Some(Arg::Fd(at)) if world.name(*at) == "direct")
-    {
+    if call.name.contains("read") && !is_whole && is_direct(world, call) {
         memory.clear();
     }
     match call.told {
