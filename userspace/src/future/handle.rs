@@ -65,7 +65,7 @@ impl<B: Buffer> Handle<B> {
             }
             _ => op,
         };
-        let run = Run::start(&self.shared, op);
+        let run = self.start(op);
         if recent.is_empty() {
             recent.reserve_exact(2 * REACH);
         } else if recent.len() == 2 * REACH {
@@ -73,6 +73,12 @@ impl<B: Buffer> Handle<B> {
         }
         recent.push(run.key());
         run
+    }
+
+    /// As [`Handle::run`], of an operation without an order, which
+    /// [`After::Previous`] does not count.
+    pub(crate) fn start(&self, op: Op<B>) -> Run<B> {
+        Run::start(&self.shared, op)
     }
 
     /// Starts a list of operations. None may be a member of a group.

@@ -6,9 +6,7 @@ use super::pump::Pump;
 use crate::future::Handle;
 use crate::submit::{Dir, Op, SharedFd};
 use std::ffi::CString;
-use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -37,8 +35,8 @@ use std::path::Path;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct File {
-    handle: Handle<Vec<u8>>,
-    fd: SharedFd,
+    pub(super) handle: Handle<Vec<u8>>,
+    pub(super) fd: SharedFd,
     #[cfg(any(feature = "tokio", feature = "futures-io"))]
     pub(super) pump: Pump,
     pub(super) position: u64,
@@ -74,7 +72,7 @@ impl File {
         mode: u32,
     ) -> io::Result<Self> {
         let path = CString::new(path.as_ref().as_os_str().as_bytes())?;
-        let done = handle.run(Op::openat(Dir::Cwd, path, flags, mode)).await;
+        let done = handle.start(Op::openat(Dir::Cwd, path, flags, mode)).await;
         done.result?;
         let fd = done.opened.ok_or(io::ErrorKind::InvalidData)?;
         Ok(File::over(handle, fd))
@@ -91,30 +89,19 @@ impl File {
         }
     }
 
-    /// Its descriptor, for operations that have no method here.
-    #[must_use]
-    pub fn fd(&self) -> &SharedFd {
-        &self.fd
-    }
-
-    #[cfg(any(feature = "tokio", feature = "futures-io"))]
-    pub(super) fn handle(&self) -> &Handle<Vec<u8>> {
-        &self.handle
-    }
-
     /// Reads at `offset` at most as many bytes as the buffer has; how many.
     pub async fn read_at(&self, buffer: Vec<u8>, offset: u64) -> (io::Result<usize>, Vec<u8>) {
-        read(self.handle.run(Op::read_at(&self.fd, buffer, offset)).await)
+        read(self.handle.start(Op::read_at(&self.fd, buffer, offset)).await)
     }
 
     /// Fills the buffer from `offset` on; UnexpectedEof if the file ends before.
     pub async fn read_exact_at(&self, buffer: Vec<u8>, offset: u64) -> (io::Result<()>, Vec<u8>) {
-        all(self.handle.run(Op::read_at(&self.fd, buffer, offset).full()).await)
+        all(self.handle.start(Op::read_at(&self.fd, buffer, offset).full()).await)
     }
 
     /// Writes all of the buffer at `offset`.
     pub async fn write_all_at(&self, buffer: Vec<u8>, offset: u64) -> (io::Result<()>, Vec<u8>) {
-        all(self.handle.run(Op::write_at(&self.fd, buffer, offset).full()).await)
+        all(self.handle.start(Op::write_at(&self.fd, buffer, offset).full()).await)
     }
 
     /// Reads at the position, and moves it.
@@ -142,7 +129,7 @@ impl File {
     /// # Errors
     /// As fsync(2).
     pub async fn sync_all(&self) -> io::Result<()> {
-        plain(self.handle.run(Op::fsync(&self.fd)).await).map(drop)
+        plain(self.handle.start(Op::fsync(&self.fd)).await).map(drop)
     }
 
     /// Makes the data durable: fdatasync(2).
@@ -150,7 +137,7 @@ impl File {
     /// # Errors
     /// As fdatasync(2).
     pub async fn sync_data(&self) -> io::Result<()> {
-        plain(self.handle.run(Op::fdatasync(&self.fd)).await).map(drop)
+        plain(self.handle.start(Op::fdatasync(&self.fd)).await).map(drop)
     }
 
     /// Sets its length in bytes: ftruncate(2).
@@ -158,7 +145,7 @@ impl File {
     /// # Errors
     /// As ftruncate(2).
     pub async fn set_len(&self, bytes: u64) -> io::Result<()> {
-        plain(self.handle.run(Op::ftruncate(&self.fd, bytes)).await).map(drop)
+        plain(self.handle.start(Op::ftruncate(&self.fd, bytes)).await).map(drop)
     }
 
     /// Its length in bytes.
@@ -169,20 +156,8 @@ impl File {
         let path = CString::default();
         let flags = libc::AT_EMPTY_PATH;
         let ask = Op::statx(Dir::Fd(self.fd.clone()), path, flags, libc::STATX_SIZE);
-        let done = self.handle.run(ask).await;
+        let done = self.handle.start(ask).await;
         done.result?;
         Ok(done.op.statx_buf().map_or(0, |found| found.stx_size))
-    }
-}
-
-impl AsFd for File {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
-impl fmt::Debug for File {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("File").field("fd", &self.fd).finish_non_exhaustive()
     }
 }

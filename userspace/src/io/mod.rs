@@ -14,11 +14,13 @@
 //! |---|---|
 //! | `file` | files |
 //! | `net` | sockets: listeners, and streams |
+//! | `descriptor` | the descriptor that each of them has |
 //! | `name` | addresses of a name |
 //! | `ended` | what a completion says |
 //! | `pump` | reading and writing by polls: what a stream has under way |
 //! | `traits` | readers and writers of tokio and of futures-io |
 
+mod descriptor;
 mod ended;
 mod file;
 mod name;

@@ -10,10 +10,9 @@ use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt,
 };
-use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net as unix;
 use std::path::Path;
 
@@ -30,7 +29,7 @@ async fn connect_socket(
     match started {
         Ok(()) => {}
         Err(Errno::INPROGRESS) => {
-            plain(handle.run(Op::poll(&socket, libc::POLLOUT as u16)).await)?;
+            plain(handle.start(Op::poll(&socket, libc::POLLOUT as u16)).await)?;
             sockopt::socket_error(&socket)??;
         }
         Err(errno) => return Err(errno.into()),
@@ -44,8 +43,8 @@ macro_rules! stream {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         pub struct $name {
-            handle: Handle<Vec<u8>>,
-            fd: SharedFd,
+            pub(super) handle: Handle<Vec<u8>>,
+            pub(super) fd: SharedFd,
             #[cfg(any(feature = "tokio", feature = "futures-io"))]
             pub(super) pump: Pump,
         }
@@ -62,31 +61,20 @@ macro_rules! stream {
                 }
             }
 
-            /// Its descriptor, for operations that have no method here.
-            #[must_use]
-            pub fn fd(&self) -> &SharedFd {
-                &self.fd
-            }
-
-            #[cfg(any(feature = "tokio", feature = "futures-io"))]
-            pub(super) fn handle(&self) -> &Handle<Vec<u8>> {
-                &self.handle
-            }
-
             /// Receives what is there, at most as many bytes as the buffer has; how
             /// many, 0 at the end. Waits until there is something.
             pub async fn read(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
-                read(self.handle.run(Op::recv(&self.fd, buffer, 0)).await)
+                read(self.handle.start(Op::recv(&self.fd, buffer, 0)).await)
             }
 
             /// Fills the buffer; UnexpectedEof if the peer sends no more before.
             pub async fn read_exact(&self, buffer: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
-                all(self.handle.run(Op::recv(&self.fd, buffer, 0).full()).await)
+                all(self.handle.start(Op::recv(&self.fd, buffer, 0).full()).await)
             }
 
             /// Sends all of the buffer. A peer that is gone is EPIPE, and no signal.
             pub async fn write_all(&self, buffer: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
-                all(self.handle.run(Op::send(&self.fd, buffer, libc::MSG_NOSIGNAL).full()).await)
+                all(self.handle.start(Op::send(&self.fd, buffer, libc::MSG_NOSIGNAL).full()).await)
             }
 
             /// Ends one direction, or both: shutdown(2). Never waits.
@@ -100,18 +88,6 @@ macro_rules! stream {
                     Shutdown::Both => rustix::net::Shutdown::Both,
                 };
                 Ok(rustix::net::shutdown(&self.fd, how)?)
-            }
-        }
-
-        impl AsFd for $name {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.fd.as_fd()
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($name)).field("fd", &self.fd).finish_non_exhaustive()
             }
         }
     };
@@ -191,35 +167,17 @@ macro_rules! listener {
     ($(#[$doc:meta])* $name:ident gives $stream:ident) => {
         $(#[$doc])*
         pub struct $name {
-            handle: Handle<Vec<u8>>,
-            fd: SharedFd,
+            pub(super) handle: Handle<Vec<u8>>,
+            pub(super) fd: SharedFd,
         }
 
         impl $name {
-            /// Its descriptor, for operations that have no method here.
-            #[must_use]
-            pub fn fd(&self) -> &SharedFd {
-                &self.fd
-            }
-
             /// The next connection. Waits without a thread.
             async fn next(&self) -> io::Result<$stream> {
-                let done = self.handle.run(Op::accept(&self.fd)).await;
+                let done = self.handle.start(Op::accept(&self.fd)).await;
                 done.result?;
                 let socket = done.opened.ok_or(io::ErrorKind::InvalidData)?;
                 Ok($stream::over(&self.handle, socket))
-            }
-        }
-
-        impl AsFd for $name {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.fd.as_fd()
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($name)).field("fd", &self.fd).finish_non_exhaustive()
             }
         }
     };

@@ -12,8 +12,8 @@ use std::task::{Context, Poll, ready};
 
 impl File {
     fn poll_fill(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<&[u8]>> {
-        let (handle, fd, position) = (self.handle().clone(), self.fd().clone(), self.position);
-        self.pump.poll_fill(cx, wanted, |buffer| handle.run(Op::read_at(fd, buffer, position)))
+        let start = |buffer| self.handle.start(Op::read_at(&self.fd, buffer, self.position));
+        self.pump.poll_fill(cx, wanted, start)
     }
 
     fn take(&mut self, bytes: usize) {
@@ -22,8 +22,8 @@ impl File {
     }
 
     fn poll_put(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let (handle, fd, position) = (self.handle().clone(), self.fd().clone(), self.position);
-        let start = |buffer| handle.run(Op::write_at(fd, buffer, position).full());
+        let write = |buffer| Op::write_at(&self.fd, buffer, self.position).full();
+        let start = |buffer| self.handle.start(write(buffer));
         let written = ready!(self.pump.poll_write(cx, bytes, start))?;
         self.position += written as u64;
         Poll::Ready(Ok(written))
@@ -42,8 +42,8 @@ macro_rules! polls {
                 cx: &mut Context<'_>,
                 wanted: usize,
             ) -> Poll<io::Result<&[u8]>> {
-                let (handle, fd) = (self.handle().clone(), self.fd().clone());
-                self.pump.poll_fill(cx, wanted, |buffer| handle.run(Op::recv(fd, buffer, 0)))
+                let start = |buffer| self.handle.start(Op::recv(&self.fd, buffer, 0));
+                self.pump.poll_fill(cx, wanted, start)
             }
 
             fn take(&mut self, bytes: usize) {
@@ -51,10 +51,8 @@ macro_rules! polls {
             }
 
             fn poll_put(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-                let (handle, fd) = (self.handle().clone(), self.fd().clone());
-                self.pump.poll_write(cx, bytes, |buffer| {
-                    handle.run(Op::send(fd, buffer, libc::MSG_NOSIGNAL).full())
-                })
+                let send = |buffer| Op::send(&self.fd, buffer, libc::MSG_NOSIGNAL).full();
+                self.pump.poll_write(cx, bytes, |buffer| self.handle.start(send(buffer)))
             }
 
             fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
