@@ -1,6 +1,6 @@
 //! What is asked of descriptors, and told to eventfds.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Whether `fd` is open for reading, or writing.
 ///
@@ -22,11 +22,4 @@ pub fn signal(fd: &OwnedFd, count: u64) {
         // SAFETY: eight bytes that can be read.
         unsafe { libc::write(fd.as_raw_fd(), (&raw const count).cast(), 8) };
     }
-}
-
-/// Reads an eventfd, so that it is readable no more.
-pub fn clear(fd: BorrowedFd<'_>) {
-    let mut count = 0_u64;
-    // SAFETY: eight bytes that can be written.
-    unsafe { libc::read(fd.as_raw_fd(), (&raw mut count).cast(), 8) };
 }

@@ -4,7 +4,8 @@
 //! Whoever finds completions hands out all that there are: [`Hub::drain`]. At
 //! most one thread, the *leader*, sleeps in the AIO2 context; it is a thread that
 //! waits in io_getevents, where there is one, so that no other thread has to be
-//! switched to. The others park. When the leader leaves it calls another one.
+//! switched to. The others park. When the leader leaves it calls another one. Who
+//! has found events of the leader submits a NOP, by whose event it wakes.
 //!
 //! Where nobody waits in a call and completions must be told all the same, since
 //! the program is to get a signal or has an eventfd, a thread of this library, the
@@ -12,13 +13,14 @@
 //!
 //! Lock order: reaper, then what the drop-in locks in [`Client::end`], then roles.
 
-use crate::fd;
-use crate::park::{Bell, Ended, Parker, sleep};
-use aio2::{Consumer, Event, Implementation, Iocbs, Reaper};
+use crate::park::{Ended, Parker};
+use aio2::error::WaitError;
+use aio2::{Event, Iocbs, Reaper, Timeout, Wait};
+use aio2_abi::iocb::Flags;
+use aio2_abi::op;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use aio2_record::{Count, Counters, Recorder};
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,6 +35,10 @@ const LOOK: Duration = Duration::from_millis(1);
 const LOOKS: u32 = 100;
 /// How long the pump leads before it lets one that waits in a call do it.
 const LEAD: Duration = Duration::from_millis(100);
+/// Fewer events than this cannot have filled a reaper's buffer: there are no more.
+const FEW: usize = 64;
+/// The user_data of what wakes the leader: no drop-in has it.
+const BELL: u64 = 0;
 
 /// What a drop-in does with completions.
 pub trait Client: Sized + Send + Sync + 'static {
@@ -40,8 +46,13 @@ pub trait Client: Sized + Send + Sync + 'static {
     /// drop-ins have: done without a lock.
     type Left: Default + Send;
 
-    /// Ends the request of a completion.
-    fn end(&self, hub: &Hub<Self>, event: &Event<'_>, results: &mut Results<Self::Left>);
+    /// Ends the requests of completions, whose user_data is not 0.
+    fn end<'e>(
+        &self,
+        hub: &Hub<Self>,
+        events: impl Iterator<Item = Event<'e>>,
+        results: &mut Results<Self::Left>,
+    );
 
     /// Does what is left.
     fn finish(&self, left: Self::Left);
@@ -59,11 +70,8 @@ pub struct Hub<C: Client> {
     pub recorder: Option<Arc<Recorder>>,
     /// Where calls are counted, if they are.
     pub counters: Option<Counters>,
-    consumer: Consumer,
     drain: Mutex<Drain<C::Left>>,
     roles: Mutex<Roles>,
-    /// Rung for the leader, where another thread has found its events.
-    bell: Bell,
     /// How many threads wait for the events of a context, the leader included.
     waiting: AtomicUsize,
     /// In flight, beyond the call that has submitted them.
@@ -111,7 +119,7 @@ impl<C: Client> Hub<C> {
     /// A hub; it records and counts if the environment says so.
     ///
     /// # Errors
-    /// Those of a context, and of eventfd(2).
+    /// Those of a context.
     pub fn new(client: C) -> io::Result<Arc<Self>> {
         let context = aio2::Context::builder()
             .ring_bytes(RING_BYTES)
@@ -119,18 +127,13 @@ impl<C: Client> Hub<C> {
             .concurrency(CONCURRENCY)
             .build()?;
         let drain = Drain { reaper: context.reaper(), results: Results::default() };
-        // The descriptor is asked for here, so that it is signalled from now on.
-        context.as_fd();
-        context.consumer().notify_off();
         Ok(Arc::new(Hub {
             client,
             recorder: Recorder::from_environment(),
             counters: Counters::from_environment(),
-            consumer: context.consumer(),
             context,
             drain: Mutex::new(drain),
             roles: Mutex::default(),
-            bell: Bell::new()?,
             waiting: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             eager: AtomicUsize::new(0),
@@ -164,20 +167,24 @@ impl<C: Client> Hub<C> {
     fn drain_as(&self, leader: bool) {
         let mut guard = lock(&self.drain);
         let drain = &mut *guard;
+        let mut bell = false;
         while let Ok(batch) = drain.reaper.batch() {
-            let mut any = false;
-            for event in batch {
-                any = true;
-                self.client.end(self, &event, &mut drain.results);
-            }
+            let mut events = 0;
+            let batch = batch.inspect(|_| events += 1).filter(|event| {
+                let is_bell = event.user_data() == BELL;
+                bell |= is_bell;
+                !is_bell
+            });
+            self.client.end(self, batch, &mut drain.results);
             let again = &mut drain.results.again;
+            let mut is_again = false;
             if !again.is_empty() {
                 // SAFETY: what the drop-in has submitted before, in another form;
                 // the program vouches for its buffers, as it does to the original.
                 let accepted = unsafe { self.submit(again) };
-                any |= again.consume(accepted) > 0;
+                is_again = again.consume(accepted) > 0;
             }
-            if !any {
+            if events < FEW && !is_again {
                 break;
             }
         }
@@ -194,6 +201,21 @@ impl<C: Client> Hub<C> {
             let left = std::mem::take(&mut drain.results.left);
             drop(guard);
             self.client.finish(left);
+        } else {
+            drop(guard);
+        }
+        // It was rung for another thread, which sleeps on.
+        if bell && !leader && lock(&self.roles).led {
+            self.ring();
+        }
+    }
+
+    /// Wakes the leader.
+    fn ring(&self) {
+        let mut nop = Iocbs::new();
+        if nop.push(op::NOP, &[], Flags::empty(), BELL).is_ok() {
+            // SAFETY: it has no addresses.
+            unsafe { self.submit(&mut nop) };
         }
     }
 
@@ -212,11 +234,11 @@ impl<C: Client> Hub<C> {
         }
     }
 
-    /// A request that was left in flight has ended.
-    pub fn has_ended(&self, eager: bool) {
+    /// So many requests that were left in flight have ended.
+    pub fn have_ended(&self, count: usize, eager: usize) {
         // Relaxed: as in `leave_in_flight`.
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.eager.fetch_sub(usize::from(eager), Ordering::Relaxed);
+        self.in_flight.fetch_sub(count, Ordering::Relaxed);
+        self.eager.fetch_sub(eager, Ordering::Relaxed);
     }
 
     /// Calls the threads that wait for one of these.
@@ -236,7 +258,8 @@ impl<C: Client> Hub<C> {
             parker.unpark();
         }
         if !leader && roles.leader.is_some_and(|at| addresses.contains(&at)) {
-            self.bell.ring();
+            drop(roles);
+            self.ring();
         }
     }
 
@@ -278,19 +301,20 @@ impl<C: Client> Hub<C> {
 
     /// Sleeps until there are completions, and hands them out.
     fn lead(&self, deadline: Option<Instant>, mask: Option<&libc::sigset_t>) -> Ended {
-        let mut ended = Ended::Told;
-        if !self.consumer.notify_on() {
-            let mut fds = [self.context.as_fd(), self.bell.as_fd()].map(|fd| (fd, false));
-            ended = sleep(&mut fds, deadline, mask);
-            // The kernel's descriptor is readable as long as events are there.
-            if fds[0].1 && self.context.implementation() == Implementation::Engine {
-                fd::clear(fds[0].0);
+        let timeout = match deadline {
+            Some(at) => Timeout::After(at.saturating_duration_since(Instant::now())),
+            None => Timeout::Forever,
+        };
+        let ended = match self.context.wait(&Wait { timeout, sigmask: mask, ..Wait::events(1) }) {
+            Ok(()) => Ended::Told,
+            Err(WaitError::TimedOut) => Ended::TimedOut,
+            Err(WaitError::Interrupted) => Ended::Interrupted,
+            // There is no memory, or no descriptor: it looks again and again.
+            Err(_) => {
+                std::thread::sleep(LOOK);
+                Ended::Told
             }
-            if fds[1].1 {
-                fd::clear(fds[1].0);
-            }
-        }
-        self.consumer.notify_off();
+        };
         self.drain_as(true);
         ended
     }

@@ -1,7 +1,7 @@
 //! A thread's sleep until it is told, its time is over, or a signal is caught.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -65,7 +65,7 @@ impl Parker {
                 return Ended::TimedOut;
             }
             let ended = match &self.bell {
-                Some(bell) => sleep(&mut [(bell.as_fd(), false)], deadline, mask),
+                Some(bell) => bell.sleep(deadline, mask),
                 None => self.sleep(left),
             };
             if ended == Ended::Interrupted {
@@ -95,42 +95,16 @@ impl Parker {
     }
 }
 
-/// Sleeps until one of the descriptors is readable, which is then marked, or a
-/// time, or until a signal is caught that `mask` lets through.
-pub fn sleep<const N: usize>(
-    fds: &mut [(BorrowedFd<'_>, bool); N],
-    deadline: Option<Instant>,
-    mask: Option<&libc::sigset_t>,
-) -> Ended {
-    let mut polls = [libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 }; N];
-    for (poll, (fd, _)) in polls.iter_mut().zip(fds.iter()) {
-        poll.fd = fd.as_raw_fd();
-    }
-    let left = deadline.map(|at| timespec(at.saturating_duration_since(Instant::now())));
-    let left = left.as_ref().map_or(ptr::null(), ptr::from_ref);
-    let mask = mask.map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: so many pollfds that can be written; time and mask are null or alive.
-    let ready = unsafe { libc::ppoll(polls.as_mut_ptr(), N as libc::nfds_t, left, mask) };
-    for (poll, (_, is_ready)) in polls.iter().zip(fds) {
-        *is_ready = poll.revents != 0;
-    }
-    match ready {
-        0 => Ended::TimedOut,
-        1.. => Ended::Told,
-        _ => Ended::Interrupted,
-    }
-}
-
 /// An eventfd of this library's own.
 #[derive(Debug)]
-pub struct Bell(OwnedFd);
+struct Bell(OwnedFd);
 
 impl Bell {
     /// An eventfd that nobody has rung.
     ///
     /// # Errors
     /// Those of eventfd(2).
-    pub fn new() -> io::Result<Self> {
+    fn new() -> io::Result<Self> {
         // SAFETY: takes no address.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
@@ -141,14 +115,23 @@ impl Bell {
     }
 
     /// Makes it readable.
-    pub fn ring(&self) {
+    fn ring(&self) {
         crate::fd::signal(&self.0, 1);
     }
-}
 
-impl AsFd for Bell {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+    /// Sleeps until it is readable, or a time, or until a signal is caught that
+    /// `mask` lets through.
+    fn sleep(&self, deadline: Option<Instant>, mask: Option<&libc::sigset_t>) -> Ended {
+        let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let left = deadline.map(|at| timespec(at.saturating_duration_since(Instant::now())));
+        let left = left.as_ref().map_or(ptr::null(), ptr::from_ref);
+        let mask = mask.map_or(ptr::null(), ptr::from_ref);
+        // SAFETY: one pollfd that can be written; time and mask are null or alive.
+        match unsafe { libc::ppoll(&raw mut poll, 1, left, mask) } {
+            0 => Ended::TimedOut,
+            1.. => Ended::Told,
+            _ => Ended::Interrupted,
+        }
     }
 }
 

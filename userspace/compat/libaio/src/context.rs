@@ -7,7 +7,7 @@ use crate::legacy::{IoEvent, Iocb};
 use crate::ring::Ring;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A context.
@@ -15,8 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Context {
     inner: Mutex<Inner>,
     address: usize,
-    /// It is being destroyed: who waits for its events is to leave.
-    pub dead: AtomicBool,
+    dead: AtomicBool,
 }
 
 /// What the lock keeps.
@@ -79,6 +78,18 @@ impl Context {
     /// What the program calls it.
     pub fn address(&self) -> usize {
         self.address
+    }
+
+    /// Whether it is being destroyed: who waits for its events is to leave.
+    pub fn is_dead(&self) -> bool {
+        // Acquire: pairs with `kill`.
+        self.dead.load(Ordering::Acquire)
+    }
+
+    /// It is being destroyed.
+    pub fn kill(&self) {
+        // Release: pairs with `is_dead`.
+        self.dead.store(true, Ordering::Release);
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -178,4 +189,13 @@ pub unsafe fn context_of(slot: NonNull<Slot>) -> Arc<Context> {
     unsafe { Arc::increment_strong_count(context) };
     // SAFETY: the count that was just added.
     unsafe { Arc::from_raw(context) }
+}
+
+/// Whether a slot that is in flight is one of this context.
+///
+/// # Safety
+/// As [`context_of`].
+pub unsafe fn belongs_to(slot: NonNull<Slot>, context: &Arc<Context>) -> bool {
+    // SAFETY: as above.
+    std::ptr::eq(unsafe { (*slot.as_ptr()).context }, Arc::as_ptr(context))
 }

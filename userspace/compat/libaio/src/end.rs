@@ -9,7 +9,6 @@ use aio2_compat::hub::Stopped;
 use libc::{EINPROGRESS, EINVAL};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Asks the request of an iocb to stop.
 ///
@@ -39,8 +38,7 @@ pub fn destroy(address: usize) -> Result<i64, i32> {
     let process = Process::this();
     let context = process.remove(address)?;
     let hub = process.hub()?;
-    // Release: pairs with the acquire in `wait`.
-    context.dead.store(true, Ordering::Release);
+    context.kill();
     hub.tell(&[address]);
     loop {
         hub.drain();

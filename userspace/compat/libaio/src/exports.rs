@@ -97,14 +97,16 @@ extern "C" fn aio2_libaio_getevents(
         }
         // No more can be there than a ring has.
         let nr = nr.min(REQUESTS_MAX as usize * 4);
-        Process::this().find(context)?;
+        let process = Process::this();
+        let context = process.find(context)?;
         if nr > 0 && !memory::writable(events, size_of::<IoEvent>()) {
             return Err(EFAULT);
         }
         // SAFETY: the kernel says that the first can be written, and the program
         // that the others can.
         let mut taker = unsafe { ToProgram::new(with_exposed_provenance_mut(events), nr) };
-        let taken = wait::getevents(context, min, timeout, mask.as_ref(), &mut taker)?;
+        let taken =
+            wait::getevents(process.hub()?, &context, min, timeout, mask.as_ref(), &mut taker)?;
         Ok(taken as i64)
     })
 }

@@ -20,14 +20,27 @@ pub fn is_ours(at: usize, bytes: usize) -> bool {
     at.checked_add(bytes).is_some_and(|end| end <= END)
 }
 
+#[inline]
 pub fn readable(at: usize, bytes: usize) -> bool {
-    each_page(at, bytes, &READABLE, read_byte)
+    is_known(at, bytes, &READABLE) || each_page(at, bytes, &READABLE, read_byte)
 }
 
+#[inline]
 pub fn writable(at: usize, bytes: usize) -> bool {
-    each_page(at, bytes, &WRITABLE, write_byte)
+    is_known(at, bytes, &WRITABLE) || each_page(at, bytes, &WRITABLE, write_byte)
 }
 
+/// Whether a range lies in one page, which was good.
+#[inline]
+fn is_known(at: usize, bytes: usize, good: &[AtomicUsize; REMEMBERED]) -> bool {
+    let page = at / PAGE;
+    // Relaxed: as below.
+    page != 0
+        && at % PAGE + bytes <= PAGE
+        && good[page % REMEMBERED].load(Ordering::Relaxed) == page
+}
+
+#[cold]
 fn each_page(
     at: usize,
     bytes: usize,

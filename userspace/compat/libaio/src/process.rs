@@ -8,8 +8,10 @@ use crate::client::{Hub, Libaio};
 use crate::context::Context;
 use crate::ring::Ring;
 use aio2_compat::process::{Made, PerProcess};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -33,6 +35,40 @@ impl Hasher for PageHasher {
 }
 
 type Contexts = HashMap<usize, Arc<Context>, BuildHasherDefault<PageHasher>>;
+
+/// The context that a thread has used last.
+struct Last {
+    process: &'static Process,
+    context: Arc<Context>,
+}
+
+thread_local! {
+    static LAST: Cell<Option<Last>> = const { Cell::new(None) };
+}
+
+/// A context that was found: the next call of this thread finds it again
+/// without a lock. A signal handler that comes between takes the longer way.
+pub struct Found(Option<Last>);
+
+impl Deref for Found {
+    type Target = Arc<Context>;
+
+    fn deref(&self) -> &Arc<Context> {
+        match &self.0 {
+            Some(last) => &last.context,
+            None => unreachable!("it is taken when this is dropped"),
+        }
+    }
+}
+
+impl Drop for Found {
+    fn drop(&mut self) {
+        let last = self.0.take().filter(|last| !last.context.is_dead());
+        // Where the thread is at its end, nothing is kept.
+        let before = LAST.try_with(|kept| kept.replace(last));
+        drop(before);
+    }
+}
 
 /// All that this process has.
 #[derive(Default)]
@@ -66,13 +102,22 @@ impl Process {
         Ok(address)
     }
 
-    /// The context of that address.
+    /// The context of that address, for this thread's call.
     ///
     /// # Errors
     /// EINVAL, positive.
-    pub fn find(&self, address: usize) -> Result<Arc<Context>, i32> {
+    pub fn find(&'static self, address: usize) -> Result<Found, i32> {
+        let last = LAST.try_with(Cell::take).ok().flatten();
+        if let Some(last) = last
+            && last.context.address() == address
+            && std::ptr::eq(last.process, self)
+            && !last.context.is_dead()
+        {
+            return Ok(Found(Some(last)));
+        }
         let contexts = self.contexts.read().unwrap_or_else(PoisonError::into_inner);
-        contexts.get(&address).cloned().ok_or(libc::EINVAL)
+        let context = contexts.get(&address).cloned().ok_or(libc::EINVAL)?;
+        Ok(Found(Some(Last { process: self, context })))
     }
 
     /// Takes the context of that address out.
@@ -80,6 +125,8 @@ impl Process {
     /// # Errors
     /// EINVAL, positive.
     pub fn remove(&self, address: usize) -> Result<Arc<Context>, i32> {
+        // Its memory does not stay for it.
+        drop(LAST.try_with(Cell::take));
         let mut contexts = self.contexts.write().unwrap_or_else(PoisonError::into_inner);
         contexts.remove(&address).ok_or(libc::EINVAL)
     }

@@ -11,7 +11,6 @@ use libc::{EAGAIN, EFAULT, EINVAL};
 use std::cell::RefCell;
 use std::ptr::{NonNull, with_exposed_provenance};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Memory of a thread, used again by each call.
 #[derive(Default)]
@@ -72,7 +71,8 @@ impl Scratch {
         // SAFETY: the program vouches for its buffers, as it does to the original;
         // the arrays of buffers are in slots.
         let accepted = unsafe { hub.submit(&mut self.stream) };
-        let accepted = self.stream.consume(accepted);
+        let all = accepted == self.stream.bytes().len();
+        let accepted = if all { prepared } else { self.stream.consume(accepted) };
         hub.drain();
         let mut counted = accepted;
         let (mut left, mut eager) = (0, 0);
@@ -120,8 +120,7 @@ impl Scratch {
     /// one that is refused.
     fn prepare(&mut self, context: &Arc<Context>, nr: usize, list: usize) -> Result<(), i32> {
         let mut inner = context.lock();
-        // Acquire: pairs with the release in `end`.
-        if context.dead.load(Ordering::Acquire) {
+        if context.is_dead() {
             return Err(EINVAL);
         }
         for n in 0..nr.min(inner.ring.nr() as usize) {

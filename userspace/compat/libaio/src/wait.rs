@@ -1,12 +1,12 @@
 //! io_getevents and io_pgetevents.
 
+use crate::client::Hub;
 use crate::context::Context;
 use crate::legacy::IoEvent;
-use crate::process::Process;
 use aio2_compat::park::Ended;
 use aio2_record::Count;
 use libc::{EINTR, EINVAL};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The events that one call takes.
@@ -18,19 +18,17 @@ pub trait Take {
 /// Waits until `min` events were taken, the time is over or a signal is caught.
 ///
 /// # Errors
-/// EINVAL for a context that is not there, or no more; EINTR; positive.
+/// EINVAL for a context that is destroyed meanwhile; EINTR; positive.
 pub fn getevents(
-    address: usize,
+    hub: &Hub,
+    context: &Arc<Context>,
     min: usize,
     timeout: Option<Duration>,
     mask: Option<&libc::sigset_t>,
     taker: &mut impl Take,
 ) -> Result<usize, i32> {
-    let process = Process::this();
-    let context = process.find(address)?;
-    let hub = process.hub()?;
     hub.count(Count::Waits, 1);
-    let mut taken = taker.take(&context);
+    let mut taken = taker.take(context);
     if taken >= min && taken > 0 {
         return Ok(taken);
     }
@@ -39,22 +37,20 @@ pub fn getevents(
     // A time so far away is none.
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
-        taken = taker.take(&context);
+        taken = taker.take(context);
         if taken >= min {
             return Ok(taken);
         }
-        // Acquire: pairs with the release in `end`.
-        if context.dead.load(Ordering::Acquire) {
+        if context.is_dead() {
             return if taken > 0 { Ok(taken) } else { Err(EINVAL) };
         }
-        let ready =
-            || context.lock().ring.look().events > 0 || context.dead.load(Ordering::Acquire);
-        match hub.wait(address, deadline, mask, ready) {
+        let ready = || context.lock().ring.look().events > 0 || context.is_dead();
+        match hub.wait(context.address(), deadline, mask, ready) {
             Ended::Told => {}
             Ended::TimedOut if deadline.is_some_and(|deadline| Instant::now() < deadline) => {}
-            Ended::TimedOut => return Ok(taker.take(&context)),
+            Ended::TimedOut => return Ok(taker.take(context)),
             Ended::Interrupted => {
-                taken = taker.take(&context);
+                taken = taker.take(context);
                 return if taken > 0 { Ok(taken) } else { Err(EINTR) };
             }
         }

@@ -22,7 +22,27 @@ pub const EVERYBODY: usize = 1;
 impl Client for Posix {
     type Left = Vec<Notice>;
 
-    fn end(&self, hub: &Hub, event: &Event<'_>, results: &mut Results<Vec<Notice>>) {
+    fn end<'e>(
+        &self,
+        hub: &Hub,
+        events: impl Iterator<Item = Event<'e>>,
+        results: &mut Results<Vec<Notice>>,
+    ) {
+        events.for_each(|event| self.end_one(hub, &event, results));
+    }
+
+    fn finish(&self, notices: Vec<Notice>) {
+        notices.into_iter().for_each(Notice::give);
+    }
+
+    fn is_finished(notices: &Vec<Notice>) -> bool {
+        notices.is_empty()
+    }
+}
+
+impl Posix {
+    /// Ends the request of a completion.
+    fn end_one(&self, hub: &Hub, event: &Event<'_>, results: &mut Results<Vec<Notice>>) {
         // SAFETY: what this drop-in submits has 0 or a place there.
         let Some(place) = (unsafe { Place::of(event.user_data()) }) else { return };
         let header = event.parsed().header;
@@ -68,7 +88,7 @@ impl Client for Posix {
         let (control, list) = (request.control, request.list);
         let eager = request.described.sigevent.tells();
         table.release(place, res);
-        hub.has_ended(eager);
+        hub.have_ended(1, usize::from(eager));
         hub.count(Count::Events, 1);
         results.left.extend(notice);
         if let Some(control) = control {
@@ -83,14 +103,6 @@ impl Client for Posix {
             }
         }
         tell(results);
-    }
-
-    fn finish(&self, notices: Vec<Notice>) {
-        notices.into_iter().for_each(Notice::give);
-    }
-
-    fn is_finished(notices: &Vec<Notice>) -> bool {
-        notices.is_empty()
     }
 }
 
@@ -111,7 +123,7 @@ fn end_list(hub: &Hub, table: &mut Inner, list: Place, results: &mut Results<Vec
     // What cannot be told is told to nobody: there is no struct aiocb for it.
     results.left.extend(Notice::of(&event).ok().flatten());
     table.release(list, result);
-    hub.has_ended(event.tells());
+    hub.have_ended(1, usize::from(event.tells()));
     tell(results);
 }
 

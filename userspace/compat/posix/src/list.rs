@@ -57,7 +57,7 @@ pub fn listio(mode: i32, controls: &[Control], event: Sigevent) -> Result<i32, i
         // There is no group. Nothing to do is done at once.
         if members == 0 {
             process.table.lock().release(list, 0);
-            hub.has_ended(event.tells());
+            hub.have_ended(1, usize::from(event.tells()));
         }
         if refused > 0 {
             return Err(EAGAIN);

@@ -191,7 +191,7 @@ impl Submission {
             }
             let (control, eager) = (request.control, request.described.sigevent.tells());
             table.release(place, -i64::from(EAGAIN));
-            hub.has_ended(eager);
+            hub.have_ended(1, usize::from(eager));
             if let Some(control) = control {
                 control.end(-i64::from(EAGAIN));
             }
