@@ -9,11 +9,12 @@
 //! | `Dispatcher::run` | callbacks; `Drop` of what they own |
 //! | `Dispatcher::drop` | `Drop` of callbacks that were not run |
 //! | `Driver::block_on`, `drive` | the future; wakers of others, without the lock |
+//! | `Handle::run`, `list`, `cancel` | wakers of others, `Drop` of buffers nobody wants: without a lock |
 //! | `Run::poll` | clone and `Drop` of a waker, wakers of others, `Drop` of buffers nobody wants: without the lock |
 //! | `Run::drop` | `Drop` of a waker or a completion, without the lock |
 //! | `Set::with` | the closure, under the set's lock: it must not use the set |
 //! | `Set::wait` | the calls of a `Source`, under the set's lock |
-//! | `Out::block` | the closure, without the lock |
+//! | `Active::block` | the closure, without the lock |
 #![forbid(unsafe_code)]
 
 use aio2::{Context, Dispatcher, Driver, Op, Prefer, Queue, Set, SharedFd, Timeout};
@@ -269,6 +270,41 @@ fn a_waker_can_come_back_wherever_it_is_run() {
     drop(dropped);
     writer.write_all(&[1]).unwrap();
     assert_eq!(driver.block_on(run).unwrap().result, Ok(1));
+}
+
+/// What comes back here does so to the very handle that is in use.
+#[test]
+fn a_waker_can_come_back_to_the_handle_that_wakes_it() {
+    let driver = Driver::<Vec<u8>>::new(context()).unwrap();
+    let handle = Arc::new(driver.handle());
+    let (reader, mut writer) = pipe().unwrap();
+    let waits = Op::read(OwnedFd::from(reader), vec![0; 1]);
+    let mut run = Box::pin(handle.run(waits));
+    let waker = Waker::from(Arc::new(SameHandle { handle: handle.clone() }));
+    assert!(run.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    writer.write_all(&[1]).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let (done, waited) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        // Nobody drives: it submits, and wakes the other future meanwhile.
+        let mut runs = vec![Box::pin(handle.run(Op::nop()))];
+        runs.push(Box::pin(handle.run(Op::nop().after(aio2::After::Previous(1)))));
+        done.send(runs.len()).unwrap();
+    });
+    assert_eq!(waited.recv_timeout(Duration::from_secs(20)), Ok(2), "it waits for itself");
+    let ended = run.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
+    assert!(ended.is_ready());
+}
+
+struct SameHandle {
+    handle: Arc<aio2::Handle<Vec<u8>>>,
+}
+
+impl Wake for SameHandle {
+    fn wake(self: Arc<Self>) {
+        let mut run = pin!(self.handle.run(Op::nop()));
+        let _ = run.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
+    }
 }
 
 /// A future that panics leaves the driver as good as it was.

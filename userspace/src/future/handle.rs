@@ -18,7 +18,8 @@ const REACH: usize = 63;
 /// Starts operations on a driver's context, in any thread.
 pub struct Handle<B: Buffer> {
     shared: Arc<Shared<B>>,
-    /// What was started by this handle, the last one last.
+    /// What was started by this handle, the last one last. Locked only while nothing
+    /// of others runs.
     recent: Mutex<Vec<Key>>,
 }
 
@@ -65,20 +66,25 @@ impl<B: Buffer> Handle<B> {
             }
             _ => op,
         };
-        let run = self.start(op);
+        let (run, who) = Run::push(&self.shared, op);
         if recent.is_empty() {
             recent.reserve_exact(2 * REACH);
         } else if recent.len() == 2 * REACH {
             recent.drain(..REACH);
         }
         recent.push(run.key());
+        // A waker can come back to this handle.
+        drop(recent);
+        run.begin(who);
         run
     }
 
     /// As [`Handle::run`], of an operation without an order, which
     /// [`After::Previous`] does not count.
     pub(crate) fn start(&self, op: Op<B>) -> Run<B> {
-        Run::start(&self.shared, op)
+        let (run, who) = Run::push(&self.shared, op);
+        run.begin(who);
+        run
     }
 
     /// Starts a list of operations. None may be a member of a group.

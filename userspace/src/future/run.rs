@@ -1,6 +1,6 @@
 //! The future of one operation, and that of a list of them.
 
-use super::shared::{Shared, Task, TaskKey};
+use super::shared::{Shared, Submitter, Task, TaskKey};
 use super::wake::Wakes;
 use crate::error::{CancelError, Errno};
 use crate::queue::{Cancelled, Completion, Key};
@@ -37,26 +37,31 @@ impl<B: Buffer> Unpin for Run<B> {}
 impl<B: Buffer> Unpin for RunList<B> {}
 
 impl<B: Buffer> Run<B> {
-    /// Pushes the operation, and has it submitted: at once, or by the driver when
-    /// it has its turn, together with what else is started until then.
-    pub(super) fn start(shared: &Arc<Shared<B>>, op: Op<B>) -> Self {
+    /// Pushes the operation. Whoever submits it is told by [`Run::begin`]: that runs
+    /// code of others, and this does not.
+    pub(super) fn push(shared: &Arc<Shared<B>>, op: Op<B>) -> (Self, Submitter) {
         let mut state = shared.lock();
         if state.is_gone {
             drop(state);
             let state = State::Refused(Completion::refused(op, (), Errno(libc::ECANCELED)));
-            return Run { shared: shared.clone(), request: Key::NONE, state };
+            let run = Run { shared: shared.clone(), request: Key::NONE, state };
+            return (run, Submitter::Driver(None));
         }
         let (task, _) = state.tasks.insert(Task::Waiting(None));
         let task = TaskKey(task);
         let request = state.queue.push(op, task);
-        let driver = state.who_submits();
+        let submitter = state.who_submits();
         drop(state);
-        let run = Run { shared: shared.clone(), request, state: State::Running(task) };
-        match driver {
-            Some(waker) => waker.into_iter().for_each(Waker::wake),
-            None => run.submit(),
+        (Run { shared: shared.clone(), request, state: State::Running(task) }, submitter)
+    }
+
+    /// Has it submitted: at once, or by the driver when it has its turn, together
+    /// with what else is started until then.
+    pub(super) fn begin(&self, submitter: Submitter) {
+        match submitter {
+            Submitter::Driver(waker) => waker.into_iter().for_each(Waker::wake),
+            Submitter::Caller => self.submit(),
         }
-        run
     }
 
     #[cold]

@@ -58,6 +58,14 @@ pub(super) enum Who {
     Task(Option<Waker>),
 }
 
+/// Who submits what was pushed.
+pub(super) enum Submitter {
+    /// The driver, when it has its turn; whom to wake for that.
+    Driver(Option<Waker>),
+    /// Whoever has pushed it.
+    Caller,
+}
+
 /// Keys of groups from here on are those of lists.
 const LISTS: u64 = 1 << 63;
 
@@ -88,11 +96,11 @@ impl<B: Buffer> Shared<B> {
     pub(super) fn cancel(&self, key: Key) -> Result<Cancelled, CancelError> {
         let mut state = self.lock();
         let cancelled = state.queue.cancel(key);
-        let driver = state.who_submits();
+        let submitter = state.who_submits();
         drop(state);
-        match driver {
-            Some(waker) => waker.into_iter().for_each(Waker::wake),
-            None => {
+        match submitter {
+            Submitter::Driver(waker) => waker.into_iter().for_each(Waker::wake),
+            Submitter::Caller => {
                 let mut wake = Wakes::default();
                 // Its driver meets the error, too.
                 let _ = self.round(&mut wake);
@@ -178,15 +186,14 @@ impl<B: Buffer> State<B> {
         None
     }
 
-    /// Who submits what was just pushed: the driver, with whom to wake for that;
-    /// or whoever has pushed it (none).
-    pub(super) fn who_submits(&mut self) -> Option<Option<Waker>> {
+    /// Who submits what was just pushed.
+    pub(super) fn who_submits(&mut self) -> Submitter {
         self.is_fresh = true;
         match &mut self.driving {
-            Who::Thread(id) if *id == thread::current().id() => Some(None),
-            Who::Nobody | Who::Thread(_) => None,
+            Who::Thread(id) if *id == thread::current().id() => Submitter::Driver(None),
+            Who::Nobody | Who::Thread(_) => Submitter::Caller,
             #[cfg(feature = "tokio")]
-            Who::Task(waker) => Some(waker.take()),
+            Who::Task(waker) => Submitter::Driver(waker.take()),
         }
     }
 
