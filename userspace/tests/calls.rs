@@ -326,7 +326,7 @@ fn ninety_syscalls_have_a_safe_constructor() {
         Op::pwritev2(fd(), vec![], 0, 0),
         Op::recv(fd(), b(), 0),
         Op::send(fd(), b(), 0),
-        Op::recvmsg(fd(), vec![], 0, 0),
+        Op::recvmsg(fd(), vec![], usize::MAX, 0),
         Op::sendmsg(fd(), vec![], None, vec![], 0),
         Op::getpid(),
         Op::getppid(),

@@ -1,7 +1,8 @@
 //! Chains of a queue: no limit, no turn of a ring and no cancel cuts them.
 //! SPEC: R-AFTER-1, R-AFTER-2, R-GROUP-3.
 
-use aio2::{After, Context, Errno, Key, Op, Queue, SharedFd, Timeout};
+use aio2::error::CancelError;
+use aio2::{After, Cancelled, Context, Errno, Key, Op, Queue, SharedFd, Timeout};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
@@ -82,6 +83,88 @@ fn a_limit_does_not_let_a_sync_run_whose_write_has_failed() {
             assert_eq!(ends[place(&ends, 3 * n + 2)].1, CANCELED, "limit {limit}");
         }
     }
+}
+
+/// The targets stand where they stood, or not: a cancel moves what is before it.
+#[test]
+fn a_cancel_of_another_leaves_an_order_that_a_limit_cuts() {
+    for stands in 0..4 {
+        let mut queue = limited(1);
+        let (read, mut writer) = slow();
+        let mut others = Vec::new();
+        let mut other = |queue: &mut Queue<Vec<u8>, &'static str>, n| {
+            if n == stands {
+                others.push(queue.push(Op::nop(), "other"));
+            }
+        };
+        other(&mut queue, 0);
+        let target = queue.push(read, "target");
+        other(&mut queue, 1);
+        queue.push(Op::nop().after(target), "after it");
+        other(&mut queue, 2);
+        queue.push(Op::nop(), "without an order");
+        other(&mut queue, 3);
+        queue.cancel(others[0]).unwrap();
+        assert_eq!(queue.submit().unwrap(), 1, "the limit");
+        writer.write_all(b"x").unwrap();
+        let ends = rest(&mut queue);
+        assert_eq!(ends[0], ("other", CANCELED));
+        let (target, after) = (place(&ends, "target"), place(&ends, "after it"));
+        assert!(target < after, "{stands}");
+        assert_eq!([ends[target].1, ends[after].1], [Ok(1), Ok(0)], "{stands}");
+    }
+}
+
+#[test]
+fn what_was_cancelled_is_not_found_again() {
+    let mut queue = queue();
+    let (read, writer) = slow();
+    let target = queue.push(read, 0);
+    queue.submit().unwrap();
+    let held: Vec<_> = (1..100).map(|n| queue.push(Op::nop().after(target), n)).collect();
+    let member = queue.push(Op::nop().in_group(7).after(target), 100);
+    let queued: Vec<_> = (101..200).map(|n| queue.push(Op::nop(), n)).collect();
+    // From the front, from the end, and from the midst.
+    let order = (0..30).chain((60..99).rev()).chain(30..60);
+    for n in order {
+        for key in [held[n], queued[n]] {
+            assert_eq!(queue.cancel(key), Ok(Cancelled::NotStarted));
+            assert_eq!(queue.cancel(key), Err(CancelError::NotFound), "{n}");
+        }
+    }
+    assert_eq!((queue.queued(), queue.len()), (1, 200));
+    queue.cancel_all().unwrap();
+    for key in [member, held[0], queued[0]] {
+        assert_eq!(queue.cancel(key), Err(CancelError::NotFound));
+    }
+    let ends = rest(&mut queue);
+    assert_eq!(ends.len(), 200);
+    assert!(ends.iter().all(|end| end.1 == CANCELED));
+    drop(writer);
+}
+
+#[test]
+fn a_member_that_is_cancelled_while_nobody_else_has_an_order_counts_as_failed() {
+    let mut queue = limited(1);
+    let first = queue.push(Op::nop(), "first");
+    assert_eq!(rest(&mut queue), [("first", Ok(0))]);
+    let (read, mut writer) = slow();
+    queue.push(read.after(first), "after it");
+    let member = queue.push(Op::nop().in_group(7), "member");
+    assert_eq!(queue.submit().unwrap(), 1, "the limit");
+    writer.write_all(b"x").unwrap();
+    // Without a submission, which would take the member along.
+    let done = loop {
+        match queue.pop().unwrap() {
+            Some(done) => break done,
+            None => std::thread::sleep(std::time::Duration::from_millis(1)),
+        }
+    };
+    assert_eq!((done.token, done.result), ("after it", Ok(1)));
+    assert_eq!(queue.cancel(member), Ok(Cancelled::NotStarted));
+    assert_eq!(rest(&mut queue), [("member", CANCELED)]);
+    queue.push(Op::group(7), "group");
+    assert_eq!(rest(&mut queue), [("group", Ok(1))]);
 }
 
 #[test]

@@ -42,6 +42,9 @@ impl<B: Buffer, T> Completion<B, T> {
 /// came to close is closed with the operation, if that is left alone.
 #[inline(always)]
 pub(super) fn take_effect<B>(op: &mut Op<B>, event: &Event<'_>) -> Option<OwnedFd> {
+    if !op.may_change_descriptors() {
+        return None;
+    }
     if !event.never_began() {
         op.let_go();
     }

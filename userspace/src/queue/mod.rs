@@ -146,9 +146,8 @@ impl<B: Buffer, T> Queue<B, T> {
             entry.place = Place::NEW;
             self.push_ordered(key, refusal);
         } else if let Some(errno) = refusal {
-            entry.place = Place::NEW;
-            self.refused.push_back((Key(key), errno));
-        } else if entry.encode(key, Follows::Nothing, &mut self.iocbs).is_ok() {
+            self.refuse(key, errno);
+        } else if entry.encode(None, key, Follows::Nothing, &mut self.iocbs).is_ok() {
             self.order.next += 1;
         } else {
             self.refuse_long(key);
@@ -160,7 +159,8 @@ impl<B: Buffer, T> Queue<B, T> {
     fn enqueue(&mut self, key: u64, follows: Follows) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.place.number = self.order.next;
-        if entry.encode(key, follows, &mut self.iocbs).is_ok() {
+        let instead = entry.place.doom().map(|_| NO_OPERATION);
+        if entry.encode(instead, key, follows, &mut self.iocbs).is_ok() {
             self.order.next += 1;
         } else {
             self.refuse_long(key);
@@ -171,10 +171,18 @@ impl<B: Buffer, T> Queue<B, T> {
     #[cold]
     fn refuse_long(&mut self, key: u64) {
         self.iocbs.remove(key);
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.place = Place::NEW;
+        self.refuse(key, Errno(libc::E2BIG));
+    }
+
+    /// Ends a request that is not with the implementation, and is neither queued nor
+    /// held any more: its completion says `errno`.
+    #[cold]
+    fn refuse(&mut self, key: u64, errno: Errno) {
+        if let Some(Entry { place, .. }) = self.entries.get_mut(key) {
+            self.order.doomed -= usize::from(!place.is_held() && place.doom().is_some());
+            *place = Place::REFUSED;
         }
-        self.refused.push_back((Key(key), Errno(libc::E2BIG)));
+        self.refused.push_back((Key(key), errno));
     }
 
     /// Queues a list of operations as the group `key`, and behind them the one
@@ -284,10 +292,11 @@ impl<B: Buffer, T> Queue<B, T> {
     /// Takes the first queued request out; its completion will say why.
     #[cold]
     fn refuse_first(&mut self, errno: Errno) {
-        if let Some(user_data) = self.iocbs.user_datas().next() {
-            self.refused.push_back((Key(user_data), errno));
-        }
+        let first = self.iocbs.user_datas().next();
         self.iocbs.remove_front();
+        if let Some(user_data) = first {
+            self.refuse(user_data, errno);
+        }
     }
 
     /// Submits what is queued and waits until at least `min` completions are
@@ -409,7 +418,7 @@ impl<B: Buffer, T> Queue<B, T> {
                 continue;
             }
             let key = event.user_data();
-            if !self.order.is_idle() {
+            if !self.order.is_idle {
                 let event = OwnedEvent::of(&event);
                 match self.end_ordered(key, event) {
                     None => continue,
@@ -462,7 +471,7 @@ impl<B: Buffer, T> Queue<B, T> {
         while let Some((key, errno)) = self.refused.pop_front() {
             if let Some(Entry { op, token, .. }) = self.entries.remove_as(key.0, |_| true) {
                 let done = Completion::refused(op, token, errno);
-                if !self.order.is_idle() {
+                if !self.order.is_idle {
                     self.note_end(key.0, &done);
                 }
                 return Ok(Some(done));
@@ -508,7 +517,7 @@ impl<B: Buffer, T> Queue<B, T> {
                 if self.entries.get_mut(key).is_some() {
                     break (key, event.result());
                 }
-            } else if !self.order.is_idle() {
+            } else if !self.order.is_idle {
                 let event = OwnedEvent::of(&event);
                 if let Some(done) = self.end_ordered(key, event) {
                     return Ok(Some(Progress::Ended(done)));
@@ -549,13 +558,9 @@ impl<B: Buffer, T> Queue<B, T> {
     pub(crate) fn give_up(&mut self, key: Key, errno: Errno) -> bool {
         let queued = self.iocbs.remove(key.0);
         if queued {
-            let entry = self.entries.get_mut(key.0);
-            let place =
-                entry.map_or(Place::NEW, |entry| mem::replace(&mut entry.place, Place::NEW));
-            self.order.doomed -= usize::from(place.doom().is_some());
-            let number = place.number;
-            self.refused.push_back((key, errno));
-            self.mend_behind(number);
+            let number = self.entries.get_mut(key.0).map_or(0, |entry| entry.place.number);
+            self.refuse(key.0, errno);
+            self.mend_around(number);
         }
         queued
     }
@@ -565,13 +570,11 @@ impl<B: Buffer, T> Queue<B, T> {
     /// # Errors
     /// [`CancelError::Refused`].
     pub fn cancel_all(&mut self) -> Result<(), CancelError> {
-        for user_data in self.iocbs.user_datas() {
-            if let Some(entry) = self.entries.get_mut(user_data) {
-                self.order.doomed -= usize::from(entry.place.doom().is_some());
-                entry.place = Place::NEW;
-            }
-            self.refused.push_back((Key(user_data), Errno(libc::ECANCELED)));
+        let queued = mem::take(&mut self.iocbs);
+        for user_data in queued.user_datas() {
+            self.refuse(user_data, Errno(libc::ECANCELED));
         }
+        self.iocbs = queued;
         self.iocbs.clear();
         self.give_up_all_held(Errno(libc::ECANCELED));
         let mut cancel = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };
@@ -607,13 +610,19 @@ impl<B: Buffer, T> Queue<B, T> {
 }
 
 impl<B: Buffer, T> Entry<B, T> {
-    /// Appends its iocb. Named by address only now that it lies where it stays.
+    /// Appends its iocb, which names the operation `instead` if there is one. Named by
+    /// address only now that it lies where it stays.
     #[inline(always)] // a push of one without an order does nothing else
-    fn encode(&mut self, key: u64, follows: Follows, iocbs: &mut Iocbs) -> Result<(), NoRoom> {
+    fn encode(
+        &mut self,
+        instead: Option<u32>,
+        key: u64,
+        follows: Follows,
+        iocbs: &mut Iocbs,
+    ) -> Result<(), NoRoom> {
         let call = self.op.call();
         let args = call.args.get(..call.nr_args).unwrap_or(&call.args);
-        let nr = if self.place.doom().is_none() { call.nr } else { NO_OPERATION };
-        let mut iocb = iocbs.push(nr, args, call.flags, key)?;
+        let mut iocb = iocbs.push(instead.unwrap_or(call.nr), args, call.flags, key)?;
         self.op.encode_attributes(&mut iocb, follows)
     }
 }
@@ -654,7 +663,7 @@ impl<B: Buffer, T> Drop for Queue<B, T> {
         for key in self.iocbs.user_datas() {
             entries.get_mut(key).into_iter().for_each(|entry| entry.op.close_unbegun());
         }
-        for entry in entries.iter_mut().filter(|entry| entry.place.is_held()) {
+        for entry in entries.iter_mut().filter(|entry| entry.place.is_here()) {
             entry.op.close_unbegun();
         }
         while let Ok(Some(event)) = self.reaper.next_event() {

@@ -59,6 +59,7 @@ impl<B: Buffer, T> Queue<B, T> {
 
     /// Queues a request, or holds it. It names its target by place only if it may.
     fn put(&mut self, key: u64, by_place: bool) {
+        self.order.is_idle = false;
         let in_line = self.names_group(key);
         if in_line && !self.order.line.is_empty() {
             // Whom it is after is asked for now: later nobody may know.
@@ -143,7 +144,7 @@ impl<B: Buffer, T> Queue<B, T> {
                 self.order.doomed += 1;
                 self.enqueue(key, Follows::Nothing);
             }
-            Turn::Never(errno) => self.refused.push_back((Key(key), errno)),
+            Turn::Never(errno) => self.refuse(key, errno),
             Turn::After(_) => {}
         }
     }
@@ -165,7 +166,8 @@ impl<B: Buffer, T> Queue<B, T> {
             if self.entries.get_mut(key).is_none_or(|entry| entry.place.after != target) {
                 continue;
             }
-            let in_line = self.order.line.contains(&key);
+            // All that are held and name one stand there.
+            let in_line = self.names_group(key);
             let turn = self.settle(key, failed.then_some(Errno(libc::ECANCELED)));
             if !in_line {
                 self.order.held -= 1;
@@ -173,6 +175,7 @@ impl<B: Buffer, T> Queue<B, T> {
             }
         }
         self.move_up();
+        self.order.look_whether_idle();
     }
 
     /// Queues those at the head of the line whose turn it is.
@@ -196,6 +199,7 @@ impl<B: Buffer, T> Queue<B, T> {
         let is_queued = place.number >= first && op.member_of().is_some();
         if is_queued {
             self.order.doomed += usize::from(place.doom().is_none());
+            self.order.is_idle = false;
             place.fail(errno);
             self.iocbs.rename(key, NO_OPERATION);
         }
@@ -217,14 +221,13 @@ impl<B: Buffer, T> Queue<B, T> {
             self.order.line.remove(at);
         }
         self.order.held -= 1;
-        self.refused.push_back((Key(key), errno));
+        self.refuse(key, errno);
         self.move_up();
         true
     }
 
     fn is_held(&mut self, key: u64) -> bool {
         self.entries.get_mut(key).is_some_and(|entry| entry.place.is_held())
-            && !self.refused.iter().any(|(refused, _)| refused.0 == key)
     }
 
     /// Ends all that are held, with `errno`.
@@ -233,11 +236,10 @@ impl<B: Buffer, T> Queue<B, T> {
         let line = std::mem::take(&mut self.order.line);
         let mut held: Vec<u64> = waiting.chain(line).collect();
         held.sort_unstable();
-        held.dedup();
         for key in held {
+            // Some stood in both.
             if self.is_held(key) {
-                self.settle(key, Some(errno));
-                self.refused.push_back((Key(key), errno));
+                self.refuse(key, errno);
             }
         }
         self.order.held = 0;
@@ -272,16 +274,19 @@ impl<B: Buffer, T> Queue<B, T> {
         }
     }
 
-    /// One that was queued as number `number` has left the stream from its midst.
-    pub(super) fn mend_behind(&mut self, number: u64) {
-        let places = (self.first_queued()..).zip(self.iocbs.user_datas());
+    /// One that was queued as number `number` has left the stream from its midst: what
+    /// stands before it moves up, and what is behind it may name the wrong one.
+    pub(super) fn mend_around(&mut self, number: u64) {
+        let places = (self.first_queued()..=number).zip(self.iocbs.user_datas());
         for (number, key) in places {
             if let Some(entry) = self.entries.get_mut(key) {
                 entry.place.number = number;
             }
         }
-        if self.order.last_by_place > number {
-            self.hold_chains();
+        match self.order.last_by_place {
+            0 => {}
+            last if last > number => self.hold_chains(),
+            _ => self.order.last_by_place += 1,
         }
     }
 

@@ -15,6 +15,8 @@ pub(super) const NONE: u64 = u64::MAX;
 const DOOM: u64 = 1 << 63;
 /// What it was after has ended.
 pub(super) const ENDED: u64 = u64::MAX - 1;
+/// It was refused: it is neither queued nor held.
+const REFUSED: u64 = u64::MAX - 2;
 
 /// Stands for the operation of one that must fail: a member of a group, which has
 /// to count it. SPEC: R-OP-1.
@@ -33,6 +35,9 @@ impl Place {
     /// Of one that is not queued, and waits for nothing.
     pub(super) const NEW: Place = Place { after: NONE, number: 0 };
 
+    /// Of one that has ended, and whose completion waits to be taken.
+    pub(super) const REFUSED: Place = Place { after: REFUSED, number: 0 };
+
     /// Of one that is queued as number `number`.
     #[inline]
     pub(super) const fn queued(number: u64) -> Self {
@@ -44,9 +49,15 @@ impl Place {
         (self.after < DOOM).then_some(self.after)
     }
 
-    /// True if it was never given to the implementation, or may not have been.
-    pub(super) const fn is_held(&self) -> bool {
+    /// True if it was never queued, or is not any more: the implementation has not
+    /// seen it.
+    pub(super) const fn is_here(&self) -> bool {
         self.number == 0
+    }
+
+    /// True if it is still to be queued.
+    pub(super) const fn is_held(&self) -> bool {
+        self.is_here() && self.after != REFUSED
     }
 
     /// Decides that it ends with `errno`.
@@ -57,12 +68,14 @@ impl Place {
     /// What it ends with whatever its event says.
     #[inline]
     pub(super) fn doom(&self) -> Option<Errno> {
-        (DOOM..ENDED).contains(&self.after).then_some(Errno((self.after & !DOOM) as i32))
+        (DOOM..REFUSED).contains(&self.after).then_some(Errno((self.after & !DOOM) as i32))
     }
 }
 
 /// Who is held, and for whom.
 pub(super) struct Order {
+    /// A completion can set nobody free, nor end a group, nor is it to fail.
+    pub(super) is_idle: bool,
     /// Number of the next request that is queued; that of the first is 1.
     pub(super) next: u64,
     /// Number of the last that names another one by its place in the stream.
@@ -85,6 +98,7 @@ pub(super) struct Order {
 impl Default for Order {
     fn default() -> Self {
         Order {
+            is_idle: true,
             next: 1,
             last_by_place: 0,
             doomed: 0,
@@ -112,12 +126,11 @@ impl Order {
         Some(self.recent[(self.pushed - 1 - n) % REACH])
     }
 
-    /// True if a completion can set nobody free, nor end a group, nor is it to fail.
-    #[inline]
-    pub(super) fn is_idle(&self) -> bool {
-        self.doomed == 0
+    /// Looks whether anybody has an order still.
+    pub(super) fn look_whether_idle(&mut self) {
+        self.is_idle = self.doomed == 0
             && self.waiting.is_empty()
             && self.closers.is_empty()
-            && self.line.is_empty()
+            && self.line.is_empty();
     }
 }

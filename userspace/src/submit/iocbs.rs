@@ -168,8 +168,14 @@ impl Iocbs {
         while at < self.end {
             let len = len_of(self.words[at]) / 8;
             if self.words[at + USER_DATA_WORD] == user_data {
-                self.words.copy_within(at + len..self.end, at);
-                self.end -= len;
+                // The fewer of the others move.
+                if at - self.start < self.end - at {
+                    self.words.copy_within(self.start..at, self.start + len);
+                    self.start += len;
+                } else {
+                    self.words.copy_within(at + len..self.end, at);
+                    self.end -= len;
+                }
                 self.count -= 1;
                 return true;
             }

@@ -539,6 +539,13 @@ impl<B> Op<B> {
         }
     }
 
+    /// False if it surely neither opens, nor receives, nor closes a descriptor, which is
+    /// so for what there is most of.
+    #[inline]
+    pub(crate) fn may_change_descriptors(&self) -> bool {
+        !matches!(self.shape, Shape::Plain { .. } | Shape::Bytes { .. })
+    }
+
     /// It has ended well: descriptors that it has received are its own.
     #[inline]
     pub(crate) fn take_received(&mut self) {

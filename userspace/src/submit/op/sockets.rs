@@ -8,6 +8,9 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+/// Descriptors that a message has at most: Linux's SCM_MAX_FD.
+const MOST_DESCRIPTORS: usize = 253;
+
 /// A relative time, as the words of a `timespec`.
 pub(super) fn timespec(time: Duration) -> Box<[u64]> {
     Box::new([time.as_secs().min(i64::MAX as u64), time.subsec_nanos().into()])
@@ -253,6 +256,7 @@ impl<B: Buffer> Op<B> {
         descriptors: usize,
         flags: i32,
     ) -> Self {
+        let descriptors = descriptors.min(MOST_DESCRIPTORS);
         let message = Arg::Message(Box::new(Message::from(buffers, descriptors)));
         let flags = flags | libc::MSG_CMSG_CLOEXEC;
         let args = [Arg::Fd(fd.into()), message, Arg::Number(signed(flags))];
