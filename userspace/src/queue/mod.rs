@@ -305,7 +305,9 @@ impl<B: Buffer, T> Queue<B, T> {
     ///
     /// `min` counts as at most what is in flight, so that it does not wait for
     /// requests that a limit keeps in the queue. When the time is over there
-    /// are fewer completions, or none.
+    /// are fewer completions, or none. So there are if multishot requests are in
+    /// flight: an event that one of them sends before its end counts, too, which
+    /// [`Queue::pop_any`] returns and the iterator passes over.
     ///
     /// To push while completions are being handled, do not hold the iterator:
     ///
