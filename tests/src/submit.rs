@@ -1,16 +1,18 @@
 //! `io_submit2`: streams, operations, and how they are run.
 //! SPEC: sections 4.2, 6.3 to 6.5.
 
-use crate::context::{Stop, errno};
+use crate::context::{Stop, errno, patience};
 use crate::env::{Env, Outcome, setup};
 use crate::file::{Busy, Pipe, Slow, TwoViews, file_with, proc_self, socket_pair};
 use crate::request::{Batch, Request};
 use crate::signal::{Handler, signal_thread};
+use aio2::backend::Wait;
 use aio2_abi::attr;
 use aio2_abi::iocb::Flags;
 use aio2_abi::nr;
 use aio2_abi::op;
 use aio2_abi::setup::{Features, Setup};
+use aio2_abi::wait::{Cancel, CancelFlags};
 use libc::{EAGAIN, EBADF, EINVAL, ENODATA, EOPNOTSUPP};
 use std::collections::HashSet;
 use std::fs::File;
@@ -581,5 +583,52 @@ pub(crate) fn ids_are_not_0_and_not_given_again(env: &Env<'_>) -> Outcome {
         }
         assert_eq!(context.reap(4).len(), 4);
     }
+    Ok(())
+}
+
+/// A thread waits, for more than will come, while others submit, cancel and wait: none
+/// keeps another one waiting, and the requests of each are in its order.
+pub(crate) fn any_threads_call_while_others_are_in_a_call(env: &Env<'_>) -> Outcome {
+    const EACH: u64 = 200;
+    const THREADS: u64 = 4;
+    let context = env.context();
+    // Waited for is one more than the threads have.
+    let all = (THREADS * (EACH + 1)) as u32;
+    let mut events = Vec::new();
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| context.wait(&Wait::events(all + 1).within(patience())));
+        let submitters: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let context = &context;
+                scope.spawn(move || {
+                    let name = |n| thread << 32 | n;
+                    let (slow, mut buffer) = (Pipe::new(), [0; 8]);
+                    let read = Request::read(slow.read_fd(), &mut buffer).user_data(name(EACH));
+                    context.submit_all(&mut Batch::of([read]));
+                    for n in (0..EACH).step_by(2) {
+                        let two = [Request::nop(name(n)), Request::nop(name(n + 1))];
+                        context.submit_all(&mut Batch::of(two));
+                        assert_eq!(context.wait(&Wait::events(1).within(patience())), Ok(()));
+                    }
+                    let mut own = Cancel { user_data: name(EACH), ..Cancel::default() };
+                    own.flags = (CancelFlags::USER_DATA | CancelFlags::WAIT).bits();
+                    assert_eq!(context.backend().cancel(&mut own), Ok(1));
+                })
+            })
+            .collect();
+        for submitter in submitters {
+            submitter.join().expect("a thread that submits");
+        }
+        assert!(!waiter.is_finished(), "one event is missing");
+        context.submit_all(&mut Batch::of([Request::nop(u64::MAX)]));
+        assert_eq!(waiter.join().expect("a thread that waits"), Ok(()));
+        events = context.reap(all as usize + 1);
+    });
+    for thread in 0..THREADS {
+        let own = events.iter().map(|e| e.user_data).filter(|data| data >> 32 == thread);
+        let own: Vec<_> = own.map(|data| data & 0xffff_ffff).filter(|n| *n < EACH).collect();
+        assert_eq!(own, (0..EACH).collect::<Vec<_>>(), "thread {thread}");
+    }
+    context.assert_idle();
     Ok(())
 }

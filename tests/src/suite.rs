@@ -77,6 +77,7 @@ tests! {
         excluded_arguments_are_not_supported: "R-OP-1" "R-SEC-4";
         thread_does_not_get_descriptors_of_its_own: "R-OP-1" "R-SEC-4";
         wrong_number_of_arguments_is_einval: "R-OP-2";
+        any_threads_call_while_others_are_in_a_call: "R-CALL-1";
         nop_gives_0: "R-OP-4";
         multishot_where_there_is_none_is_not_supported: "R-OP-7";
         workers_are_at_most_the_concurrency_and_the_requests: "R-RUN-1";
