@@ -35,13 +35,16 @@ pub const HEADER_BYTES: usize = 8;
 bitflags! {
     /// `aio2_attr.flags`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-    pub struct Flags: u32 {
+    pub struct AttrFlags: u32 {
         /// Fail the request if the attribute cannot be handled.
         const REQUIRED = 1 << 0;
         /// Send a return in the event.
         const RETURN = 1 << 1;
     }
 }
+
+#[doc(hidden)] // for branches that are under way
+pub use AttrFlags as Flags;
 
 /// What is known of an attribute: its row in the table of SPEC section 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +139,7 @@ payloads! {
         id: u16,
         /// Bytes of header and payload, a multiple of 8.
         len: u16,
-        /// [`Flags`].
+        /// [`AttrFlags`].
         flags: u32,
     } = 8;
     /// Header of a return: `struct aio2_return`.

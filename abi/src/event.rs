@@ -13,7 +13,7 @@ pub const LEN_MAX: usize = 1024;
 bitflags! {
     /// `aio2_event.flags`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-    pub struct Flags: u32 {
+    pub struct EventFlags: u32 {
         /// Not the last event of its request.
         const MORE = 1 << 0;
         /// The last event of a request whose operation never began: the result
@@ -21,6 +21,9 @@ bitflags! {
         const NOT_STARTED = 1 << 1;
     }
 }
+
+#[doc(hidden)] // for branches that are under way
+pub use EventFlags as Flags;
 
 /// `struct aio2_event`: the fixed part of an event.
 #[derive(
@@ -30,7 +33,7 @@ bitflags! {
 pub struct Header {
     /// Bytes of the whole event, a multiple of 8.
     pub len: u32,
-    /// [`Flags`].
+    /// [`EventFlags`].
     pub flags: u32,
     /// That of the request.
     pub user_data: u64,
@@ -173,13 +176,13 @@ impl<'a> Event<'a> {
     /// True if no further event of this request follows.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        !self.flags().contains(Flags::MORE)
+        !self.flags().contains(EventFlags::MORE)
     }
 
     /// Its flags; bits of a later version are kept.
     #[must_use]
-    pub fn flags(&self) -> Flags {
-        Flags::from_bits_retain(self.header.flags)
+    pub fn flags(&self) -> EventFlags {
+        EventFlags::from_bits_retain(self.header.flags)
     }
 }
 
@@ -211,7 +214,7 @@ impl<'a> Encoder<'a> {
     /// Begins an event at the start of `buf`; `None` if the header does not fit.
     #[inline]
     #[must_use]
-    pub fn new(buf: &'a mut [u8], flags: Flags, user_data: u64, res: i64) -> Option<Self> {
+    pub fn new(buf: &'a mut [u8], flags: EventFlags, user_data: u64, res: i64) -> Option<Self> {
         let h = Header { len: HEADER_BYTES as u32, flags: flags.bits(), user_data, res };
         buf.get_mut(..HEADER_BYTES)?.copy_from_slice(h.as_bytes());
         Some(Encoder { buf, len: HEADER_BYTES })
@@ -252,7 +255,7 @@ mod tests {
     #[test]
     fn what_is_encoded_is_parsed_back() {
         let mut buf = [0xaa; 128];
-        let mut e = Encoder::new(&mut buf, Flags::MORE, 9, -5).unwrap();
+        let mut e = Encoder::new(&mut buf, EventFlags::MORE, 9, -5).unwrap();
         e.ret(attr::TIMING, 0, &[1; 24]).unwrap();
         e.ret(attr::PATH, -95, &[2; 16]).unwrap();
         let bytes = e.finish();
@@ -286,7 +289,7 @@ mod tests {
     #[test]
     fn no_event_is_longer_than_the_longest() {
         let mut buf = [0; 2 * LEN_MAX];
-        let mut e = Encoder::new(&mut buf, Flags::empty(), 0, 0).unwrap();
+        let mut e = Encoder::new(&mut buf, EventFlags::empty(), 0, 0).unwrap();
         let most = LEN_MAX - HEADER_BYTES - attr::HEADER_BYTES;
         assert_eq!(e.ret(1, 0, &[0; LEN_MAX][..most + 8]), None);
         assert_eq!(e.ret(1, 0, &[0; LEN_MAX][..most]), Some(()));

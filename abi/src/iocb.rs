@@ -21,7 +21,7 @@ pub const ID_OFFSET: usize = 24;
 bitflags! {
     /// `aio2_iocb.flags`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-    pub struct Flags: u16 {
+    pub struct IocbFlags: u16 {
         /// Write the request's id back into the iocb.
         const WRITE_ID = 1 << 0;
         /// Transfer everything, or fail.
@@ -33,6 +33,9 @@ bitflags! {
     }
 }
 
+#[doc(hidden)] // for branches that are under way
+pub use IocbFlags as Flags;
+
 /// `struct aio2_iocb` without its arguments.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -43,7 +46,7 @@ pub struct Header {
     pub len: u32,
     /// Number of arguments that follow.
     pub nr_args: u16,
-    /// [`Flags`].
+    /// [`IocbFlags`].
     pub flags: u16,
     /// Syscall number, or an operation of [`crate::op`].
     pub nr: u32,
@@ -51,7 +54,7 @@ pub struct Header {
     pub resv: u32,
     /// Returned in the event.
     pub user_data: u64,
-    /// Zero, or written back with [`Flags::WRITE_ID`].
+    /// Zero, or written back with [`IocbFlags::WRITE_ID`].
     pub id: u64,
 }
 
@@ -140,7 +143,7 @@ impl fmt::Display for Malformed {
             Malformed::Flags(flags) => write!(
                 f,
                 "iocb flags {flags:#x} has unknown bits {:#x}",
-                flags & !Flags::all().bits()
+                flags & !IocbFlags::all().bits()
             ),
             Malformed::Reserved(v) => write!(f, "reserved field resv is {v:#x}, must be 0"),
             Malformed::Id(id) => write!(f, "id is {id:#x}, must be 0 without WRITE_ID"),
@@ -158,7 +161,7 @@ impl fmt::Display for Malformed {
             Malformed::AttrFlags { id, flags } => write!(
                 f,
                 "attribute {id} has unknown flags {:#x}",
-                flags & !attr::Flags::all().bits()
+                flags & !attr::AttrFlags::all().bits()
             ),
             Malformed::AttrTwice(id) => write!(f, "attribute {id} stands twice"),
         }
@@ -184,8 +187,8 @@ pub struct Iocb<'a> {
 impl<'a> Iocb<'a> {
     /// Its flags.
     #[must_use]
-    pub fn flags(&self) -> Flags {
-        Flags::from_bits_retain(self.header.flags)
+    pub fn flags(&self) -> IocbFlags {
+        IocbFlags::from_bits_retain(self.header.flags)
     }
 
     /// Its attributes, in order.
@@ -201,7 +204,7 @@ pub struct Attr<'a> {
     /// Attribute id.
     pub id: u16,
     /// Its flags.
-    pub flags: attr::Flags,
+    pub flags: attr::AttrFlags,
     /// Its payload, a multiple of 8 bytes.
     pub payload: &'a [u8],
 }
@@ -221,7 +224,7 @@ impl<'a> Iterator for Attrs<'a> {
         self.rest = &self.rest[attr.len()..];
         Some(Attr {
             id: h.id,
-            flags: attr::Flags::from_bits_retain(h.flags),
+            flags: attr::AttrFlags::from_bits_retain(h.flags),
             payload: attr.get(attr::HEADER_BYTES..)?,
         })
     }
@@ -297,13 +300,13 @@ fn parse(rest: &[u8]) -> Result<Iocb<'_>, Malformed> {
     let Some(iocb) = rest.get(..len) else {
         return Err(Malformed::BeyondStream { len: header.len, left });
     };
-    if header.flags & !Flags::all().bits() != 0 {
+    if header.flags & !IocbFlags::all().bits() != 0 {
         return Err(Malformed::Flags(header.flags));
     }
     if header.resv != 0 {
         return Err(Malformed::Reserved(header.resv));
     }
-    if header.id != 0 && header.flags & Flags::WRITE_ID.bits() == 0 {
+    if header.id != 0 && header.flags & IocbFlags::WRITE_ID.bits() == 0 {
         return Err(Malformed::Id(header.id));
     }
     let nr_args = usize::from(header.nr_args);
@@ -338,14 +341,14 @@ fn check_attrs(mut rest: &[u8]) -> Result<(u64, u32), Malformed> {
         if h.id == 0 || h.id > attr::ID_MAX {
             return Err(Malformed::AttrId(h.id));
         }
-        if h.flags & !attr::Flags::all().bits() != 0 {
+        if h.flags & !attr::AttrFlags::all().bits() != 0 {
             return Err(Malformed::AttrFlags { id: h.id, flags: h.flags });
         }
         if mask >> h.id & 1 == 1 {
             return Err(Malformed::AttrTwice(h.id));
         }
         mask |= 1 << h.id;
-        if h.flags & attr::Flags::RETURN.bits() != 0 {
+        if h.flags & attr::AttrFlags::RETURN.bits() != 0 {
             event_bytes += attr::return_bytes(h.id);
         }
         rest = &rest[len..];
@@ -390,7 +393,7 @@ impl<'a> Encoder<'a> {
         buf: &'a mut [u8],
         nr: u32,
         args: &[u64],
-        flags: Flags,
+        flags: IocbFlags,
         user_data: u64,
     ) -> Result<Self, NoRoom> {
         let len = HEADER_BYTES + args.len() * 8;
@@ -418,7 +421,7 @@ impl<'a> Encoder<'a> {
     /// # Errors
     /// [`NoRoom`] if it does not fit into the buffer or into [`LEN_MAX`].
     #[inline]
-    pub fn attr(&mut self, id: u16, flags: attr::Flags, payload: &[u8]) -> Result<(), NoRoom> {
+    pub fn attr(&mut self, id: u16, flags: attr::AttrFlags, payload: &[u8]) -> Result<(), NoRoom> {
         let start = self.header.len as usize;
         let len = attr::HEADER_BYTES + crate::align8(payload.len());
         if start + len > LEN_MAX {
@@ -463,9 +466,9 @@ mod tests {
     #[test]
     fn no_iocb_is_longer_than_the_longest() {
         let mut buf = [0; 2 * LEN_MAX];
-        let mut e = Encoder::new(&mut buf, 17, &[], Flags::empty(), 0).unwrap();
+        let mut e = Encoder::new(&mut buf, 17, &[], IocbFlags::empty(), 0).unwrap();
         let most = LEN_MAX - HEADER_BYTES - attr::HEADER_BYTES;
-        let mut add = |bytes| e.attr(1, attr::Flags::empty(), &[0; LEN_MAX][..bytes]);
+        let mut add = |bytes| e.attr(1, attr::AttrFlags::empty(), &[0; LEN_MAX][..bytes]);
         assert_eq!((add(most + 8), add(most), add(0)), (Err(NoRoom), Ok(()), Err(NoRoom)));
         assert!(e.len() == LEN_MAX && !e.is_empty());
     }
@@ -487,9 +490,9 @@ mod tests {
     #[test]
     fn what_is_encoded_is_parsed_back() {
         let mut buf = Buf([0xaa; 256]);
-        let mut e = Encoder::new(&mut buf.0, 17, &[1, 2, 3], Flags::ASYNC, 42).unwrap();
-        e.attr(attr::TIMING, attr::Flags::RETURN, &[]).unwrap();
-        e.attr(attr::TAG, attr::Flags::REQUIRED, &7_u64.to_ne_bytes()).unwrap();
+        let mut e = Encoder::new(&mut buf.0, 17, &[1, 2, 3], IocbFlags::ASYNC, 42).unwrap();
+        e.attr(attr::TIMING, attr::AttrFlags::RETURN, &[]).unwrap();
+        e.attr(attr::TAG, attr::AttrFlags::REQUIRED, &7_u64.to_ne_bytes()).unwrap();
         let len = e.len();
         let mut s = Stream::new(&buf.0[..len]).unwrap();
         let iocb = s.next().unwrap().unwrap();
@@ -507,7 +510,7 @@ mod tests {
     #[test]
     fn an_error_leaves_the_stream_where_it_is() {
         let mut buf = Buf([0; 256]);
-        let len = Encoder::new(&mut buf.0, 0, &[], Flags::empty(), 0).unwrap().len();
+        let len = Encoder::new(&mut buf.0, 0, &[], IocbFlags::empty(), 0).unwrap().len();
         let mut s = Stream::new(&buf.0).unwrap();
         assert!(s.next().unwrap().is_ok());
         assert_eq!(s.next().unwrap().unwrap_err(), Malformed::Length(0));

@@ -108,7 +108,7 @@ impl<'a> Arbitrary<'a> for Iocbs {
             let buffer = &mut stream.words.as_mut_bytes()[stream.len..];
             let args: [u64; iocb::MAX_ARGS] = u.arbitrary()?;
             let nr_args = u.int_in_range(0..=iocb::MAX_ARGS)?;
-            let flags = iocb::Flags::from_bits_truncate(u.arbitrary()?);
+            let flags = iocb::IocbFlags::from_bits_truncate(u.arbitrary()?);
             let nr = number(u)?;
             let Ok(mut encoder) =
                 iocb::Encoder::new(buffer, nr, &args[..nr_args], flags, u.arbitrary()?)
@@ -119,7 +119,7 @@ impl<'a> Arbitrary<'a> for Iocbs {
             for _ in 0..u.int_in_range(0..=4)? {
                 let id = attribute(u)?;
                 let start = stream.len + encoder.len();
-                let flags = attr::Flags::from_bits_truncate(u.arbitrary()?);
+                let flags = attr::AttrFlags::from_bits_truncate(u.arbitrary()?);
                 let expected = attr::kind(id).map_or(8, |kind| usize::from(kind.request));
                 let len = if u.ratio(3, 4)? { expected } else { u.int_in_range(0..=40)? };
                 let payload: [u64; 5] = u.arbitrary()?;
@@ -141,7 +141,7 @@ impl<'a> Arbitrary<'a> for Events {
         let mut fields = Fields::new();
         for _ in 0..u.int_in_range(0..=8)? {
             let buffer = &mut stream.words.as_mut_bytes()[stream.len..];
-            let flags = event::Flags::from_bits_retain(u.arbitrary()?);
+            let flags = event::EventFlags::from_bits_retain(u.arbitrary()?);
             let Some(mut encoder) =
                 event::Encoder::new(buffer, flags, u.arbitrary()?, u.arbitrary()?)
             else {

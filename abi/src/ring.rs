@@ -16,7 +16,7 @@ pub const NOTIFY_OFF: u32 = 1;
 bitflags! {
     /// `aio2_ring_producer.flags`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-    pub struct Flags: u32 {
+    pub struct RingFlags: u32 {
         /// Events wait on the overflow list: call `io_getevents2`.
         const OVERFLOW = 1 << 0;
         /// The head was once seen out of range.
@@ -27,6 +27,9 @@ bitflags! {
         const DEAD = 1 << 3;
     }
 }
+
+#[doc(hidden)] // for branches that are under way
+pub use RingFlags as Flags;
 
 /// `struct aio2_ring_consumer`: the page that userspace writes.
 #[derive(
@@ -62,7 +65,7 @@ pub struct ProducerPage {
     pub resv0: [u64; 6],
     /// Free-running byte position behind the newest event.
     pub tail: u32,
-    /// [`Flags`].
+    /// [`RingFlags`].
     pub flags: u32,
     /// Events that went by the overflow list since setup.
     pub overflowed: u64,

@@ -15,7 +15,7 @@ pub const MAX_CONCURRENCY: u32 = 1024;
 bitflags! {
     /// `aio2_setup.flags`: what is asked for; unknown bits are refused.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-    pub struct Flags: u32 {
+    pub struct SetupFlags: u32 {
         /// Report what there is, create nothing.
         const PROBE = 1 << 0;
         /// The field `eventfd` is valid.
@@ -61,6 +61,9 @@ bitflags! {
     }
 }
 
+#[doc(hidden)] // for branches that are under way
+pub use SetupFlags as Flags;
+
 /// `struct aio2_setup`: parameters of `io_setup2`, in and out.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -69,7 +72,7 @@ bitflags! {
 pub struct Setup {
     /// In: newest version that the caller knows. Out: version in force.
     pub version: u32,
-    /// In: [`Flags`].
+    /// In: [`SetupFlags`].
     pub flags: u32,
     /// In: [`Hints`]. Out: those that were taken.
     pub hints: u32,
@@ -79,9 +82,9 @@ pub struct Setup {
     pub max_requests: u32,
     /// In: most workers, 0 for the default. Out: actual.
     pub concurrency: u32,
-    /// In: eventfd to signal, with [`Flags::EVENTFD`]; otherwise 0.
+    /// In: eventfd to signal, with [`SetupFlags::EVENTFD`]; otherwise 0.
     pub eventfd: i32,
-    /// In: context to grow, with [`Flags::GROW`]; otherwise 0.
+    /// In: context to grow, with [`SetupFlags::GROW`]; otherwise 0.
     pub fd: i32,
     /// Out: [`Features`].
     pub features: u64,

@@ -186,13 +186,13 @@ fn constants_of_rust() -> Facts {
         assert_eq!(again, None, "AIO2_{prefix}{name} twice");
     };
     // Flags come from the types themselves, so that none is forgotten.
-    setup::Flags::all().iter_names().for_each(|(n, f)| add("SETUP_", n, f.bits().into()));
+    setup::SetupFlags::all().iter_names().for_each(|(n, f)| add("SETUP_", n, f.bits().into()));
     setup::Hints::all().iter_names().for_each(|(n, f)| add("HINT_", n, f.bits().into()));
     setup::Features::all().iter_names().for_each(|(n, f)| add("FEAT_", n, f.bits()));
-    ring::Flags::all().iter_names().for_each(|(n, f)| add("RING_", n, f.bits().into()));
-    iocb::Flags::all().iter_names().for_each(|(n, f)| add("IOCB_", n, f.bits().into()));
-    attr::Flags::all().iter_names().for_each(|(n, f)| add("ATTR_", n, f.bits().into()));
-    event::Flags::all().iter_names().for_each(|(n, f)| add("EVENT_", n, f.bits().into()));
+    ring::RingFlags::all().iter_names().for_each(|(n, f)| add("RING_", n, f.bits().into()));
+    iocb::IocbFlags::all().iter_names().for_each(|(n, f)| add("IOCB_", n, f.bits().into()));
+    attr::AttrFlags::all().iter_names().for_each(|(n, f)| add("ATTR_", n, f.bits().into()));
+    event::EventFlags::all().iter_names().for_each(|(n, f)| add("EVENT_", n, f.bits().into()));
     wait::GetFlags::all().iter_names().for_each(|(n, f)| add("GET_", n, f.bits().into()));
     wait::CancelFlags::all().iter_names().for_each(|(n, f)| add("CANCEL_", n, f.bits().into()));
     for id in 1..=attr::ID_MAX {

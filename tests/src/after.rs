@@ -5,7 +5,7 @@ use crate::env::{Env, Outcome, setup};
 use crate::file::{Pipe, Slow, file_with};
 use crate::request::{Batch, Request, failing};
 use aio2_abi::attr::{self, AFTER_GROUP, AFTER_REQUEST, AFTER_STREAM};
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::op;
 use aio2_abi::setup::{Features, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -276,7 +276,7 @@ pub(crate) fn request_does_not_wait_for_its_own_group(env: &Env<'_>) -> Outcome 
 pub(crate) fn bad_target_fails_the_request(env: &Env<'_>) -> Outcome {
     env.needs_attr(attr::AFTER)?;
     let context = env.context();
-    let none = attr::Flags::empty();
+    let none = attr::AttrFlags::empty();
     let unknown_kind = [0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0];
     for payload in [&[][..], &[0; 8], &unknown_kind] {
         let res = context.run(Request::nop(1).attr(attr::AFTER, none, payload)).res;
@@ -312,7 +312,7 @@ pub(crate) fn after_a_full_write_that_falls_short_nothing_runs(env: &Env<'_>) ->
     let (_, file) = file_with(env, "synced", b"");
     let fsync = Request::call(libc::SYS_fsync, &[file.as_raw_fd() as u64]);
     context.submit_these([
-        Request::write(writer.as_raw_fd(), &[1; 64]).flags(Flags::FULL),
+        Request::write(writer.as_raw_fd(), &[1; 64]).flags(IocbFlags::FULL),
         fsync.user_data(1).after(AFTER_STREAM, 1),
     ]);
     assert_eq!(context.ends(2), [(0, failed(EPIPE)), (1, ECANCELED)]);

@@ -5,7 +5,7 @@ use crate::context::{Context, Event};
 use crate::env::{Env, Factory, Outcome, setup, skip};
 use crate::file::{BUSY_BYTES, Busy, Pipe, file_with, proc_self, socket_pair};
 use crate::request::{Batch, Request};
-use aio2_abi::attr::{self, Flags};
+use aio2_abi::attr::{self, AttrFlags};
 use aio2_abi::iocb;
 use libc::{EINVAL, ENODATA, EOPNOTSUPP, EPERM};
 use std::collections::HashSet;
@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use zerocopy::IntoBytes;
 
-const BOTH: Flags = Flags::REQUIRED.union(Flags::RETURN);
+const BOTH: AttrFlags = AttrFlags::REQUIRED.union(AttrFlags::RETURN);
 
 fn ids(event: &Event) -> Vec<u16> {
     event.returns.iter().map(|r| r.0).collect()
@@ -32,10 +32,10 @@ pub(crate) fn returns_are_those_asked_for_in_the_order_of_the_request(env: &Env<
     let event = context.run(
         Request::nop(1)
             .returns(attr::PATH)
-            .attr(attr::TAG, Flags::empty(), &tag)
+            .attr(attr::TAG, AttrFlags::empty(), &tag)
             .returns(63)
             .returns(attr::TIMING)
-            .attr(20, Flags::empty(), &tag)
+            .attr(20, AttrFlags::empty(), &tag)
             .returns(12),
     );
     assert_eq!(ids(&event), [attr::PATH, 63, attr::TIMING, 12]);
@@ -51,9 +51,9 @@ pub(crate) fn returns_are_those_asked_for_in_the_order_of_the_request(env: &Env<
 pub(crate) fn unknown_attribute_is_ignored_and_says_so(env: &Env<'_>) -> Outcome {
     let context = env.context();
     for id in 11..=attr::ID_MAX {
-        let event = context.run(Request::nop(1).attr(id, Flags::RETURN, &[0xff; 16]));
+        let event = context.run(Request::nop(1).attr(id, AttrFlags::RETURN, &[0xff; 16]));
         assert_eq!((event.res, event.status(id)), (0, -EOPNOTSUPP), "attribute {id}");
-        let event = context.run(Request::nop(1).attr(id, Flags::empty(), &[0xff; 16]));
+        let event = context.run(Request::nop(1).attr(id, AttrFlags::empty(), &[0xff; 16]));
         assert_eq!((event.res, event.returns.len()), (0, 0), "attribute {id}");
     }
     Ok(())
@@ -65,7 +65,7 @@ pub(crate) fn unsupported_attribute_is_ignored_and_says_so(env: &Env<'_>) -> Out
     let ordering = [attr::GROUP, attr::AFTER];
     for id in (1..=10).filter(|id| attrs >> id & 1 == 0 && !ordering.contains(id)) {
         let payload = vec![0; attr::kind(id).map_or(0, |kind| kind.request.into())];
-        let event = context.run(Request::nop(1).attr(id, Flags::RETURN, &payload));
+        let event = context.run(Request::nop(1).attr(id, AttrFlags::RETURN, &payload));
         assert_eq!((event.res, event.status(id)), (0, -EOPNOTSUPP), "attribute {id}");
     }
     // Known, and this operation does not do it.
@@ -82,7 +82,7 @@ pub(crate) fn required_attribute_fails_the_request_before_it_starts(env: &Env<'_
     let attrs = env.probe().attrs;
     for id in (1..=attr::ID_MAX).filter(|id| attrs >> id & 1 == 0) {
         let payload = vec![0; attr::kind(id).map_or(0, |kind| kind.request.into())];
-        for flags in [Flags::REQUIRED, BOTH] {
+        for flags in [AttrFlags::REQUIRED, BOTH] {
             let write = Request::write(pipe.write_fd(), b"x");
             let event = context.run(write.attr(id, flags, &payload));
             assert_eq!(event.res, -i64::from(EOPNOTSUPP), "attribute {id}");
@@ -105,12 +105,12 @@ pub(crate) fn group_and_after_are_as_if_required(env: &Env<'_>) -> Outcome {
     for (id, payload) in [(attr::GROUP, &[0; 8][..]), (attr::AFTER, &[0; 16])] {
         if attrs >> id & 1 == 0 {
             let write = Request::write(pipe.write_fd(), b"x");
-            let event = context.run(write.attr(id, Flags::RETURN, payload));
+            let event = context.run(write.attr(id, AttrFlags::RETURN, payload));
             let expected = (-i64::from(EOPNOTSUPP), -EOPNOTSUPP);
             assert_eq!((event.res, event.status(id)), expected, "attribute {id}");
         }
         // A bad payload is as bad as with REQUIRED.
-        let event = context.run(Request::nop(1).attr(id, Flags::RETURN, &[0xff; 24]));
+        let event = context.run(Request::nop(1).attr(id, AttrFlags::RETURN, &[0xff; 24]));
         assert!(event.res < 0, "attribute {id}: {event:?}");
     }
     assert_eq!(pipe.readable_bytes(), 0, "it would have run at the wrong time");
@@ -146,7 +146,7 @@ pub(crate) fn bad_payload_is_einval(env: &Env<'_>) -> Outcome {
     ];
     for (id, what, payload) in bad {
         let read = Request::pread(file.as_raw_fd(), &mut buffer, 0);
-        let event = context.run(read.clone().attr(id, Flags::RETURN, &payload));
+        let event = context.run(read.clone().attr(id, AttrFlags::RETURN, &payload));
         assert_eq!((event.res, event.status(id)), (64, -EINVAL), "attribute {id}, {what}");
         let event = context.run(read.attr(id, BOTH, &payload));
         let expected = (-i64::from(EINVAL), -EINVAL);
@@ -176,7 +176,7 @@ pub(crate) fn return_with_a_status_has_no_payload(env: &Env<'_>) -> Outcome {
         let mut every = request;
         // Without those that would be REQUIRED.
         for id in (1..=attr::ID_MAX).filter(|id| ![attr::GROUP, attr::AFTER].contains(id)) {
-            every = every.attr(id, Flags::RETURN, &[]);
+            every = every.attr(id, AttrFlags::RETURN, &[]);
         }
         let event = context.run(every);
         assert_eq!(event.returns.len(), 61);
@@ -199,12 +199,12 @@ pub(crate) fn request_that_never_ran_has_nothing_to_say(env: &Env<'_>) -> Outcom
     for request in [
         Request::call(libc::SYS_ptrace, &[0; 4]),
         Request::call(libc::SYS_read, &[0]),
-        Request::nop(1).flags(iocb::Flags::MULTISHOT),
+        Request::nop(1).flags(iocb::IocbFlags::MULTISHOT),
         Request::nop(1).attr(attr::PRIORITY, BOTH, [u32::MAX, 0].as_bytes()),
     ] {
         for (id, status) in [(attr::TIMING, -ENODATA), (attr::PATH, -ENODATA), (attr::TAG, 0)] {
             let payload = if id == attr::TAG { &[1; 8][..] } else { &[] };
-            let event = context.run(request.clone().attr(id, Flags::RETURN, payload));
+            let event = context.run(request.clone().attr(id, AttrFlags::RETURN, payload));
             assert!(event.res < 0);
             assert_eq!(event.status(id), status, "{event:?}");
         }
@@ -398,7 +398,7 @@ pub(crate) fn hints_do_not_change_the_result(env: &Env<'_>) -> Outcome {
         let payload = [hint, 0];
         let mut buffer = vec![0; 70_000];
         let read = Request::pread(fd, &mut buffer, 50_000);
-        let event = context.run(read.attr(attr::CACHE, Flags::RETURN, payload.as_bytes()));
+        let event = context.run(read.attr(attr::CACHE, AttrFlags::RETURN, payload.as_bytes()));
         assert_eq!(event.res, 50_000, "hint {hint}");
         assert!(buffer[..50_000] == contents[50_000..], "hint {hint}");
         let status = event.status(attr::CACHE);
@@ -406,7 +406,7 @@ pub(crate) fn hints_do_not_change_the_result(env: &Env<'_>) -> Outcome {
         assert!(status == 0 || unsupported, "hint {hint}: {status}");
         let args = [fd as u64, contents.as_ptr().addr() as u64, 100, 100];
         let write = Request::call(libc::SYS_pwrite64, &args);
-        let event = context.run(write.attr(attr::CACHE, Flags::RETURN, payload.as_bytes()));
+        let event = context.run(write.attr(attr::CACHE, AttrFlags::RETURN, payload.as_bytes()));
         assert_eq!(event.res, 100);
         // Handled or not; if it was, a write has neither hits nor misses.
         if event.status(attr::CACHE) == 0 {
@@ -542,7 +542,8 @@ pub(crate) fn priority_that_may_not_be_set_is_eperm(env: &Env<'_>) -> Outcome {
     let priority = |context: &Context| {
         let request = Request::nop(1).on_worker();
         let payload = [REALTIME, 0];
-        let event = context.run(request.attr(attr::PRIORITY, Flags::RETURN, payload.as_bytes()));
+        let event =
+            context.run(request.attr(attr::PRIORITY, AttrFlags::RETURN, payload.as_bytes()));
         assert_eq!(event.res, 0);
         event.status(attr::PRIORITY)
     };
@@ -568,7 +569,7 @@ pub(crate) fn sets_a_priority_as_nobody(factory: &dyn Factory) -> i32 {
         let event = context.run(request.attr(attr::PRIORITY, flags, payload.as_bytes()));
         (event.res, event.status(attr::PRIORITY), event.status(attr::TIMING))
     };
-    let (res, status, _) = run(Flags::RETURN);
+    let (res, status, _) = run(AttrFlags::RETURN);
     assert_eq!(res, 0, "it is run all the same");
     let required = run(BOTH);
     assert_eq!(required, (i64::from(status), status, -libc::ENODATA), "it is not run");
@@ -585,7 +586,7 @@ pub(crate) fn attributes_work_the_same_on_every_rung(env: &Env<'_>) -> Outcome {
             .returns(attr::PATH)
             .returns(attr::CHECKSUM)
             .returns(63)
-            .attr(attr::TAG, Flags::RETURN, &[1; 8]);
+            .attr(attr::TAG, AttrFlags::RETURN, &[1; 8]);
         if worker {
             request = request.on_worker();
         }

@@ -5,7 +5,7 @@ use crate::env::{Env, Outcome};
 use crate::file::{Pipe, Slow};
 use crate::request::{Batch, Request, failing};
 use aio2_abi::attr::{self, AFTER_REQUEST, AFTER_STREAM};
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::op;
 use aio2_abi::setup::Features;
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -28,15 +28,15 @@ fn ends(context: &Context, count: usize) -> Vec<(u64, i64, bool)> {
 pub(crate) fn event_says_that_its_operation_never_began(env: &Env<'_>) -> Outcome {
     needs(env)?;
     let context = env.one_worker();
-    let (required, returned) = (attr::Flags::REQUIRED, attr::Flags::RETURN);
+    let (required, returned) = (attr::AttrFlags::REQUIRED, attr::AttrFlags::RETURN);
     let mut cases = vec![
         (Request::call(libc::SYS_ptrace, &[0; 4]), EOPNOTSUPP),
         (Request::new(op::OP | 999, &[]), EOPNOTSUPP),
         (Request::call(libc::SYS_getpid, &[1]), EINVAL),
         (Request::call(libc::SYS_fcntl, &[0, libc::F_SETOWN as u64, 0]), EOPNOTSUPP),
-        (Request::nop(0).flags(Flags::FULL), EOPNOTSUPP),
-        (Request::nop(0).flags(Flags::MULTISHOT), EOPNOTSUPP),
-        (Request::nop(0).flags(Flags::MULTISHOT).attr(40, returned, &[]), EOPNOTSUPP),
+        (Request::nop(0).flags(IocbFlags::FULL), EOPNOTSUPP),
+        (Request::nop(0).flags(IocbFlags::MULTISHOT), EOPNOTSUPP),
+        (Request::nop(0).flags(IocbFlags::MULTISHOT).attr(40, returned, &[]), EOPNOTSUPP),
         (Request::nop(0).attr(40, required, &[]), EOPNOTSUPP),
         (Request::nop(0).attr(attr::TAG, required, &[]), EINVAL),
     ];
@@ -94,7 +94,7 @@ pub(crate) fn event_of_what_began_does_not_say_so(env: &Env<'_>) -> Outcome {
         assert_eq!((event.res, event.never_began()), (res, false), "{request:?}");
     }
     if env.needs_op(op::POLL).is_ok() {
-        for flags in [Flags::empty(), Flags::ASYNC] {
+        for flags in [IocbFlags::empty(), IocbFlags::ASYNC] {
             let event = context.run(Request::poll(-1, libc::POLLIN).flags(flags));
             assert_eq!((event.res, event.never_began()), (-i64::from(EBADF), false), "{flags:?}");
         }
@@ -107,7 +107,7 @@ pub(crate) fn event_of_what_began_does_not_say_so(env: &Env<'_>) -> Outcome {
     // What has moved bytes has begun, whatever its result.
     if env.needs(Features::INTERRUPT | Features::FULL).is_ok() {
         let (pipe, bytes) = (Pipe::new(), vec![1; 256 << 10]);
-        let write = Request::write(pipe.write_fd(), &bytes).flags(Flags::FULL).user_data(2);
+        let write = Request::write(pipe.write_fd(), &bytes).flags(IocbFlags::FULL).user_data(2);
         let id = context.submit_one(write);
         until("the request has started", || pipe.readable_bytes() > 0);
         let fields = Cancel { id, ..Cancel::default() };
@@ -138,7 +138,7 @@ pub(crate) fn close_that_is_stopped_tells_whether_its_descriptor_is_gone(env: &E
     let context = env.context();
     let close = |fd: c_int| Request::call(libc::SYS_close, &[fd as u64]).user_data(fd as u64);
     let refused = descriptor();
-    let event = context.run(close(refused).flags(Flags::FULL));
+    let event = context.run(close(refused).flags(IocbFlags::FULL));
     assert!(event.never_began() && is_open(refused), "{event:?}");
     // SAFETY: the close was refused, so that it is open and no one else's.
     drop(unsafe { File::from_raw_fd(refused) });

@@ -8,8 +8,8 @@ use aio2::backend::{Backend, Wait};
 use aio2::error::Errno;
 use aio2::ring::Memory;
 use aio2_abi::attr;
-use aio2_abi::event::{Event as Parsed, Flags};
-use aio2_abi::ring::Flags as RingFlags;
+use aio2_abi::event::{Event as Parsed, EventFlags};
+use aio2_abi::ring::RingFlags;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,13 +70,13 @@ impl Event {
     /// Whether it is the last one of its request.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
-        self.flags & Flags::MORE.bits() == 0
+        self.flags & EventFlags::MORE.bits() == 0
     }
 
     /// Whether it says that the operation never began.
     #[must_use]
     pub fn never_began(&self) -> bool {
-        self.flags & Flags::NOT_STARTED.bits() != 0
+        self.flags & EventFlags::NOT_STARTED.bits() != 0
     }
 
     /// Status of the return of attribute `id`.

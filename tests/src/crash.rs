@@ -17,7 +17,7 @@ use crate::env::{Env, Factory, Outcome, setup};
 use crate::random::Random;
 use crate::request::{Batch, Request};
 use aio2_abi::attr;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::setup::Setup;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -80,9 +80,9 @@ fn write_log(factory: &dyn Factory, ordered: bool) -> i32 {
         let commit = (&raw const records[n as usize]).addr() as u64;
         let bytes = DATA_BYTES as u64;
         let mut batch = Batch::of([
-            call(libc::SYS_pwrite64, &[data, block, bytes, n * bytes]).flags(Flags::FULL),
+            call(libc::SYS_pwrite64, &[data, block, bytes, n * bytes]).flags(IocbFlags::FULL),
             follows(call(libc::SYS_fdatasync, &[data])),
-            follows(call(libc::SYS_pwrite64, &[log, commit, 8, n * 8]).flags(Flags::FULL)),
+            follows(call(libc::SYS_pwrite64, &[log, commit, 8, n * 8]).flags(IocbFlags::FULL)),
         ]);
         context.submit_all(&mut batch);
         // The first one alone, so that something is there to be recovered.

@@ -70,7 +70,7 @@ pub(crate) fn deadline_says_that_it_was_handled(env: &Env<'_>) -> Outcome {
     env.needs_attr(attr::DEADLINE)?;
     let context = env.context();
     let deadline = |payload: &[u8]| {
-        context.run(Request::nop(1).attr(attr::DEADLINE, attr::Flags::RETURN, payload))
+        context.run(Request::nop(1).attr(attr::DEADLINE, attr::AttrFlags::RETURN, payload))
     };
     let (good, bad) = (deadline(&NEVER.to_ne_bytes()), deadline(&[]));
     assert_eq!((good.res, good.status(attr::DEADLINE)), (0, 0));

@@ -77,7 +77,7 @@ impl Env<'_> {
     /// What the implementation says of itself.
     #[must_use]
     pub fn probe(&self) -> Setup {
-        let flags = aio2_abi::setup::Flags::PROBE.bits();
+        let flags = aio2_abi::setup::SetupFlags::PROBE.bits();
         self.factory.probe(&Setup { flags, ..setup() }).expect("a probe succeeds")
     }
 

@@ -5,7 +5,7 @@ use crate::env::{Env, Outcome, setup};
 use crate::file::{Pipe, file_with};
 use crate::request::{Batch, Request};
 use aio2_abi::attr;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::op;
 use aio2_abi::setup::{Features, Setup};
 use libc::{E2BIG, EBADF, EINVAL, ENOBUFS, EOPNOTSUPP};
@@ -46,10 +46,10 @@ pub(crate) fn request_is_run_as_an_asynchronous_one_is(env: &Env<'_>) -> Outcome
     assert_eq!(refused(Request::read(-1, &mut buffer)), i64::from(EBADF));
     assert_eq!(refused(Request::call(libc::SYS_ptrace, &[0; 4])), i64::from(EOPNOTSUPP));
     assert_eq!(refused(Request::call(libc::SYS_close, &[])), i64::from(EINVAL));
-    assert_eq!(refused(Request::nop(1).flags(Flags::FULL)), i64::from(EOPNOTSUPP));
+    assert_eq!(refused(Request::nop(1).flags(IocbFlags::FULL)), i64::from(EOPNOTSUPP));
     let excluded = [0, libc::F_SETOWN as u64, 0];
     assert_eq!(refused(Request::call(libc::SYS_fcntl, &excluded)), i64::from(EOPNOTSUPP));
-    let required = Request::nop(1).attr(40, attr::Flags::REQUIRED, &[]);
+    let required = Request::nop(1).attr(40, attr::AttrFlags::REQUIRED, &[]);
     assert_eq!(refused(required), i64::from(EOPNOTSUPP));
     context.assert_idle();
     Ok(())
@@ -61,7 +61,7 @@ pub(crate) fn groups_and_order_are_not_supported(env: &Env<'_>) -> Outcome {
     let group = Request::new(op::GROUP, &[1]);
     assert_eq!(exec(&context, group).res, -i64::from(EOPNOTSUPP));
     for (id, payload) in [(attr::GROUP, &[0; 8][..]), (attr::AFTER, &[0; 16])] {
-        let flags = attr::Flags::REQUIRED | attr::Flags::RETURN;
+        let flags = attr::AttrFlags::REQUIRED | attr::AttrFlags::RETURN;
         let event = exec(&context, Request::nop(1).attr(id, flags, payload));
         assert_eq!((event.res, event.status(id)), (-i64::from(EOPNOTSUPP), -EOPNOTSUPP));
     }

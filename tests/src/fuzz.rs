@@ -144,7 +144,7 @@ fn check_parsed(parsed: &iocb::Iocb<'_>, bytes: &[u8]) {
         assert_eq!(a.payload, &bytes[at + 8..at + 8 + a.payload.len()]);
         at += 8 + a.payload.len();
         mask |= 1_u64 << a.id;
-        if a.flags.contains(attr::Flags::RETURN) {
+        if a.flags.contains(attr::AttrFlags::RETURN) {
             room += 8 + attr::kind(a.id).map_or(0, |k| u32::from(k.returns));
         }
     }
@@ -219,14 +219,14 @@ fn round_trip(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let buffer = &mut room.as_mut_bytes()[..size];
     let args: Vec<u64> = u.arbitrary()?;
     let (nr, user_data) = (u.arbitrary()?, u.arbitrary()?);
-    let flags = iocb::Flags::from_bits_truncate(u.arbitrary()?);
+    let flags = iocb::IocbFlags::from_bits_truncate(u.arbitrary()?);
     let Ok(mut encoder) = iocb::Encoder::new(buffer, nr, &args, flags, user_data) else {
         assert!(args.len() > 6 || size < 32 + 8 * args.len());
         return Ok(());
     };
     let mut expected = Vec::new();
     for id in 1..=u.int_in_range(0..=attr::ID_MAX)? {
-        let flags = attr::Flags::from_bits_truncate(u.arbitrary()?);
+        let flags = attr::AttrFlags::from_bits_truncate(u.arbitrary()?);
         let payload: Vec<u8> = u.arbitrary()?;
         let before = encoder.len();
         if encoder.attr(id, flags, &payload).is_ok() {

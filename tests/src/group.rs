@@ -4,7 +4,7 @@ use crate::env::{Env, Outcome, setup};
 use crate::file::Slow;
 use crate::request::{Request, failing};
 use aio2_abi::attr;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::op;
 use aio2_abi::setup::{Features, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -119,8 +119,8 @@ pub(crate) fn group_is_closed_however_its_operation_ends(env: &Env<'_>) -> Outco
     }
     // But not by one that is refused.
     for (request, errno, members) in [
-        (close().flags(Flags::FULL), EOPNOTSUPP, 0),
-        (close().attr(40, attr::Flags::REQUIRED, &[]), EOPNOTSUPP, 0),
+        (close().flags(IocbFlags::FULL), EOPNOTSUPP, 0),
+        (close().attr(40, attr::AttrFlags::REQUIRED, &[]), EOPNOTSUPP, 0),
         (close().in_group(7), EDEADLK, 1),
     ] {
         assert_eq!(context.run(Request::nop(1).in_group(7)).res, 0);
@@ -149,7 +149,7 @@ pub(crate) fn groups_can_be_members_of_groups(env: &Env<'_>) -> Outcome {
 pub(crate) fn bad_key_fails_the_request(env: &Env<'_>) -> Outcome {
     needed(env)?;
     let context = env.context();
-    let request = Request::nop(1).attr(attr::GROUP, attr::Flags::empty(), &[]);
+    let request = Request::nop(1).attr(attr::GROUP, attr::AttrFlags::empty(), &[]);
     assert_eq!(context.run(request).res, failed(EINVAL));
     Ok(())
 }

@@ -9,8 +9,8 @@ use crate::words::Words;
 use aio2::Consumer;
 use aio2::backend::Wait;
 use aio2::ring::{Memory, Pending};
-use aio2_abi::ring::{Flags, NOTIFY_OFF, NOTIFY_ON};
-use aio2_abi::setup::{Features, Flags as SetupFlags, RING_BYTES_MAX, Setup};
+use aio2_abi::ring::{NOTIFY_OFF, NOTIFY_ON, RingFlags};
+use aio2_abi::setup::{Features, RING_BYTES_MAX, Setup, SetupFlags};
 use libc::{EINVAL, ENOMEM, ETIME, EXDEV};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::SeqCst;
@@ -44,8 +44,8 @@ fn reap_here(consumer: &Consumer) -> Vec<u64> {
     consumer.reap(&mut buffer, usize::MAX).expect("it is sound").map(|e| e[1]).collect()
 }
 
-fn flags(consumer: &Consumer) -> Flags {
-    Flags::from_bits_retain(consumer.memory().view().flags.load(SeqCst))
+fn flags(consumer: &Consumer) -> RingFlags {
+    RingFlags::from_bits_retain(consumer.memory().view().flags.load(SeqCst))
 }
 
 pub(crate) fn ring_that_would_not_be_larger_is_refused(env: &Env<'_>) -> Outcome {
@@ -81,7 +81,7 @@ pub(crate) fn grows_without_memory(factory: &dyn Factory) -> i32 {
     let before = crate::file::proc_self("fd").len();
     assert_eq!(errno(context.backend().grow(RING_BYTES_MAX)), Some(ENOMEM));
     assert_eq!(crate::file::proc_self("fd").len(), before, "nothing is left of it");
-    assert_eq!(context.ring_flags(), Flags::OVERFLOW, "not frozen");
+    assert_eq!(context.ring_flags(), RingFlags::OVERFLOW, "not frozen");
     grow(&context, 8192);
     submit(&context, PAGE_OF_NOPS + 9..300);
     assert!(numbers(&context.reap(300)).into_iter().eq(0..300));
@@ -104,11 +104,11 @@ pub(crate) fn frozen_ring_stays_as_it_was(env: &Env<'_>) -> Outcome {
     let page = old.memory().view();
     submit(&context, 0..3);
     let tail = page.tail.load(SeqCst);
-    assert_eq!(flags(&old), Flags::empty());
+    assert_eq!(flags(&old), RingFlags::empty());
     grow(&context, 8192);
-    assert_eq!(flags(&old), Flags::FROZEN);
+    assert_eq!(flags(&old), RingFlags::FROZEN);
     submit(&context, 3..100);
-    assert_eq!((page.tail.load(SeqCst), flags(&old)), (tail, Flags::FROZEN));
+    assert_eq!((page.tail.load(SeqCst), flags(&old)), (tail, RingFlags::FROZEN));
     assert_eq!(reap_here(&old), [0, 1, 2]);
     submit(&context, 100..110);
     assert_eq!(page.tail.load(SeqCst), tail, "also when there is room");
@@ -120,21 +120,21 @@ pub(crate) fn counters_and_overflow_go_on_in_the_next_ring(env: &Env<'_>) -> Out
     let old = context.backend().consumer();
     let count = 4 * PAGE_OF_NOPS;
     submit(&context, 0..count);
-    assert_eq!(flags(&old), Flags::OVERFLOW);
+    assert_eq!(flags(&old), RingFlags::OVERFLOW);
     grow(&context, 8192);
     let overflowed = count - PAGE_OF_NOPS;
     assert_eq!(context.overflowed(), overflowed);
-    assert_eq!(flags(&old), Flags::FROZEN, "who finds it empty has to go on");
-    assert_eq!(context.ring_flags(), Flags::OVERFLOW, "a page too many");
+    assert_eq!(flags(&old), RingFlags::FROZEN, "who finds it empty has to go on");
+    assert_eq!(context.ring_flags(), RingFlags::OVERFLOW, "a page too many");
     grow(&context, 16384);
-    assert_eq!(context.ring_flags(), Flags::empty(), "there is room for all");
+    assert_eq!(context.ring_flags(), RingFlags::empty(), "there is room for all");
     submit(&context, count..count + 1000);
-    assert_eq!(context.ring_flags(), Flags::OVERFLOW);
+    assert_eq!(context.ring_flags(), RingFlags::OVERFLOW);
     assert!(context.overflowed() > overflowed);
     let all = count + 1000;
     assert!(numbers(&context.reap(all as usize)).into_iter().eq(0..all));
     context.assert_idle();
-    assert_eq!(context.ring_flags(), Flags::empty());
+    assert_eq!(context.ring_flags(), RingFlags::empty());
     Ok(())
 }
 
@@ -173,7 +173,7 @@ pub(crate) fn events_keep_their_order_over_rings_and_list(env: &Env<'_>) -> Outc
         let count = u64::from(ring_bytes) / 24 + 200;
         submit(&context, next..next + count);
         next += count;
-        assert_eq!(context.ring_flags(), Flags::OVERFLOW);
+        assert_eq!(context.ring_flags(), RingFlags::OVERFLOW);
         got.extend(numbers(&context.reap_ring(100)));
         assert_eq!(consumer.last_memory().view().ring_bytes, ring_bytes / 2);
         grow(&context, ring_bytes);

@@ -19,7 +19,7 @@ use crate::words::Words;
 use aio2::backend::Wait;
 use aio2::ring::Memory;
 use aio2_abi::attr;
-use aio2_abi::iocb::{self, Flags};
+use aio2_abi::iocb::{self, IocbFlags};
 use aio2_abi::setup::Setup;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::os::fd::AsRawFd;
@@ -196,7 +196,7 @@ impl Peer<'_> {
             3 => Request::call(libc::SYS_pread64, &[fd, at, len, random.below(100)]),
             4 => Request::call(libc::SYS_write, &[fd, at, 1 + random.below(9)]),
             5 => Request::poll(fd as i32, libc::POLLIN),
-            6 => Request::poll(fd as i32, libc::POLLIN).flags(Flags::MULTISHOT),
+            6 => Request::poll(fd as i32, libc::POLLIN).flags(IocbFlags::MULTISHOT),
             _ => Request::close_group(random.below(3)),
         };
         match random.below(10) {
@@ -204,13 +204,17 @@ impl Peer<'_> {
             1 => request.after(random.below(4) as u32, word(random)),
             2 => request.deadline(random.below(100_000)),
             3 => request.with_id().returns(attr::TIMING).returns(attr::CHECKSUM),
-            4 => request.flags(Flags::FULL).returns(attr::PATH).returns(attr::CACHE),
+            4 => request.flags(IocbFlags::FULL).returns(attr::PATH).returns(attr::CACHE),
             5 => {
                 // SIGNAL is left out: it would be the test that is hit.
                 let id = 4 + random.below(60) as u16;
                 let len = 8 * random.below(4) as usize;
                 let payload = random.bytes(len);
-                request.attr(id, attr::Flags::from_bits_retain(random.below(4) as u32), &payload)
+                request.attr(
+                    id,
+                    attr::AttrFlags::from_bits_retain(random.below(4) as u32),
+                    &payload,
+                )
             }
             _ => request,
         }
@@ -317,7 +321,7 @@ pub(crate) fn length_that_was_checked_is_the_one_that_counts(env: &Env<'_>) -> O
     // back for the rest.
     const AT: usize = PAGE - iocb::HEADER_BYTES;
     const GOOD: usize = iocb::HEADER_BYTES + attr::HEADER_BYTES;
-    let nop = |n, payload: &[u8]| Request::nop(n).attr(63, attr::Flags::empty(), payload);
+    let nop = |n, payload: &[u8]| Request::nop(n).attr(63, attr::AttrFlags::empty(), payload);
     let mut stream = Batch::of((0..4).map(|n| nop(n, &[0; AT / 4 - GOOD])));
     stream.push(&nop(4, &[]));
     let context = env.context();

@@ -5,7 +5,7 @@ use crate::env::{Env, Outcome, setup};
 use crate::file::{Pipe, Slow};
 use crate::request::Request;
 use aio2_abi::attr::{self, AFTER_STREAM};
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::op;
 use aio2_abi::setup::{Features, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -69,7 +69,7 @@ pub(crate) fn next_operation_of_the_worker_is_not_interrupted(env: &Env<'_>) -> 
 
 pub(crate) fn what_was_moved_is_the_result_unless_all_was_wanted(env: &Env<'_>) -> Outcome {
     env.needs(Features::INTERRUPT | Features::FULL)?;
-    for (flags, is_result) in [(Flags::empty(), true), (Flags::FULL, false)] {
+    for (flags, is_result) in [(IocbFlags::empty(), true), (IocbFlags::FULL, false)] {
         let context = env.context();
         let pipe = Pipe::new();
         let data = vec![0; 1 << 20];

@@ -101,7 +101,7 @@ pub(crate) fn never_reaping_is_bounded_by_ring_and_limit(env: &Env<'_>) -> Outco
         let context = env.context_with(Setup { max_requests, ring_bytes: 4096, ..setup() });
         let mut long = Request::nop(1);
         for id in 1..=attr::ID_MAX {
-            long = long.attr(id, attr::Flags::RETURN, &[]);
+            long = long.attr(id, attr::AttrFlags::RETURN, &[]);
         }
         let mut accepted = 0;
         for n in 0..10_000 {

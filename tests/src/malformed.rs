@@ -7,7 +7,7 @@
 use crate::context::errno;
 use crate::env::{Env, Outcome};
 use crate::request::{Batch, Request};
-use aio2_abi::attr::{self, Flags};
+use aio2_abi::attr::{self, AttrFlags};
 use aio2_abi::iocb;
 use libc::{E2BIG, EINVAL};
 
@@ -30,8 +30,8 @@ const ATTR: usize = iocb::HEADER_BYTES + 2 * 8;
 /// Two arguments, a TAG (16 bytes) and a TIMING (8 bytes).
 fn rich() -> Request {
     Request::call(libc::SYS_clock_gettime, &[1, 0])
-        .attr(attr::TAG, Flags::empty(), &7_u64.to_ne_bytes())
-        .attr(attr::TIMING, Flags::RETURN, &[])
+        .attr(attr::TAG, AttrFlags::empty(), &7_u64.to_ne_bytes())
+        .attr(attr::TIMING, AttrFlags::RETURN, &[])
 }
 
 fn case(name: impl Into<String>, id: &'static str, errno: i32) -> Case {
@@ -208,14 +208,14 @@ pub(crate) fn first_rule_that_is_broken_gives_the_error(env: &Env<'_>) -> Outcom
 
 pub(crate) fn nothing_else_is_malformed(env: &Env<'_>) -> Outcome {
     let context = env.context();
-    let all = Flags::REQUIRED | Flags::RETURN;
+    let all = AttrFlags::REQUIRED | AttrFlags::RETURN;
     let mut odd = vec![
         Request::new(u32::MAX, &[u64::MAX; 6]),
         Request::new(511, &[]),
         Request::call(libc::SYS_ptrace, &[0; 4]),
         Request::call(libc::SYS_close, &[]),
         Request::call(libc::SYS_close, &[u64::MAX; 6]),
-        Request::nop(0).flags(iocb::Flags::all()),
+        Request::nop(0).flags(iocb::IocbFlags::all()),
         Request::nop(0).attr(63, all, &[0xff; 64]),
         Request::nop(0).attr(attr::TAG, all, &[]),
         Request::nop(0).attr(attr::TIMING, all, &[0xff; 8]),

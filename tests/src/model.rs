@@ -18,7 +18,7 @@ use crate::request::{Batch, Request};
 use aio2::backend::Wait;
 use aio2_abi::attr;
 use aio2_abi::event;
-use aio2_abi::ring::Flags;
+use aio2_abi::ring::RingFlags;
 use aio2_abi::setup::{Features, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use arbitrary::Arbitrary;
@@ -276,7 +276,7 @@ pub(crate) fn run(
             pair.flush();
         }
         assert_eq!(pair.context.overflowed(), pair.model.rings().overflowed, "after {op:?}");
-        let flag = pair.context.ring_flags().contains(Flags::OVERFLOW);
+        let flag = pair.context.ring_flags().contains(RingFlags::OVERFLOW);
         assert_eq!(flag, !pair.model.rings().overflow.is_empty(), "OVERFLOW after {op:?}");
         pair.model.tell(witness);
     }
@@ -310,7 +310,8 @@ impl Pair<'_> {
     /// none that its operation never began.
     fn same(&self, events: &[Event], expected: &[Expected]) {
         let tells = self.context.backend().setup().features().contains(Features::NOT_STARTED);
-        let not_begun = if tells { event::Flags::NOT_STARTED } else { event::Flags::empty() };
+        let not_begun =
+            if tells { event::EventFlags::NOT_STARTED } else { event::EventFlags::empty() };
         let flags = |e: &Expected| if e.begun { 0 } else { not_begun.bits() };
         let events: Vec<_> = events.iter().map(|e| (e.user_data, e.res, e.len, e.flags)).collect();
         let expected: Vec<_> =
@@ -355,10 +356,10 @@ impl Pair<'_> {
             Kind::WrongArguments => Request::call(libc::SYS_getpid, &[1]).user_data(user_data),
         };
         for id in 0..u16::from(returns) {
-            request = request.attr(20 + id, attr::Flags::RETURN, &[]);
+            request = request.attr(20 + id, attr::AttrFlags::RETURN, &[]);
         }
         if kind == Kind::Required {
-            request = request.attr(60, attr::Flags::REQUIRED, &[]);
+            request = request.attr(60, attr::AttrFlags::REQUIRED, &[]);
         }
         let res = match kind {
             Kind::Nop => 0,
@@ -473,7 +474,7 @@ impl Pair<'_> {
         let user_data = self.next;
         let mut buffer = vec![0; usize::from(len)];
         let read = Request::pread(self.file.as_raw_fd(), &mut buffer, offset.into());
-        let flags = aio2_abi::iocb::Flags::WRITE_ID;
+        let flags = aio2_abi::iocb::IocbFlags::WRITE_ID;
         let mut batch = Batch::of([read.user_data(user_data).flags(flags)]);
         if self.model.room() == 0 {
             assert_eq!(errno(self.context.submit(&mut batch)), Some(EAGAIN));
@@ -515,7 +516,7 @@ impl Pair<'_> {
             return;
         }
         let (request, event) = self.request(Kind::Nop, self.next as u8);
-        let flags = aio2_abi::iocb::Flags::WRITE_ID;
+        let flags = aio2_abi::iocb::IocbFlags::WRITE_ID;
         let mut batch = Batch::of([request.on_worker().flags(flags)]);
         if self.model.room() == 0 {
             assert_eq!(errno(self.context.submit(&mut batch)), Some(EAGAIN));

@@ -8,7 +8,7 @@ use crate::words::Words;
 use aio2::backend::Wait;
 use aio2::ring::Memory;
 use aio2_abi::ring::{NOTIFY_OFF, NOTIFY_ON};
-use aio2_abi::setup::{Features, Flags, Setup};
+use aio2_abi::setup::{Features, Setup, SetupFlags};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 fn watched(env: &Env<'_>) -> (Context, File) {
     let eventfd = eventfd();
-    let flags = Flags::EVENTFD.bits();
+    let flags = SetupFlags::EVENTFD.bits();
     let setup = Setup { flags, eventfd: eventfd.as_raw_fd(), ring_bytes: 4096, ..setup() };
     (env.context_with(setup), eventfd)
 }
@@ -108,7 +108,8 @@ pub(crate) fn eventfd_that_blocks_does_not_block_the_producer(env: &Env<'_>) -> 
     // SAFETY: the descriptor is new, and no one else's.
     let eventfd: File = unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) };
     (&eventfd).write_all(&(u64::MAX - 1).to_ne_bytes()).expect("it counts so far");
-    let context = env.context_with(Setup { flags: Flags::EVENTFD.bits(), eventfd: fd, ..setup() });
+    let context =
+        env.context_with(Setup { flags: SetupFlags::EVENTFD.bits(), eventfd: fd, ..setup() });
     // Were the write to it plain, this would sleep for ever.
     context.submit_all(&mut nops(100));
     assert_eq!(context.reap(100).len(), 100);

@@ -32,7 +32,7 @@ pub(crate) fn each_request_has_exactly_one_terminal_event(env: &Env<'_>) -> Outc
     let mut count = HashMap::new();
     for event in context.reap(300) {
         assert!(event.is_terminal());
-        assert_eq!(event.flags & !event::Flags::all().bits(), 0);
+        assert_eq!(event.flags & !event::EventFlags::all().bits(), 0);
         *count.entry(event.user_data).or_insert(0) += 1;
     }
     assert!((0..300).all(|n| count.get(&n) == Some(&1)), "{count:?}");
@@ -73,7 +73,7 @@ pub(crate) fn length_is_a_multiple_of_8_within_bounds(env: &Env<'_>) -> Outcome 
     let max = env.probe().event_max;
     let mut request = Request::nop(0);
     for id in 1..=attr::ID_MAX {
-        request = request.attr(id, attr::Flags::RETURN, &[]);
+        request = request.attr(id, attr::AttrFlags::RETURN, &[]);
         let event = context.run(request.clone());
         assert!(event.len.is_multiple_of(8) && (24..=max).contains(&event.len), "{event:?}");
         let returns: usize = event.returns.iter().map(|r| 8 + r.2.len()).sum();
@@ -99,7 +99,7 @@ pub(crate) fn flags_mean_the_same_for_each_operation(env: &Env<'_>) -> Outcome {
         // None of them is multishot: the one event is the last one, and has no
         // flag but the one of those that are refused.
         let event = context.run(request);
-        assert_eq!(event.flags & !event::Flags::NOT_STARTED.bits(), 0);
+        assert_eq!(event.flags & !event::EventFlags::NOT_STARTED.bits(), 0);
         assert!(!event.never_began() || event.res == -i64::from(libc::EOPNOTSUPP));
     }
     Ok(())
@@ -125,7 +125,7 @@ pub(crate) fn events_are_published_in_the_order_of_completion(env: &Env<'_>) -> 
 pub(crate) fn unknown_flags_and_returns_can_be_ignored(env: &Env<'_>) -> Outcome {
     // What a later implementation may send, read by the parser of this one.
     let mut buffer = [0; 128];
-    let flags = event::Flags::from_bits_retain(1 << 31 | 1 << 7);
+    let flags = event::EventFlags::from_bits_retain(1 << 31 | 1 << 7);
     let mut encoder = event::Encoder::new(&mut buffer, flags, 5, 6).expect("there is room");
     encoder.ret(60, 0, &[1; 16]).expect("there is room");
     encoder.ret(attr::TIMING, 0, &[2; 40]).expect("there is room");

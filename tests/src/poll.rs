@@ -7,7 +7,7 @@ use crate::request::{Batch, Request};
 use aio2::backend::Wait;
 use aio2_abi::attr;
 use aio2_abi::event;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::op;
 use aio2_abi::setup::{Features, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 const IN: i64 = libc::POLLIN as i64;
 const OUT: i64 = libc::POLLOUT as i64;
-const MORE: u32 = event::Flags::MORE.bits();
+const MORE: u32 = event::EventFlags::MORE.bits();
 
 fn cancel(context: &Context, user_data: u64) -> (u32, u32, u32) {
     let fields = Cancel { user_data, ..Cancel::default() };
@@ -69,7 +69,7 @@ pub(crate) fn poll_works_on_every_kind_of_file(env: &Env<'_>) -> Outcome {
     let context = env.context();
     let (pipe, event) = (Pipe::new(), eventfd());
     let (_, file) = file_with(env, "polled", b"x");
-    for flags in [Flags::empty(), Flags::ASYNC] {
+    for flags in [IocbFlags::empty(), IocbFlags::ASYNC] {
         let poll = |file: &File, events| Request::poll(file.as_raw_fd(), events).flags(flags);
         context.submit_these([
             poll(&event, libc::POLLOUT).user_data(1),
@@ -95,7 +95,7 @@ pub(crate) fn multishot_sends_an_event_each_time_until_it_is_cancelled(env: &Env
     env.needs(Features::MULTISHOT)?;
     let context = env.context();
     let slow = Slow::new();
-    let poll = Request::poll(slow.fd(), libc::POLLIN).user_data(1).flags(Flags::MULTISHOT);
+    let poll = Request::poll(slow.fd(), libc::POLLIN).user_data(1).flags(IocbFlags::MULTISHOT);
     context.submit_these([poll.returns(attr::TIMING)]);
     for _ in 0..5 {
         slow.finish();
@@ -117,7 +117,7 @@ pub(crate) fn multishot_ends_when_there_is_no_room_for_another_event(env: &Env<'
     env.needs(Features::MULTISHOT)?;
     let context = env.context_with(Setup { ring_bytes: 4096, max_requests: 8, ..setup() });
     let slow = Slow::new();
-    let poll = Request::poll(slow.fd(), libc::POLLIN).flags(Flags::MULTISHOT);
+    let poll = Request::poll(slow.fd(), libc::POLLIN).flags(IocbFlags::MULTISHOT);
     let id = Some(context.submit_one(poll));
     let mut sent = 0;
     // Nobody reaps.
@@ -145,7 +145,7 @@ pub(crate) fn multishot_tells_of_what_is_ready_and_of_each_edge(env: &Env<'_>) -
     let context = env.context();
     let slow = Slow::new();
     slow.finish();
-    let poll = Request::poll(slow.fd(), libc::POLLIN).flags(Flags::MULTISHOT);
+    let poll = Request::poll(slow.fd(), libc::POLLIN).flags(IocbFlags::MULTISHOT);
     context.submit_these([poll.user_data(1)]);
     // The level at the beginning, then an edge, though nobody has read.
     assert_eq!(context.reap(1)[0].flags, MORE);
@@ -169,7 +169,7 @@ pub(crate) fn events_with_more_do_not_count_against_the_limit(env: &Env<'_>) -> 
     let setup = Setup { ring_bytes: 4096, max_requests: LIMIT as u32, ..setup() };
     let context = env.context_with(setup);
     let slow: Vec<Slow> = (0..LIMIT).map(|_| Slow::new()).collect();
-    let poll = |n: usize| Request::poll(slow[n].fd(), libc::POLLIN).flags(Flags::MULTISHOT);
+    let poll = |n: usize| Request::poll(slow[n].fd(), libc::POLLIN).flags(IocbFlags::MULTISHOT);
     let ids: Vec<u64> =
         (0..LIMIT).map(|n| context.submit_one(poll(n).user_data(n as u64))).collect();
     // One is ready until it has ended, and nobody reaps.

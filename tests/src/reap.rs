@@ -6,7 +6,7 @@ use crate::file::{Pipe, gettid, thread_state};
 use crate::request::{Batch, Request};
 use crate::signal::{self, Handler, signal_thread};
 use aio2::backend::{Timeout, Wait};
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::ring;
 use aio2_abi::setup::{Features, Setup};
 use libc::{EINTR, EINVAL, ENOBUFS, ENOENT, ETIME};
@@ -128,7 +128,7 @@ pub(crate) fn min_events_0_does_not_wait(env: &Env<'_>) -> Outcome {
 pub(crate) fn events_on_the_overflow_list_count(env: &Env<'_>) -> Outcome {
     let context = env.small_ring();
     context.submit_all(&mut nops(1000));
-    assert!(context.ring_flags().contains(ring::Flags::OVERFLOW));
+    assert!(context.ring_flags().contains(ring::RingFlags::OVERFLOW));
     assert_eq!(context.wait(&Wait::events(1000).within(NOW)), Ok(()));
     assert_eq!(errno(context.wait(&Wait::events(1001).within(NOW))), Some(ETIME));
     Ok(())
@@ -157,7 +157,7 @@ pub(crate) fn calls_move_the_overflow_list_to_the_ring(env: &Env<'_>) -> Outcome
     assert_eq!(context.reap_ring(1), [], "the rest waits on the list");
     let mut order = user_data(&first);
     while order.len() < 400 {
-        assert!(context.ring_flags().contains(ring::Flags::OVERFLOW));
+        assert!(context.ring_flags().contains(ring::RingFlags::OVERFLOW));
         assert_eq!(context.wait(&Wait::events(0)), Ok(()));
         let more = context.reap_ring(1000);
         assert!(!more.is_empty(), "a call moves events to the ring");
@@ -165,7 +165,7 @@ pub(crate) fn calls_move_the_overflow_list_to_the_ring(env: &Env<'_>) -> Outcome
     }
     assert_eq!(order, (0..400).collect::<Vec<u64>>());
     assert_eq!(context.wait(&Wait::events(0)), Ok(()));
-    assert!(!context.ring_flags().contains(ring::Flags::OVERFLOW));
+    assert!(!context.ring_flags().contains(ring::RingFlags::OVERFLOW));
     Ok(())
 }
 
@@ -184,7 +184,7 @@ pub(crate) fn event_that_does_not_fit_is_told_by_who_does_not_wait(env: &Env<'_>
 pub(crate) fn event_that_does_not_fit_stays_with_enobufs(env: &Env<'_>) -> Outcome {
     let context = env.context();
     let tag = [0; 8];
-    let long = Request::nop(7).attr(63, aio2_abi::attr::Flags::RETURN, &tag);
+    let long = Request::nop(7).attr(63, aio2_abi::attr::AttrFlags::RETURN, &tag);
     context.submit_all(&mut Batch::of([long, Request::nop(8)]));
     for bytes in [0, 8, 23, 24, 31] {
         let result = context.wait_copy(&Wait::events(1).within(patience()), bytes);
@@ -509,7 +509,7 @@ pub(crate) fn eight_threads_reap_each_event_once_and_whole(env: &Env<'_>) -> Out
                 let nop = Request::nop(n);
                 match n % 3 {
                     0 => nop,
-                    1 => nop.attr(62, aio2_abi::attr::Flags::RETURN, &tag),
+                    1 => nop.attr(62, aio2_abi::attr::AttrFlags::RETURN, &tag),
                     _ => nop.returns(aio2_abi::attr::TIMING),
                 }
             }));
@@ -550,7 +550,7 @@ pub(crate) fn reaping_goes_on_while_requests_are_submitted_by_others(env: &Env<'
             scope.spawn(move || {
                 for n in 0..500 {
                     context.submit_all(&mut Batch::of([
-                        Request::nop(thread << 32 | n).flags(Flags::WRITE_ID)
+                        Request::nop(thread << 32 | n).flags(IocbFlags::WRITE_ID)
                     ]));
                 }
             });

@@ -1,7 +1,7 @@
 //! Requests of a test, and the stream that they are submitted in.
 
 use aio2_abi::attr;
-use aio2_abi::iocb::{Encoder, Flags, ID_OFFSET, LEN_MAX};
+use aio2_abi::iocb::{Encoder, ID_OFFSET, IocbFlags, LEN_MAX};
 use aio2_abi::op;
 use zerocopy::IntoBytes;
 
@@ -10,9 +10,9 @@ use zerocopy::IntoBytes;
 pub struct Request {
     nr: u32,
     args: Vec<u64>,
-    flags: Flags,
+    flags: IocbFlags,
     user_data: u64,
-    attrs: Vec<(u16, attr::Flags, Vec<u8>)>,
+    attrs: Vec<(u16, attr::AttrFlags, Vec<u8>)>,
 }
 
 impl Request {
@@ -20,7 +20,7 @@ impl Request {
     #[must_use]
     pub fn new(nr: u32, args: &[u64]) -> Self {
         let args = args.to_vec();
-        Request { nr, args, flags: Flags::empty(), user_data: 0, attrs: Vec::new() }
+        Request { nr, args, flags: IocbFlags::empty(), user_data: 0, attrs: Vec::new() }
     }
 
     /// The syscall, a constant of crate `libc`.
@@ -77,7 +77,7 @@ impl Request {
 
     /// With more flags.
     #[must_use]
-    pub fn flags(mut self, flags: Flags) -> Self {
+    pub fn flags(mut self, flags: IocbFlags) -> Self {
         self.flags |= flags;
         self
     }
@@ -85,18 +85,18 @@ impl Request {
     /// With its id written back.
     #[must_use]
     pub fn with_id(self) -> Self {
-        self.flags(Flags::WRITE_ID)
+        self.flags(IocbFlags::WRITE_ID)
     }
 
     /// Not tried inline.
     #[must_use]
     pub fn on_worker(self) -> Self {
-        self.flags(Flags::ASYNC)
+        self.flags(IocbFlags::ASYNC)
     }
 
     /// With an attribute.
     #[must_use]
-    pub fn attr(mut self, id: u16, flags: attr::Flags, payload: &[u8]) -> Self {
+    pub fn attr(mut self, id: u16, flags: attr::AttrFlags, payload: &[u8]) -> Self {
         self.attrs.push((id, flags, payload.to_vec()));
         self
     }
@@ -104,27 +104,27 @@ impl Request {
     /// As a member of the group of `key`.
     #[must_use]
     pub fn in_group(self, key: u64) -> Self {
-        self.attr(attr::GROUP, attr::Flags::empty(), attr::Group { key }.as_bytes())
+        self.attr(attr::GROUP, attr::AttrFlags::empty(), attr::Group { key }.as_bytes())
     }
 
     /// After `target`, which is of this kind ([`attr::AFTER_STREAM`] and others).
     #[must_use]
     pub fn after(self, kind: u32, target: u64) -> Self {
         let after = attr::After { target, kind, resv: 0 };
-        self.attr(attr::AFTER, attr::Flags::empty(), after.as_bytes())
+        self.attr(attr::AFTER, attr::AttrFlags::empty(), after.as_bytes())
     }
 
     /// With a deadline, in ns from its acceptance.
     #[must_use]
     pub fn deadline(self, timeout_ns: u64) -> Self {
         let deadline = attr::Deadline { timeout_ns };
-        self.attr(attr::DEADLINE, attr::Flags::empty(), deadline.as_bytes())
+        self.attr(attr::DEADLINE, attr::AttrFlags::empty(), deadline.as_bytes())
     }
 
     /// With an attribute that has no payload and is returned.
     #[must_use]
     pub fn returns(self, id: u16) -> Self {
-        self.attr(id, attr::Flags::RETURN, &[])
+        self.attr(id, attr::AttrFlags::RETURN, &[])
     }
 }
 

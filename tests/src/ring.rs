@@ -9,7 +9,7 @@ use crate::words::Words;
 use aio2::backend::Wait;
 use aio2::ring::{Memory, Word};
 use aio2_abi::attr;
-use aio2_abi::ring::Flags;
+use aio2_abi::ring::RingFlags;
 use aio2_abi::setup::Setup;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
@@ -222,9 +222,9 @@ pub(crate) fn bad_head_counts_as_a_full_ring_and_loses_nothing(env: &Env<'_>) ->
         view.head.store(good.wrapping_add(bad), SeqCst);
         // More than the ring holds, so that the producer has to look.
         context.submit_all(&mut nops(1..301));
-        let flags = Flags::from_bits_retain(view.flags.load(SeqCst));
-        assert!(flags.contains(Flags::BAD_HEAD), "head {bad} ahead");
-        assert!(flags.contains(Flags::OVERFLOW), "head {bad} ahead");
+        let flags = RingFlags::from_bits_retain(view.flags.load(SeqCst));
+        assert!(flags.contains(RingFlags::BAD_HEAD), "head {bad} ahead");
+        assert!(flags.contains(RingFlags::OVERFLOW), "head {bad} ahead");
         assert!(view.bad_heads.load(SeqCst) > before, "head {bad} ahead");
         view.head.store(good, SeqCst);
         let events = user_data(&context.reap(300));
@@ -245,9 +245,9 @@ pub(crate) fn producer_does_not_read_back_what_it_wrote(env: &Env<'_>) -> Outcom
         let spilled = 300 - 4096 / 24;
         expected += spilled;
         assert_eq!(context.overflowed(), expected, "round {round}");
-        assert!(context.ring_flags().contains(Flags::OVERFLOW));
+        assert!(context.ring_flags().contains(RingFlags::OVERFLOW));
         assert_eq!(context.reap(300).len(), 300);
-        assert!(!context.ring_flags().contains(Flags::OVERFLOW));
+        assert!(!context.ring_flags().contains(RingFlags::OVERFLOW));
     }
     Ok(())
 }
@@ -255,14 +255,14 @@ pub(crate) fn producer_does_not_read_back_what_it_wrote(env: &Env<'_>) -> Outcom
 pub(crate) fn overflow_keeps_order_while_the_list_is_not_empty(env: &Env<'_>) -> Outcome {
     let context = env.small_ring();
     context.submit_all(&mut nops(0..200));
-    assert!(context.ring_flags().contains(Flags::OVERFLOW));
+    assert!(context.ring_flags().contains(RingFlags::OVERFLOW));
     let spilled = context.overflowed();
     assert_eq!(spilled, 200 - 4096 / 24);
     // One is reaped: there is room in the ring, and older events on the list.
     assert_eq!(user_data(&context.reap_ring(1)), [0]);
     context.submit_all(&mut nops(200..300));
     assert_eq!(user_data(&context.reap(299)), (1..300).collect::<Vec<u64>>());
-    assert!(!context.ring_flags().contains(Flags::OVERFLOW));
+    assert!(!context.ring_flags().contains(RingFlags::OVERFLOW));
     // The list is empty: the ring is used again.
     let spilled = context.overflowed();
     context.submit_all(&mut nops(0..100));
@@ -274,7 +274,7 @@ pub(crate) fn shorter_event_does_not_overtake_the_overflow_list(env: &Env<'_>) -
     let context = env.small_ring();
     let mut long = Request::nop(1000);
     for id in 11..=attr::ID_MAX {
-        long = long.attr(id, attr::Flags::RETURN, &[]);
+        long = long.attr(id, attr::AttrFlags::RETURN, &[]);
     }
     // The ring is full but for a few bytes, and the long one waits.
     context.submit_all(&mut nops(0..165));
@@ -319,7 +319,7 @@ pub(crate) fn longest_event_fits_behind_the_wrap(env: &Env<'_>) -> Outcome {
     let context = env.small_ring();
     let mut long = Request::nop(9);
     for id in 1..=attr::ID_MAX {
-        long = long.attr(id, attr::Flags::RETURN, &[]);
+        long = long.attr(id, attr::AttrFlags::RETURN, &[]);
     }
     for n in 0..200 {
         let event = context.run(long.clone());

@@ -7,7 +7,7 @@ use crate::request::Request;
 use aio2::syscall;
 use aio2_abi::attr;
 use aio2_abi::op;
-use aio2_abi::setup::{Features, Flags, Hints, Setup};
+use aio2_abi::setup::{Features, Hints, Setup, SetupFlags};
 use libc::{EBADF, EINVAL, EOPNOTSUPP};
 use std::os::fd::AsRawFd;
 use zerocopy::IntoBytes;
@@ -15,7 +15,7 @@ use zerocopy::IntoBytes;
 /// The error that these parameters give, both to create and to probe.
 fn refused(env: &Env<'_>, setup: Setup) -> Option<i32> {
     let created = errno(env.factory.create(&setup));
-    let probe = Setup { flags: setup.flags | Flags::PROBE.bits(), ..setup };
+    let probe = Setup { flags: setup.flags | SetupFlags::PROBE.bits(), ..setup };
     assert_eq!(errno(env.factory.probe(&probe)), created, "a probe says the same: {setup:?}");
     created
 }
@@ -44,14 +44,14 @@ pub(crate) fn unknown_flag_is_refused(env: &Env<'_>) -> Outcome {
             Some(EINVAL),
             "bit {bit}"
         );
-        let flags = flags | Flags::PROBE.bits();
+        let flags = flags | SetupFlags::PROBE.bits();
         assert_eq!(
             errno(env.factory.probe(&Setup { flags, ..setup() })),
             Some(EINVAL),
             "bit {bit}"
         );
     }
-    let both = (Flags::PROBE | Flags::GROW).bits();
+    let both = (SetupFlags::PROBE | SetupFlags::GROW).bits();
     assert_eq!(errno(env.factory.probe(&Setup { flags: both, ..setup() })), Some(EINVAL));
     Ok(())
 }
@@ -68,7 +68,7 @@ pub(crate) fn unknown_hint_is_ignored_and_cleared(env: &Env<'_>) -> Outcome {
 pub(crate) fn probe_tells_what_a_creation_would_and_creates_nothing(env: &Env<'_>) -> Outcome {
     let wanted = Setup { ring_bytes: 5000, max_requests: 17, concurrency: 3, ..setup() };
     let before = (proc_self("fd").len(), proc_self("task").len());
-    let probe = Setup { flags: Flags::PROBE.bits(), ..wanted };
+    let probe = Setup { flags: SetupFlags::PROBE.bits(), ..wanted };
     let mut probed = env.factory.probe(&probe).expect("a probe succeeds");
     assert_eq!((proc_self("fd").len(), proc_self("task").len()), before);
     let real = created(env, wanted);
@@ -110,7 +110,7 @@ pub(crate) fn ring_size_is_rounded_up_to_a_power_of_two(env: &Env<'_>) -> Outcom
     {
         assert_eq!(created(env, Setup { ring_bytes: asked, ..setup() }).ring_bytes, given);
     }
-    let flags = Flags::PROBE.bits();
+    let flags = SetupFlags::PROBE.bits();
     let largest = Setup { ring_bytes: (1 << 29) + 1, flags, ..setup() };
     assert_eq!(env.factory.probe(&largest).map(|s| s.ring_bytes), Ok(1 << 30));
     for ring_bytes in [(1 << 30) + 1, 1 << 31, u32::MAX] {
@@ -149,7 +149,7 @@ pub(crate) fn field_without_its_flag_is_refused(env: &Env<'_>) -> Outcome {
 }
 
 pub(crate) fn eventfd_must_be_one(env: &Env<'_>) -> Outcome {
-    let with = |eventfd| Setup { flags: Flags::EVENTFD.bits(), eventfd, ..setup() };
+    let with = |eventfd| Setup { flags: SetupFlags::EVENTFD.bits(), eventfd, ..setup() };
     let pipe = Pipe::new();
     let good = eventfd();
     assert_eq!(errno(env.factory.create(&with(-1))), Some(EBADF));
@@ -159,14 +159,14 @@ pub(crate) fn eventfd_must_be_one(env: &Env<'_>) -> Outcome {
     assert_eq!(errno(env.factory.create(&with(file.as_raw_fd()))), Some(EINVAL));
     assert_eq!(errno(env.factory.create(&with(good.as_raw_fd()))), None);
     // With PROBE it is not looked at.
-    let probe = Setup { flags: (Flags::EVENTFD | Flags::PROBE).bits(), ..with(-1) };
+    let probe = Setup { flags: (SetupFlags::EVENTFD | SetupFlags::PROBE).bits(), ..with(-1) };
     assert_eq!(errno(env.factory.probe(&probe)), None);
     Ok(())
 }
 
 pub(crate) fn errors_are_found_in_the_order_of_the_table(env: &Env<'_>) -> Outcome {
-    let grow = Flags::GROW.bits();
-    let eventfd = Flags::EVENTFD.bits();
+    let grow = SetupFlags::GROW.bits();
+    let eventfd = SetupFlags::EVENTFD.bits();
     let has_grow = env.probe().features().contains(Features::GROW);
     // 4 and 5 before 7.
     let too_large = Setup { flags: grow, ring_bytes: u32::MAX, ..setup() };
@@ -190,7 +190,7 @@ pub(crate) fn grow_without_the_feature_is_not_supported(env: &Env<'_>) -> Outcom
     if env.probe().features().contains(Features::GROW) {
         return skip("GROW is there");
     }
-    let grow = Setup { flags: Flags::GROW.bits(), ..setup() };
+    let grow = Setup { flags: SetupFlags::GROW.bits(), ..setup() };
     assert_eq!(errno(env.factory.create(&grow)), Some(EOPNOTSUPP));
     Ok(())
 }
@@ -244,7 +244,7 @@ pub(crate) fn attrs_lists_exactly_what_is_taken(env: &Env<'_>) -> Outcome {
             attr::AFTER => result = -i64::from(libc::ENOENT),
             _ => {}
         }
-        let flags = attr::Flags::REQUIRED | attr::Flags::RETURN;
+        let flags = attr::AttrFlags::REQUIRED | attr::AttrFlags::RETURN;
         let read = Request::pread(file.as_raw_fd(), &mut buffer, 0);
         let event = context.run(read.attr(id, flags, &payload));
         if setup.attrs >> id & 1 == 1 {

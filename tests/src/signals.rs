@@ -11,7 +11,7 @@ use aio2_abi::setup::Features;
 use std::mem::MaybeUninit;
 use zerocopy::IntoBytes;
 
-const NONE: attr::Flags = attr::Flags::empty();
+const NONE: attr::AttrFlags = attr::AttrFlags::empty();
 
 /// The n-th real-time signal, blocked in this thread until this is dropped.
 struct Blocked {
@@ -101,7 +101,7 @@ pub(crate) fn what_fails_sends_its_signal_too(env: &Env<'_>) -> Outcome {
     let signal = Blocked::new(2);
     context.submit_these([
         signal.with(Request::read(-1, &mut []), 1),
-        signal.with(Request::nop(0).attr(63, attr::Flags::REQUIRED, &[]), 2),
+        signal.with(Request::nop(0).attr(63, attr::AttrFlags::REQUIRED, &[]), 2),
     ]);
     // One may have run elsewhere.
     let mut values = [signal.next().1, signal.next().1];
@@ -188,9 +188,9 @@ pub(crate) fn what_cannot_be_signalled_is_told_and_fails_only_if_required(
         vec![0; 8],
     ] {
         let run = |flags| context.run(Request::nop(1).attr(attr::SIGNAL, flags, &payload));
-        let told = run(attr::Flags::RETURN);
+        let told = run(attr::AttrFlags::RETURN);
         assert_eq!((told.res, told.status(attr::SIGNAL)), (0, -libc::EINVAL));
-        assert_eq!(run(attr::Flags::REQUIRED).res, -i64::from(libc::EINVAL));
+        assert_eq!(run(attr::AttrFlags::REQUIRED).res, -i64::from(libc::EINVAL));
     }
     Ok(())
 }

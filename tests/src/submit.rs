@@ -8,7 +8,7 @@ use crate::request::{Batch, Request};
 use crate::signal::{Handler, signal_thread};
 use aio2::backend::Wait;
 use aio2_abi::attr;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::nr;
 use aio2_abi::op;
 use aio2_abi::setup::{Features, Setup};
@@ -65,10 +65,10 @@ pub(crate) fn first_error_of_the_table_is_the_result(env: &Env<'_>) -> Outcome {
     // A row of the table, what breaks its rule, and the error.
     type Fault = (u32, fn(Request) -> Request, i32);
     let context = env.context();
-    let (full, multishot) = (Flags::FULL, Flags::MULTISHOT);
+    let (full, multishot) = (IocbFlags::FULL, IocbFlags::MULTISHOT);
     let mut faults: Vec<Fault> = vec![
-        (7, |r| r.attr(attr::TAG, attr::Flags::REQUIRED, &[]), EINVAL),
-        (7, |r| r.attr(40, attr::Flags::REQUIRED, &[]), EOPNOTSUPP),
+        (7, |r| r.attr(attr::TAG, attr::AttrFlags::REQUIRED, &[]), EINVAL),
+        (7, |r| r.attr(40, attr::AttrFlags::REQUIRED, &[]), EOPNOTSUPP),
     ];
     if env.needs_attr(attr::DEADLINE).is_ok() {
         faults.push((9, |r| r.deadline(0), libc::ETIMEDOUT));
@@ -155,7 +155,7 @@ pub(crate) fn memory_of_the_stream_is_not_used_afterwards(env: &Env<'_>) -> Outc
         batch.push(
             &read
                 .user_data(n as u64 + 1)
-                .attr(attr::TAG, attr::Flags::RETURN, &tag)
+                .attr(attr::TAG, attr::AttrFlags::RETURN, &tag)
                 .returns(attr::TIMING),
         );
     }
@@ -313,7 +313,7 @@ pub(crate) fn multishot_where_there_is_none_is_not_supported(env: &Env<'_>) -> O
         Request::read(pipe.read_fd(), &mut byte),
         Request::call(libc::SYS_getpid, &[]),
     ] {
-        let event = context.run(request.flags(Flags::MULTISHOT));
+        let event = context.run(request.flags(IocbFlags::MULTISHOT));
         assert_eq!(event.res, -i64::from(EOPNOTSUPP));
         assert!(event.is_terminal());
     }
@@ -424,7 +424,7 @@ pub(crate) fn full_transfer_is_continued_to_its_end(env: &Env<'_>) -> Outcome {
     let context = env.context();
     let mut pipe = Pipe::new();
     let mut buffer = [0; 12];
-    let full = Request::read(pipe.read_fd(), &mut buffer).flags(Flags::FULL);
+    let full = Request::read(pipe.read_fd(), &mut buffer).flags(IocbFlags::FULL);
     context.submit_all(&mut Batch::of([full.clone()]));
     for part in [&b"abcd"[..], b"efgh"] {
         pipe.writer.write_all(part).expect("the pipe has room");
@@ -449,7 +449,7 @@ pub(crate) fn full_file_transfers_of_each_family(env: &Env<'_>) -> Outcome {
     let mut buffer = [0; 100];
     let read = |context: &crate::context::Context, buffer: &mut [u8], offset| {
         let read = Request::pread(file.as_raw_fd(), buffer, offset);
-        context.run(read.flags(Flags::FULL)).res
+        context.run(read.flags(IocbFlags::FULL)).res
     };
     assert_eq!(read(&context, &mut buffer, 0), 100);
     assert_eq!(read(&context, &mut buffer[..0], 0), 0);
@@ -460,10 +460,10 @@ pub(crate) fn full_file_transfers_of_each_family(env: &Env<'_>) -> Outcome {
         libc::iovec { iov_base: buffer.as_mut_ptr().wrapping_add(60).cast(), iov_len: 40 },
     ];
     let args = [file.as_raw_fd() as u64, parts.as_ptr().addr() as u64, 2, 0, 0];
-    let event = context.run(Request::call(libc::SYS_preadv, &args).flags(Flags::FULL));
+    let event = context.run(Request::call(libc::SYS_preadv, &args).flags(IocbFlags::FULL));
     assert_eq!(event.res, 100);
     let args = [file.as_raw_fd() as u64, parts.as_ptr().addr() as u64, 2, 1, 0];
-    let event = context.run(Request::call(libc::SYS_preadv, &args).flags(Flags::FULL));
+    let event = context.run(Request::call(libc::SYS_preadv, &args).flags(IocbFlags::FULL));
     assert_eq!(event.res, -i64::from(ENODATA));
     Ok(())
 }
@@ -473,7 +473,7 @@ pub(crate) fn full_without_bytes_to_move_is_not_supported(env: &Env<'_>) -> Outc
     for request in
         [Request::nop(1), Request::call(libc::SYS_getpid, &[]), Request::call(libc::SYS_dup, &[0])]
     {
-        assert_eq!(context.run(request.flags(Flags::FULL)).res, -i64::from(EOPNOTSUPP));
+        assert_eq!(context.run(request.flags(IocbFlags::FULL)).res, -i64::from(EOPNOTSUPP));
     }
     Ok(())
 }
@@ -546,9 +546,9 @@ pub(crate) fn nonblocking_descriptor_gives_eagain(env: &Env<'_>) -> Outcome {
 pub(crate) fn id_is_written_back_before_the_call_returns(env: &Env<'_>) -> Outcome {
     let context = env.context();
     let mut batch = Batch::of([
-        Request::nop(1).flags(Flags::WRITE_ID),
+        Request::nop(1).flags(IocbFlags::WRITE_ID),
         Request::nop(2),
-        Request::nop(3).flags(Flags::WRITE_ID).on_worker(),
+        Request::nop(3).flags(IocbFlags::WRITE_ID).on_worker(),
     ]);
     let before = batch.bytes().to_vec();
     context.submit_all(&mut batch);
@@ -563,7 +563,7 @@ pub(crate) fn id_is_written_back_before_the_call_returns(env: &Env<'_>) -> Outco
     }
     assert_eq!(context.reap(3).len(), 3);
     // What stands in the field does not matter with the flag.
-    let mut again = Batch::of([Request::nop(1).flags(Flags::WRITE_ID)]);
+    let mut again = Batch::of([Request::nop(1).flags(IocbFlags::WRITE_ID)]);
     again.bytes()[24..32].fill(0xff);
     context.submit_all(&mut again);
     assert_ne!(again.id(0), u64::MAX);
@@ -575,7 +575,7 @@ pub(crate) fn ids_are_not_0_and_not_given_again(env: &Env<'_>) -> Outcome {
     let context = env.context_with(Setup { max_requests: 8, ..setup() });
     let mut seen = HashSet::new();
     for round in 0..5000 {
-        let mut batch = Batch::of((0..4).map(|n| Request::nop(n).flags(Flags::WRITE_ID)));
+        let mut batch = Batch::of((0..4).map(|n| Request::nop(n).flags(IocbFlags::WRITE_ID)));
         context.submit_all(&mut batch);
         for n in 0..4 {
             assert_ne!(batch.id(n), 0);

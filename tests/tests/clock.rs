@@ -74,7 +74,7 @@ fn timing_costs_at_most_three_clock_reads_and_its_absence_none() {
     let wanted = Setup { concurrency: 1, ..setup() };
     let context = Context::new(InProcess.create(&wanted).expect("a context can be created"));
     let tag = 7_u64.to_ne_bytes();
-    let plain = Request::nop(1).attr(attr::TAG, attr::Flags::RETURN, &tag);
+    let plain = Request::nop(1).attr(attr::TAG, attr::AttrFlags::RETURN, &tag);
     let timed = Request::nop(1).returns(attr::TIMING);
     for (name, reads) in [("inline", inline_reads as fn(&_, _) -> _), ("worker", worker_reads)] {
         assert_eq!(reads(&context, plain.clone()), 0, "{name}: nobody asked");

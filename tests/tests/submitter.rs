@@ -13,7 +13,7 @@
 mod common;
 
 use aio2_abi::attr;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_conformance::backends::InProcess;
 use aio2_conformance::context::Context;
 use aio2_conformance::env::{Env, Outcome, Skip};
@@ -201,7 +201,7 @@ fn other_kinds(_: &Path) -> Outcome {
     context.run(Request::nop(0).on_worker());
     let least = (0..ROUNDS).map(|_| {
         let before = switches();
-        context.submit_one(request.clone().flags(Flags::empty()));
+        context.submit_one(request.clone().flags(IocbFlags::empty()));
         let slept = switches() - before;
         std::io::Write::write_all(&mut &writer, &[1]).expect("the pipe has room");
         assert_eq!(context.reap(1)[0].res, 1);

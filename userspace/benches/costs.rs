@@ -7,7 +7,7 @@
 
 use aio2::backend::{Backend, Wait};
 use aio2::engine::Engine;
-use aio2_abi::iocb::{Encoder, Flags, ID_OFFSET};
+use aio2_abi::iocb::{Encoder, ID_OFFSET, IocbFlags};
 use aio2_abi::setup::Setup;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use aio2_abi::{attr, op};
@@ -323,10 +323,11 @@ fn nop(user_data: u64, attrs: &[Attr]) -> Vec<u64> {
 
 fn iocb(nr: u32, args: &[u64], user_data: u64, attrs: &[Attr]) -> Vec<u64> {
     let mut words = vec![0; 32];
-    let mut iocb = Encoder::new(words.as_mut_bytes(), nr, args, Flags::WRITE_ID, user_data)
+    let mut iocb = Encoder::new(words.as_mut_bytes(), nr, args, IocbFlags::WRITE_ID, user_data)
         .expect("room for an iocb");
     for (id, payload) in attrs {
-        let returns = if payload.is_empty() { attr::Flags::RETURN } else { attr::Flags::empty() };
+        let returns =
+            if payload.is_empty() { attr::AttrFlags::RETURN } else { attr::AttrFlags::empty() };
         iocb.attr(*id, returns, payload).expect("room for an attribute");
     }
     let len = iocb.len();

@@ -111,11 +111,11 @@ impl Aio2 {
             } else {
                 (libc::SYS_pread64 as u32, &read[..])
             };
-            let flags = iocb::Flags::empty();
+            let flags = iocb::IocbFlags::empty();
             let mut e = iocb::Encoder::new(&mut bytes[used..], nr, args, flags, slot as u64)
                 .expect("room for an iocb");
             for &id in self.attributes {
-                e.attr(id, attr::Flags::RETURN, &[]).expect("room for an attribute");
+                e.attr(id, attr::AttrFlags::RETURN, &[]).expect("room for an attribute");
             }
             used += e.len();
         }

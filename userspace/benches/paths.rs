@@ -67,7 +67,7 @@ fn engine(count: usize, batch: usize, reads: bool) {
             let args = [file.as_raw_fd() as u64, address, BLOCK as u64, 0];
             let args = if reads { &args[..] } else { &[] };
             let room = &mut stream.as_mut_bytes()[used..];
-            let iocb = iocb::Encoder::new(room, nr, args, iocb::Flags::empty(), slot as u64);
+            let iocb = iocb::Encoder::new(room, nr, args, iocb::IocbFlags::empty(), slot as u64);
             used += iocb.expect("room for an iocb").len();
         }
         // SAFETY: the buffers outlive the requests, whose events are all reaped

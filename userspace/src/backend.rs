@@ -5,7 +5,7 @@
 
 use crate::consumer::Consumer;
 use crate::error::Errno;
-use aio2_abi::setup::{Flags, Setup};
+use aio2_abi::setup::{Setup, SetupFlags};
 use aio2_abi::wait::Cancel;
 use std::fmt::Debug;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -146,13 +146,13 @@ pub trait Backend: Send + Sync + Debug {
 /// # Errors
 /// EINVAL if another descriptor is named.
 pub(crate) fn lend(wanted: &Setup, eventfd: Option<BorrowedFd<'_>>) -> Result<Setup, Errno> {
-    let by_number = (Flags::EVENTFD | Flags::GROW).bits();
+    let by_number = (SetupFlags::EVENTFD | SetupFlags::GROW).bits();
     if wanted.flags & by_number != 0 || wanted.eventfd != 0 || wanted.fd != 0 {
         return Err(Errno(libc::EINVAL));
     }
     Ok(match eventfd {
         Some(fd) => Setup {
-            flags: wanted.flags | Flags::EVENTFD.bits(),
+            flags: wanted.flags | SetupFlags::EVENTFD.bits(),
             eventfd: fd.as_raw_fd(),
             ..*wanted
         },

@@ -9,7 +9,7 @@ mod backend;
 mod sys;
 
 use crate::error::Errno;
-use aio2_abi::setup::{Features, Flags, RING_BYTES_MIN, Setup};
+use aio2_abi::setup::{Features, RING_BYTES_MIN, Setup, SetupFlags};
 use aio2_abi::{VERSION, event, iocb};
 #[cfg(not(feature = "unstable"))]
 pub(crate) use backend::Kernel;
@@ -32,7 +32,8 @@ impl Probe {
     /// Asks the running kernel. Creates nothing.
     #[must_use]
     pub fn run() -> Self {
-        let mut setup = Setup { version: VERSION, flags: Flags::PROBE.bits(), ..Setup::default() };
+        let mut setup =
+            Setup { version: VERSION, flags: SetupFlags::PROBE.bits(), ..Setup::default() };
         let result = sys::io_setup2(&mut setup);
         Probe::judge(result, setup)
     }

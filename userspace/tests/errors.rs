@@ -6,7 +6,7 @@ use aio2::backend::Wait;
 use aio2::error::{CancelError, ExecError, SubmitError, WaitError};
 use aio2::kernel::Probe;
 use aio2::{Context, Errno, Implementation, Iocbs, Prefer, SetupError, Timeout};
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::op;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::fs::File;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// An iocb that does nothing.
 fn nop(iocbs: &mut Iocbs) {
-    iocbs.push(op::NOP, &[], Flags::empty(), u64::MAX).unwrap();
+    iocbs.push(op::NOP, &[], IocbFlags::empty(), u64::MAX).unwrap();
 }
 
 #[test]

@@ -280,7 +280,7 @@ fn a_child_of_what_drives_gets_exdev() {
     });
     std::thread::sleep(Duration::from_millis(50));
     let mut iocbs = aio2::Iocbs::new();
-    iocbs.push(aio2_abi::op::NOP, &[], aio2_abi::iocb::Flags::empty(), 1).unwrap();
+    iocbs.push(aio2_abi::op::NOP, &[], aio2_abi::iocb::IocbFlags::empty(), 1).unwrap();
     // SAFETY: it has no memory.
     unsafe { in_set.submit_raw(iocbs.bytes_mut()) }.unwrap();
     assert_eq!(waiter.join().unwrap(), 1);
@@ -355,7 +355,7 @@ fn a_child_that_shares_the_memory_ends_nothing() {
         .map(|fd| std::os::fd::IntoRawFd::into_raw_fd(fd) as u64);
     let args = [args[0], (&raw mut *buffer).expose_provenance() as u64, 1];
     let nr = libc::SYS_read as u32;
-    iocbs.push(nr, &args, aio2_abi::iocb::Flags::ASYNC, 1).unwrap();
+    iocbs.push(nr, &args, aio2_abi::iocb::IocbFlags::ASYNC, 1).unwrap();
     // SAFETY: the buffer and the descriptor are leaked.
     unsafe { context.submit_raw(iocbs.bytes_mut()) }.unwrap();
     let consumer = context.consumer();

@@ -72,7 +72,7 @@ fn an_error_is_a_completion_too() {
     let run = driver.handle().run(Op::read(writing, vec![0]));
     assert_eq!(driver.block_on(run).unwrap().result, Err(Errno(libc::EBADF)));
     // SAFETY: the attribute's id is none, and nothing acts on it.
-    let malformed = unsafe { Op::nop().attr_raw(0, attr::Flags::empty(), &[]) };
+    let malformed = unsafe { Op::nop().attr_raw(0, attr::AttrFlags::empty(), &[]) };
     let run = driver.handle().run(malformed);
     assert_eq!(driver.block_on(run).unwrap().result, Err(Errno(libc::EINVAL)));
 }

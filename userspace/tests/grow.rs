@@ -8,7 +8,7 @@ use aio2::engine::Engine;
 use aio2::error::GrowError;
 use aio2::{Context, Driver, Errno, Implementation, Iocbs, Op, Prefer, Queue, Timeout};
 use aio2_abi::setup::Setup;
-use aio2_abi::{iocb::Flags, op};
+use aio2_abi::{iocb::IocbFlags, op};
 use common::pipe;
 use std::fs::File;
 use std::io::Write;
@@ -26,7 +26,7 @@ fn small() -> Context {
 fn submit_nops(context: &Context, user_data: std::ops::Range<u64>) {
     let mut iocbs = Iocbs::new();
     for user_data in user_data {
-        iocbs.push(op::NOP, &[], Flags::empty(), user_data).unwrap();
+        iocbs.push(op::NOP, &[], IocbFlags::empty(), user_data).unwrap();
     }
     // SAFETY: nops take no address.
     let bytes = unsafe { context.submit_raw(iocbs.bytes_mut()) }.unwrap();

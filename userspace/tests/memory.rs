@@ -17,7 +17,7 @@ mod request;
 use aio2::Errno;
 use aio2::backend::{Backend, Wait};
 use aio2_abi::attr::{AFTER_REQUEST, AFTER_STREAM};
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use context::{Answer, Fixture, Iocb, address, file_of, syscall};
 use request::{Slow, failing, id_of};
@@ -141,16 +141,16 @@ fn one_of_each(f: &Fixture, file: &impl AsRawFd) -> BTreeMap<u64, i64> {
     let id = id_of(&slow_read, 0);
     let stream = [
         Iocb::nop(2).id(),
-        Iocb::nop(3).flags(Flags::ASYNC),
+        Iocb::nop(3).flags(IocbFlags::ASYNC),
         failing().user_data(4),
         Iocb::nop(5).after(AFTER_STREAM, 2),
         Iocb::nop(6).in_group(7).after(AFTER_REQUEST, id),
-        Iocb::nop(7).in_group(7).flags(Flags::ASYNC),
+        Iocb::nop(7).in_group(7).flags(IocbFlags::ASYNC),
         Iocb::group_op(7).user_data(8),
-        Iocb::nop(9).flags(Flags::ASYNC).deadline(u64::MAX / 2),
+        Iocb::nop(9).flags(IocbFlags::ASYNC).deadline(u64::MAX / 2),
         Iocb::poll_op(&watched.reader, libc::POLLIN).user_data(10),
         Iocb::poll_op(&watched.reader, libc::POLLPRI).user_data(11),
-        syscall(libc::SYS_preadv, &readv).user_data(12).flags(Flags::FULL | Flags::ASYNC),
+        syscall(libc::SYS_preadv, &readv).user_data(12).flags(IocbFlags::FULL | IocbFlags::ASYNC),
     ];
     let mut words: Vec<u64> = stream.iter().flat_map(Iocb::words).collect();
     submit(f, &mut words);

@@ -190,7 +190,7 @@ fn answers_come_by_type() {
 fn each_status_of_an_attribute_is_told_apart() {
     let mut queue = queue();
     // SAFETY: no payload, so no address.
-    let op = unsafe { Op::nop().attr_raw(60, attr::Flags::RETURN, &[]) }.checksum();
+    let op = unsafe { Op::nop().attr_raw(60, attr::AttrFlags::RETURN, &[]) }.checksum();
     let done = run(&mut queue, op);
     assert_eq!(done.result, Ok(0));
     assert_eq!(done.attribute(60), Attribute::NotSupported);
@@ -198,7 +198,7 @@ fn each_status_of_an_attribute_is_told_apart() {
     assert_eq!(done.timing(), Attribute::NotAsked);
 
     // SAFETY: a checksum's payload holds no address.
-    let bad = unsafe { Op::nop().attr_raw(attr::CHECKSUM, attr::Flags::RETURN, &[9; 8]) };
+    let bad = unsafe { Op::nop().attr_raw(attr::CHECKSUM, attr::AttrFlags::RETURN, &[9; 8]) };
     let status = run(&mut queue, bad).checksum();
     assert_eq!(status, Attribute::Failed(Errno(libc::EINVAL)));
 
@@ -214,7 +214,7 @@ fn each_status_of_an_attribute_is_told_apart() {
 fn a_required_attribute_that_is_unknown_fails_the_request() {
     let mut queue = queue::<(), ()>();
     // SAFETY: no payload, so no address.
-    let op = unsafe { Op::nop().timing().attr_raw(60, attr::Flags::RETURN, &[]) };
+    let op = unsafe { Op::nop().timing().attr_raw(60, attr::AttrFlags::RETURN, &[]) };
     let done = run(&mut queue, op.required());
     assert_eq!(done.result, Err(Errno(libc::EOPNOTSUPP)));
     assert_eq!(done.attribute(60), Attribute::NotSupported);
@@ -249,7 +249,10 @@ fn a_malformed_request_fails_alone() {
     let mut queue = queue::<(), u32>();
     queue.push(Op::nop(), 0);
     // SAFETY: no payload, so no address.
-    queue.push(unsafe { Op::nop().timing().attr_raw(attr::TIMING, attr::Flags::RETURN, &[]) }, 1);
+    queue.push(
+        unsafe { Op::nop().timing().attr_raw(attr::TIMING, attr::AttrFlags::RETURN, &[]) },
+        1,
+    );
     queue.push(Op::nop(), 2);
     match queue.submit() {
         Err(SubmitError::Malformed { index: 1, offset: 32, reason: Some(_), errno }) => {
@@ -267,7 +270,7 @@ fn a_malformed_request_fails_alone() {
 fn attributes_that_fit_into_no_iocb_fail_the_request() {
     let mut queue = queue::<(), ()>();
     // SAFETY: the implementation does not know the attribute, nor gets it.
-    let long = unsafe { Op::nop().attr_raw(60, attr::Flags::RETURN, &[0; 2000]) };
+    let long = unsafe { Op::nop().attr_raw(60, attr::AttrFlags::RETURN, &[0; 2000]) };
     assert_eq!(run(&mut queue, long).result, Err(Errno(libc::E2BIG)));
 }
 

@@ -51,12 +51,12 @@ impl Model {
             }
             17 => {
                 // SAFETY: no payload, so no address.
-                let op = unsafe { Op::nop().attr_raw(50, attr::Flags::REQUIRED, &[]) };
+                let op = unsafe { Op::nop().attr_raw(50, attr::AttrFlags::REQUIRED, &[]) };
                 (op, Expected::Unsupported)
             }
             18 => {
                 // SAFETY: no payload, so no address.
-                let op = unsafe { Op::nop().attr_raw(0, attr::Flags::empty(), &[]) };
+                let op = unsafe { Op::nop().attr_raw(0, attr::AttrFlags::empty(), &[]) };
                 (op, Expected::Malformed)
             }
             _ => (

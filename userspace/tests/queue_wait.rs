@@ -81,7 +81,7 @@ fn a_malformed_request_behind_others_is_told_by_a_wait_of_one_call() {
     let elsewhere = Stingy::elsewhere(&Setup::default(), all);
     let mut queue = queue(&elsewhere);
     let malformed = || {
-        let flags = aio2_abi::attr::Flags::from_bits_retain(1 << 30);
+        let flags = aio2_abi::attr::AttrFlags::from_bits_retain(1 << 30);
         // SAFETY: an attribute that no implementation takes.
         unsafe { Op::nop().attr_raw(60, flags, &[]) }
     };

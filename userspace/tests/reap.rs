@@ -2,7 +2,7 @@
 
 use aio2::{Context, Errno, Iocbs, Timeout};
 use aio2_abi::attr;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::op;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 fn submit_nops(context: &Context, user_data: impl Iterator<Item = u64>) {
     let mut iocbs = Iocbs::new();
     for user_data in user_data {
-        let mut iocb = iocbs.push(op::NOP, &[], Flags::empty(), user_data).unwrap();
-        iocb.attr(attr::TIMING, attr::Flags::RETURN, &[]).unwrap();
+        let mut iocb = iocbs.push(op::NOP, &[], IocbFlags::empty(), user_data).unwrap();
+        iocb.attr(attr::TIMING, attr::AttrFlags::RETURN, &[]).unwrap();
     }
     while !iocbs.is_empty() {
         // SAFETY: nops take no address.
@@ -42,7 +42,7 @@ fn a_batch_gives_events_in_order_and_their_returns() {
 fn a_result_that_is_negative_is_an_error_number() {
     let context = Context::new().unwrap();
     let mut iocbs = Iocbs::new();
-    iocbs.push(libc::SYS_fsync as u32, &[u64::MAX], Flags::empty(), 1).unwrap();
+    iocbs.push(libc::SYS_fsync as u32, &[u64::MAX], IocbFlags::empty(), 1).unwrap();
     // SAFETY: fsync takes no address, and there is no such file.
     unsafe { context.submit_raw(iocbs.bytes_mut()) }.unwrap();
     let mut reaper = context.reaper();
@@ -83,7 +83,7 @@ fn a_reaper_gets_the_last_events_of_a_context_that_was_dropped() {
     let long = libc::timespec { tv_sec: 1_000_000, tv_nsec: 0 };
     let mut iocbs = Iocbs::new();
     let args = [(&raw const long).expose_provenance() as u64, 0];
-    for flags in [Flags::empty(), Flags::ASYNC] {
+    for flags in [IocbFlags::empty(), IocbFlags::ASYNC] {
         iocbs.push(libc::SYS_nanosleep as u32, &args, flags, 7).unwrap();
     }
     // SAFETY: the time is there until both have ended.

@@ -7,7 +7,7 @@ use aio2::backend::Backend;
 use aio2::error::ReapError;
 use aio2::set::{Sealed, SetError, Source};
 use aio2::{Context, Errno, Iocbs, OwnedEvent, Prefer, Reaper, Set, Timeout};
-use aio2_abi::{iocb::Flags, op};
+use aio2_abi::{iocb::IocbFlags, op};
 use common::Random;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::write;
@@ -74,7 +74,7 @@ fn context() -> Context {
 fn nops(context: &Context, user_data: impl Iterator<Item = u64>) {
     let mut iocbs = Iocbs::new();
     for user_data in user_data {
-        iocbs.push(op::NOP, &[], Flags::empty(), user_data).expect("short enough");
+        iocbs.push(op::NOP, &[], IocbFlags::empty(), user_data).expect("short enough");
     }
     // SAFETY: a NOP has no arguments.
     let accepted = unsafe { context.submit_raw(iocbs.bytes_mut()) };

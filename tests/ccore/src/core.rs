@@ -4,7 +4,7 @@
 //! `layout.c` asserts that the structures are declared alike.
 
 use aio2_abi::iocb::{self, Header};
-use aio2_abi::ring::{ConsumerPage, Flags, ProducerPage};
+use aio2_abi::ring::{ConsumerPage, ProducerPage, RingFlags};
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
@@ -274,7 +274,7 @@ impl Ring {
     }
 
     /// `aio2_ring_flag`.
-    pub fn flag(&mut self, flag: Flags, on: bool) {
+    pub fn flag(&mut self, flag: RingFlags, on: bool) {
         // SAFETY: the ring is initialised.
         unsafe { aio2_ring_flag(&raw mut self.raw, flag.bits(), on) };
     }

@@ -85,8 +85,8 @@ fn as_c(parsed: &Iocb<'_>) -> core::Request {
         attr_bytes: parsed.header.len - attrs_at as u32,
         nr_attrs: parsed.attrs().count() as u32,
         attr_mask: parsed.attr_mask,
-        return_mask: with(attr::Flags::RETURN),
-        required_mask: with(attr::Flags::REQUIRED),
+        return_mask: with(attr::AttrFlags::RETURN),
+        required_mask: with(attr::AttrFlags::REQUIRED),
     }
 }
 

@@ -8,7 +8,7 @@
 
 use crate::core::{Reaped, Ring};
 use aio2::ring::{Consumer, Geometry, Heap, Memory, Producer, ReapError, Sink, header, len_of};
-use aio2_abi::ring::{Flags, MAGIC, ProducerPage};
+use aio2_abi::ring::{MAGIC, ProducerPage, RingFlags};
 use aio2_abi::{VERSION, event};
 use arbitrary::{Arbitrary, Unstructured};
 use std::collections::VecDeque;
@@ -92,7 +92,7 @@ impl Pair {
                 self.flush_c();
                 if !self.list.is_empty() || !self.c.push(&event) {
                     self.c.count_overflow();
-                    self.c.flag(Flags::OVERFLOW, true);
+                    self.c.flag(RingFlags::OVERFLOW, true);
                     self.list.push_back(event);
                 }
             }
@@ -136,7 +136,7 @@ impl Pair {
             && self.c.push(event)
         {
             self.list.pop_front();
-            self.c.flag(Flags::OVERFLOW, !self.list.is_empty());
+            self.c.flag(RingFlags::OVERFLOW, !self.list.is_empty());
         }
         self.list.is_empty()
     }

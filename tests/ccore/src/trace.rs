@@ -7,7 +7,7 @@ use crate::core::{Reaped, Ring};
 use crate::iocbs;
 use aio2::ring::header;
 use aio2_abi::event;
-use aio2_abi::ring::Flags;
+use aio2_abi::ring::RingFlags;
 use aio2_conformance::env::Factory;
 use aio2_conformance::model::{self, Change, Expected};
 use aio2_conformance::trace::Trace;
@@ -49,7 +49,7 @@ impl Core {
                 self.overflowed += self.last().producer().overflowed;
                 self.rings.push_back(Ring::new(*capacity, START));
                 let more = !self.list.is_empty();
-                self.last().flag(Flags::OVERFLOW, more);
+                self.last().flag(RingFlags::OVERFLOW, more);
             }
             Change::Taken(event) => {
                 let expected = Reaped::Events(words(event), 1);
@@ -67,7 +67,7 @@ impl Core {
                     "in the ring, on the list"
                 );
                 assert_eq!((self.overflowed + page.overflowed, page.bad_heads), (*overflowed, 0));
-                let flag = Flags::from_bits_retain(page.flags).contains(Flags::OVERFLOW);
+                let flag = RingFlags::from_bits_retain(page.flags).contains(RingFlags::OVERFLOW);
                 assert_eq!(flag, *overflow > 0, "OVERFLOW in C");
             }
         }
@@ -88,7 +88,7 @@ impl Core {
     fn publish(&mut self, event: Vec<u64>) {
         if !self.list.is_empty() || !self.last().push(&event) {
             self.last().count_overflow();
-            self.last().flag(Flags::OVERFLOW, true);
+            self.last().flag(RingFlags::OVERFLOW, true);
             self.list.push_back(event);
         }
     }
@@ -100,7 +100,7 @@ impl Core {
                 return self.list.push_front(event);
             }
             let more = !self.list.is_empty();
-            self.last().flag(Flags::OVERFLOW, more);
+            self.last().flag(RingFlags::OVERFLOW, more);
         }
     }
 }
@@ -108,7 +108,8 @@ impl Core {
 /// The event, whose returns are of no matter to the ring.
 fn words(event: &Expected) -> Vec<u64> {
     let mut words = vec![event.user_data; event.len as usize / 8];
-    let flags = if event.begun { event::Flags::empty() } else { event::Flags::NOT_STARTED };
+    let flags =
+        if event.begun { event::EventFlags::empty() } else { event::EventFlags::NOT_STARTED };
     (words[0], words[2]) = (header(event.len, flags.bits()), event.res as u64);
     words
 }

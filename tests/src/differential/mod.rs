@@ -22,7 +22,7 @@ use crate::random::Random;
 use crate::request::{Batch, Request};
 use aio2::syscall;
 
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::setup::Features;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use calls::{Call, Maker, Told};
@@ -366,7 +366,7 @@ impl Round<'_> {
             Way::Exec => return Some(self.execute(request)),
             Way::Plain => vec![request],
             Way::Worker => vec![request.on_worker()],
-            Way::Full => vec![request.flags(Flags::FULL)],
+            Way::Full => vec![request.flags(IocbFlags::FULL)],
             Way::Batch => vec![Request::nop(1), request, Request::nop(2)],
             Way::After => {
                 let first = Request::nop(1).on_worker();

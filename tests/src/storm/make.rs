@@ -7,7 +7,7 @@ use crate::random::Random;
 use crate::request::{Batch, Request};
 use aio2::backend::Wait;
 use aio2_abi::attr::{self, AFTER_GROUP, AFTER_REQUEST, AFTER_STREAM};
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::op;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::os::fd::AsRawFd;
@@ -162,7 +162,7 @@ impl<'a> Maker<'a> {
             request = request.deadline(timeout);
         }
         if self.random.below(3) == 0 {
-            request = request.flags(Flags::WRITE_ID);
+            request = request.flags(IocbFlags::WRITE_ID);
         }
         (self.returns(request, &mut made), made)
     }
@@ -188,10 +188,10 @@ impl<'a> Maker<'a> {
             21 => (Request::call(libc::SYS_read, &[u64::MAX, at, 1]), Kind::BadDescriptor),
             22 => (Request::call(libc::SYS_ptrace, &[0; 4]), Kind::Forbidden),
             23 => (Request::call(libc::SYS_getpid, &[1]), Kind::WrongArguments),
-            24 => (Request::nop(0).attr(60, attr::Flags::REQUIRED, &[]), Kind::Required),
+            24 => (Request::nop(0).attr(60, attr::AttrFlags::REQUIRED, &[]), Kind::Required),
             25 => (Request::poll(reader, libc::POLLIN), Kind::Poll(pipe)),
             26 if self.random.below(4) == 0 => {
-                let poll = Request::poll(reader, libc::POLLIN).flags(Flags::MULTISHOT);
+                let poll = Request::poll(reader, libc::POLLIN).flags(IocbFlags::MULTISHOT);
                 (poll, Kind::Multishot(pipe))
             }
             27 => {
@@ -255,7 +255,7 @@ impl<'a> Maker<'a> {
             if wanted {
                 made.returns |= 1 << n;
                 let tag = if id == attr::TAG { bits.to_ne_bytes().to_vec() } else { vec![] };
-                request = request.attr(id, attr::Flags::RETURN, &tag);
+                request = request.attr(id, attr::AttrFlags::RETURN, &tag);
             }
         }
         request

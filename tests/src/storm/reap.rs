@@ -6,7 +6,7 @@ use crate::random::Random;
 use aio2::backend::Wait;
 use aio2::ring::Pending;
 use aio2_abi::attr::{self, ChecksumReturn, TimingReturn};
-use aio2_abi::event::{Event, Flags};
+use aio2_abi::event::{Event, EventFlags};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use zerocopy::{FromBytes, IntoBytes};
@@ -116,8 +116,8 @@ impl Round<'_> {
         let index = header.user_data as u32;
         assert!((index as usize) < self.ids.len(), "user_data {:#x}", header.user_data);
         assert_eq!(header.user_data, self.user_data(index), "user_data");
-        let flags = Flags::from_bits(header.flags).expect("known flags");
-        assert_ne!(flags, Flags::MORE | Flags::NOT_STARTED);
+        let flags = EventFlags::from_bits(header.flags).expect("known flags");
+        assert_ne!(flags, EventFlags::MORE | EventFlags::NOT_STARTED);
         let (mut returns, mut handled) = (0, 0);
         for ret in event.returns() {
             let place = RETURNS.iter().position(|id| *id == ret.id).expect("asked for");
@@ -133,8 +133,8 @@ impl Round<'_> {
             position,
             len: header.len,
             index,
-            more: flags.contains(Flags::MORE),
-            not_started: flags.contains(Flags::NOT_STARTED),
+            more: flags.contains(EventFlags::MORE),
+            not_started: flags.contains(EventFlags::NOT_STARTED),
             res: header.res,
             returns,
             handled,

@@ -6,7 +6,7 @@ use crate::handle::{Handle, probe};
 use crate::ring::Ring;
 use aio2::backend::{Timeout, Wait};
 use aio2::{Errno, Implementation, Prefer};
-use aio2_abi::setup::{Flags, Setup};
+use aio2_abi::setup::{Setup, SetupFlags};
 use aio2_abi::wait::{Cancel, GetEvents, GetFlags};
 use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -43,10 +43,10 @@ fn prefer(number: c_uint) -> Result<Prefer, Errno> {
 /// # Errors
 /// EINVAL for flags and fields that must not be; those of dup(2).
 fn eventfd(setup: &Setup) -> Result<Option<OwnedFd>, Errno> {
-    let flags = Flags::from_bits(setup.flags).ok_or(Errno(libc::EINVAL))?;
-    let watched = flags.contains(Flags::EVENTFD);
+    let flags = SetupFlags::from_bits(setup.flags).ok_or(Errno(libc::EINVAL))?;
+    let watched = flags.contains(SetupFlags::EVENTFD);
     let bad = setup.version == 0
-        || flags.intersects(Flags::PROBE | Flags::GROW)
+        || flags.intersects(SetupFlags::PROBE | SetupFlags::GROW)
         || setup.fd != 0
         || setup.eventfd != 0 && !watched;
     if bad {

@@ -2,7 +2,7 @@
 
 use crate::ring::Ring;
 use aio2::{Consumer, Context, Errno, Prefer};
-use aio2_abi::setup::{Flags, Setup};
+use aio2_abi::setup::{Setup, SetupFlags};
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
@@ -71,7 +71,7 @@ impl Handle {
 /// # Errors
 /// SPEC section 4.1.
 pub fn probe(setup: &Setup, prefer: Prefer) -> Result<Setup, Errno> {
-    let setup = Setup { flags: setup.flags | Flags::PROBE.bits(), ..*setup };
+    let setup = Setup { flags: setup.flags | SetupFlags::PROBE.bits(), ..*setup };
     let kernel = || aio2::kernel::Kernel::resolve(&setup);
     let engine = || aio2::engine::Engine::resolve(&setup);
     match prefer {

@@ -5,7 +5,7 @@
 //! hexadecimal.
 
 use crate::{errno, printable};
-use aio2_abi::attr::{self, Flags};
+use aio2_abi::attr::{self, AttrFlags};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use zerocopy::IntoBytes;
@@ -24,7 +24,7 @@ pub type Fields = Vec<(&'static str, Value)>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     pub id: u16,
-    pub flags: Flags,
+    pub flags: AttrFlags,
     pub payload: Vec<u8>,
 }
 
@@ -38,10 +38,10 @@ pub fn parse(spec: &str) -> Result<Asked, String> {
         Some((name, value)) => (name, Some(value)),
         None => (parts_first(spec), None),
     };
-    let mut flags = Flags::RETURN;
+    let mut flags = AttrFlags::RETURN;
     for option in parts {
         match option {
-            "required" => flags |= Flags::REQUIRED,
+            "required" => flags |= AttrFlags::REQUIRED,
             other => return Err(format!("{spec}: option {other:?} is not known: required is")),
         }
     }
@@ -258,7 +258,7 @@ mod tests {
         ] {
             let asked = parse(spec).unwrap();
             assert_eq!(asked.id, id, "{spec}");
-            assert_eq!(asked.flags.contains(Flags::REQUIRED), spec.ends_with("required"));
+            assert_eq!(asked.flags.contains(AttrFlags::REQUIRED), spec.ends_with("required"));
             assert_eq!(line(&request_fields(id, &asked.payload)), described, "{spec}");
         }
     }

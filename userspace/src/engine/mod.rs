@@ -45,7 +45,7 @@ use crate::os::notify::Notifier;
 use crate::os::process::Process;
 use crate::ring::shm::{self, ConsumerMap, ProducerMap};
 use crate::ring::{self, Geometry, Producer, Sink};
-use aio2_abi::setup::{Flags, Setup};
+use aio2_abi::setup::{Setup, SetupFlags};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use calls::wait::Clock;
 use calls::{cancel, exec, setup, submit, wait};
@@ -140,11 +140,11 @@ impl Engine {
     unsafe fn make(setup: &Setup, reach: Reach) -> Result<Self, Errno> {
         let process = Process::this()?;
         let setup = setup::resolve(setup)?;
-        let flags = Flags::from_bits_retain(setup.flags);
-        if flags.contains(Flags::PROBE) {
+        let flags = SetupFlags::from_bits_retain(setup.flags);
+        if flags.contains(SetupFlags::PROBE) {
             return Err(Errno(EINVAL));
         }
-        let watched = flags.contains(Flags::EVENTFD);
+        let watched = flags.contains(SetupFlags::EVENTFD);
         let notifier =
             if watched { Notifier::of_application(setup.eventfd)? } else { Notifier::own()? };
         let (producer, consumer) = ring(setup.ring_bytes, setup.event_max)?;

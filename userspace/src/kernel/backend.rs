@@ -10,7 +10,7 @@ use crate::backend::{self, Backend, Timeout, Wait, Waited};
 use crate::consumer::Consumer;
 use crate::error::Errno;
 use crate::ring::shm;
-use aio2_abi::setup::{Flags, Setup};
+use aio2_abi::setup::{Setup, SetupFlags};
 use aio2_abi::wait::{Cancel, CancelFlags, GetEvents, GetFlags};
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -53,7 +53,7 @@ impl Kernel {
     /// With the flags EVENTFD and GROW, the caller must own what is open by
     /// those numbers, or nothing may be.
     pub unsafe fn with_numbers(setup: &Setup) -> Result<Self, Errno> {
-        if setup.flags & Flags::PROBE.bits() != 0 {
+        if setup.flags & SetupFlags::PROBE.bits() != 0 {
             return Err(Errno(libc::EINVAL));
         }
         let mut setup = *setup;
@@ -72,7 +72,7 @@ impl Kernel {
     /// # Errors
     /// As [`Kernel::new`] for parameters that cannot be.
     pub fn resolve(setup: &Setup) -> Result<Setup, Errno> {
-        let mut setup = Setup { flags: setup.flags | Flags::PROBE.bits(), ..*setup };
+        let mut setup = Setup { flags: setup.flags | SetupFlags::PROBE.bits(), ..*setup };
         sys::io_setup2(&mut setup)?;
         Ok(setup)
     }

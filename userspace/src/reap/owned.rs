@@ -2,7 +2,7 @@
 
 use super::Event;
 use crate::error::Errno;
-use aio2_abi::event::{Flags, HEADER_BYTES, Header};
+use aio2_abi::event::{EventFlags, HEADER_BYTES, Header};
 use std::fmt;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -46,7 +46,7 @@ impl OwnedEvent {
     /// The event that a request would have had if it had been accepted.
     pub(crate) fn failed(errno: Errno) -> Self {
         let res = -i64::from(errno.0);
-        let flags = Flags::NOT_STARTED.bits();
+        let flags = EventFlags::NOT_STARTED.bits();
         let header = Header { len: HEADER_BYTES as u32, flags, user_data: 0, res };
         let mut bare = [0; HEADER_BYTES / 8];
         bare.as_mut_bytes().copy_from_slice(header.as_bytes());

@@ -208,7 +208,7 @@ impl<'a> Event<'a> {
     #[inline]
     #[must_use]
     pub fn never_began(&self) -> bool {
-        self.parsed.flags().contains(event::Flags::NOT_STARTED)
+        self.parsed.flags().contains(event::EventFlags::NOT_STARTED)
     }
 
     /// As the ABI has it: for attributes that this crate has no type for.

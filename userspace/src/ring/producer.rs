@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use aio2_abi::ring::{Flags, NOTIFY_OFF};
+use aio2_abi::ring::{NOTIFY_OFF, RingFlags};
 
 use super::event::{len_of, valid_len};
 use super::memory::{Memory, View, distance};
@@ -29,7 +29,7 @@ pub struct Producer<M: Memory> {
     tail: u32,
     /// A head that was valid once; the true one may have moved on.
     head: u32,
-    flags: Flags,
+    flags: RingFlags,
     bad_heads: u64,
     overflowed: u64,
 }
@@ -42,7 +42,7 @@ impl<M: Memory> Producer<M> {
         let view = memory.view();
         // Relaxed: only a producer writes these, and there is no other.
         let tail = view.tail.load(Ordering::Relaxed);
-        let flags = Flags::from_bits_retain(view.flags.load(Ordering::Relaxed));
+        let flags = RingFlags::from_bits_retain(view.flags.load(Ordering::Relaxed));
         let bad_heads = view.bad_heads.load(Ordering::Relaxed);
         let overflowed = view.overflowed.load(Ordering::Relaxed);
         let (ring_bytes, event_max) = (view.ring_bytes, view.event_max);
@@ -131,7 +131,7 @@ impl<M: Memory> Producer<M> {
 
     /// Tells consumers that nothing will come any more. Cannot be undone.
     pub fn set_dead(&mut self) {
-        self.set_flags(self.flags | Flags::DEAD);
+        self.set_flags(self.flags | RingFlags::DEAD);
     }
 
     /// Tells consumers that nothing more comes in this ring, but in another
@@ -140,7 +140,7 @@ impl<M: Memory> Producer<M> {
     /// SPEC: R-GROW-1
     pub(super) fn freeze(&mut self) {
         debug_assert_eq!(self.next, self.tail, "events that are not published");
-        self.set_flags((self.flags | Flags::FROZEN) - Flags::OVERFLOW);
+        self.set_flags((self.flags | RingFlags::FROZEN) - RingFlags::OVERFLOW);
     }
 
     /// Goes on counting where the producer of the ring before has stopped.
@@ -268,14 +268,14 @@ impl<M: Memory> Producer<M> {
         self.bad_heads += 1;
         // Relaxed: a counter.
         self.memory.view().bad_heads.store(self.bad_heads, Ordering::Relaxed);
-        self.set_flags(self.flags | Flags::BAD_HEAD);
+        self.set_flags(self.flags | RingFlags::BAD_HEAD);
         false
     }
 
     /// Sets or clears the OVERFLOW flag.
     pub(super) fn set_overflow(&mut self, on: bool) {
         let mut flags = self.flags;
-        flags.set(Flags::OVERFLOW, on);
+        flags.set(RingFlags::OVERFLOW, on);
         self.set_flags(flags);
     }
 
@@ -305,7 +305,7 @@ impl<M: Memory> Producer<M> {
         self.room() >= len
     }
 
-    fn set_flags(&mut self, flags: Flags) {
+    fn set_flags(&mut self, flags: RingFlags) {
         if flags == self.flags || !self.memory.is_here() {
             return;
         }

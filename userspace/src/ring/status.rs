@@ -2,7 +2,7 @@
 //!
 //! SPEC: sections 5.5 (reaping), 5.6 (overflow), 5.7 (notification).
 
-use aio2_abi::ring::{Flags, NOTIFY_OFF, NOTIFY_ON};
+use aio2_abi::ring::{NOTIFY_OFF, NOTIFY_ON, RingFlags};
 
 use super::error::Corruption;
 use super::memory::{Memory, acquire, distance};
@@ -32,19 +32,19 @@ pub(super) fn pending<M: Memory>(memory: &M) -> Pending {
     // `Producer::should_notify` and `Producer::has_room_after_flag` (kernel:
     // aio2_ring_notify(), aio2_ring_spill()).
     fence(Ordering::SeqCst);
-    // Flags before tail: the producer publishes what it flushed, then clears
+    // RingFlags before tail: the producer publishes what it flushed, then clears
     // OVERFLOW. The other way round, both could be missed. SPEC: R-OVF-5.
-    let flags = Flags::from_bits_retain(acquire(view.flags));
+    let flags = RingFlags::from_bits_retain(acquire(view.flags));
     let tail = view.tail.load(Ordering::Relaxed) & M::TAIL_MASK;
     // Relaxed, both: no event is read here, and a head that is stale makes an
     // empty ring look non-empty. Only reaping can tell.
     let head = view.head.load(Ordering::Relaxed) as u32 & M::TAIL_MASK;
     if head != tail {
         Pending::Events
-    } else if flags.contains(Flags::FROZEN) {
+    } else if flags.contains(RingFlags::FROZEN) {
         // `tail` was loaded after the flag, and is the last. SPEC: R-GROW-2.
         Pending::Frozen
-    } else if flags.contains(Flags::OVERFLOW) {
+    } else if flags.contains(RingFlags::OVERFLOW) {
         Pending::Overflow
     } else {
         Pending::Nothing
@@ -52,7 +52,8 @@ pub(super) fn pending<M: Memory>(memory: &M) -> Pending {
 }
 
 pub(super) fn is_dead<M: Memory>(memory: &M) -> bool {
-    !memory.is_here() || Flags::from_bits_retain(acquire(memory.view().flags)).contains(Flags::DEAD)
+    !memory.is_here()
+        || RingFlags::from_bits_retain(acquire(memory.view().flags)).contains(RingFlags::DEAD)
 }
 
 pub(super) fn notify_off<M: Memory>(memory: &M) {

@@ -3,7 +3,7 @@
 //! Memory that was once allocated is used again; nothing is allocated for an
 //! iocb in the steady state. SPEC: sections 6.1 and 6.2.
 
-use aio2_abi::iocb::{Encoder, Flags, Header, LEN_MAX, NoRoom};
+use aio2_abi::iocb::{Encoder, Header, IocbFlags, LEN_MAX, NoRoom};
 use aio2_abi::{align8, attr};
 use zerocopy::IntoBytes;
 
@@ -48,7 +48,7 @@ impl Iocbs {
         &mut self,
         nr: u32,
         args: &[u64],
-        flags: Flags,
+        flags: IocbFlags,
         user_data: u64,
     ) -> Result<IocbMut<'_>, NoRoom> {
         self.make_room();
@@ -222,7 +222,7 @@ impl IocbMut<'_> {
     /// [`NoRoom`] if the iocb would be longer than the ABI allows; the
     /// attribute is not appended.
     #[inline]
-    pub fn attr(&mut self, id: u16, flags: attr::Flags, payload: &[u8]) -> Result<(), NoRoom> {
+    pub fn attr(&mut self, id: u16, flags: attr::AttrFlags, payload: &[u8]) -> Result<(), NoRoom> {
         // Refused here too, since a length beyond u16 would be cut by the encoder.
         if align8(payload.len()) > LEN_MAX {
             return Err(NoRoom);
@@ -246,13 +246,13 @@ mod tests {
     fn what_a_partial_submission_left_stands_at_the_front() {
         let mut iocbs = Iocbs::new();
         for n in 0..1000 {
-            let mut iocb = iocbs.push(1, &[n; 3], Flags::empty(), n).unwrap();
-            iocb.attr(attr::TAG, attr::Flags::empty(), &n.to_ne_bytes()).unwrap();
+            let mut iocb = iocbs.push(1, &[n; 3], IocbFlags::empty(), n).unwrap();
+            iocb.attr(attr::TAG, attr::AttrFlags::empty(), &n.to_ne_bytes()).unwrap();
         }
         let one = iocbs.len() / 1000;
         assert_eq!(iocbs.consume(one * 400), 400);
         assert_eq!(user_datas(&iocbs), (400..1000).collect::<Vec<_>>());
-        iocbs.push(1, &[], Flags::empty(), 1000).unwrap();
+        iocbs.push(1, &[], IocbFlags::empty(), 1000).unwrap();
         assert!(iocbs.remove(500));
         assert!(!iocbs.remove(500));
         assert_eq!(iocbs.count(), 600);
@@ -265,7 +265,7 @@ mod tests {
         let mut words = 0;
         for round in 0..10_000_u64 {
             for n in 0..8 {
-                iocbs.push(1, &[1, 2, 3], Flags::empty(), round * 8 + n).unwrap();
+                iocbs.push(1, &[1, 2, 3], IocbFlags::empty(), round * 8 + n).unwrap();
             }
             // One iocb stays behind at any time.
             let leave = if round == 0 { 56 } else { 0 };
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn seven_arguments_are_refused_and_leave_nothing() {
         let mut iocbs = Iocbs::new();
-        assert_eq!(iocbs.push(1, &[0; 7], Flags::empty(), 0).err(), Some(NoRoom));
+        assert_eq!(iocbs.push(1, &[0; 7], IocbFlags::empty(), 0).err(), Some(NoRoom));
         assert!(iocbs.is_empty() && iocbs.bytes().is_empty());
     }
 }

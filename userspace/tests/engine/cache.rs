@@ -46,7 +46,7 @@ fn drops() -> bool {
 
 fn with_hint(request: Iocb, hint: u32) -> Iocb {
     let payload = attr::Cache { hint, resv: 0 };
-    request.attr_with(attr::CACHE, attr::Flags::RETURN, payload.as_bytes())
+    request.attr_with(attr::CACHE, attr::AttrFlags::RETURN, payload.as_bytes())
 }
 
 fn pread(file: &File, buffer: &mut [u8], offset: u64) -> Iocb {
@@ -89,7 +89,7 @@ fn drop_drops_the_bytes_that_were_moved_and_no_others() {
 fn a_write_has_no_hits_to_tell() {
     let f = Fixture::new();
     let (file, mut data) = (file_of(b""), [7; 4]);
-    let flags = attr::Flags::REQUIRED | attr::Flags::RETURN;
+    let flags = attr::AttrFlags::REQUIRED | attr::AttrFlags::RETURN;
     let write = Iocb { nr: libc::SYS_write as u32, ..read(&file, &mut data) };
     f.submit([write.attr_with(attr::CACHE, flags, &[])]);
     let answer = f.next();

@@ -2,7 +2,7 @@
 
 use aio2::backend::{Backend, Wait};
 use aio2::engine::Engine;
-use aio2_abi::iocb::{Encoder, Flags};
+use aio2_abi::iocb::{Encoder, IocbFlags};
 use aio2_abi::setup::Setup;
 use aio2_abi::{attr, event, op};
 use std::fs::File;
@@ -20,9 +20,9 @@ pub struct Fixture {
 pub struct Iocb {
     pub nr: u32,
     pub args: Vec<u64>,
-    pub flags: Flags,
+    pub flags: IocbFlags,
     pub user_data: u64,
-    pub attrs: Vec<(u16, attr::Flags, Vec<u8>)>,
+    pub attrs: Vec<(u16, attr::AttrFlags, Vec<u8>)>,
 }
 
 /// An event.
@@ -35,7 +35,13 @@ pub struct Answer {
 
 /// A request for a syscall.
 pub fn syscall(nr: libc::c_long, args: &[u64]) -> Iocb {
-    Iocb { nr: nr as u32, args: args.to_vec(), flags: Flags::empty(), user_data: 0, attrs: vec![] }
+    Iocb {
+        nr: nr as u32,
+        args: args.to_vec(),
+        flags: IocbFlags::empty(),
+        user_data: 0,
+        attrs: vec![],
+    }
 }
 
 /// The address of memory that a request works on.
@@ -81,7 +87,7 @@ pub fn with_limit<T>(resource: libc::__rlimit_resource_t, most: u64, f: impl FnO
 
 impl Iocb {
     pub fn nop(user_data: u64) -> Self {
-        Iocb { nr: op::NOP, args: vec![], flags: Flags::empty(), user_data, attrs: vec![] }
+        Iocb { nr: op::NOP, args: vec![], flags: IocbFlags::empty(), user_data, attrs: vec![] }
     }
 
     pub fn user_data(mut self, user_data: u64) -> Self {
@@ -89,17 +95,17 @@ impl Iocb {
         self
     }
 
-    pub fn flags(mut self, flags: Flags) -> Self {
+    pub fn flags(mut self, flags: IocbFlags) -> Self {
         self.flags |= flags;
         self
     }
 
     /// With an attribute that is returned.
     pub fn attr(self, id: u16) -> Self {
-        self.attr_with(id, attr::Flags::RETURN, &[])
+        self.attr_with(id, attr::AttrFlags::RETURN, &[])
     }
 
-    pub fn attr_with(mut self, id: u16, flags: attr::Flags, payload: &[u8]) -> Self {
+    pub fn attr_with(mut self, id: u16, flags: attr::AttrFlags, payload: &[u8]) -> Self {
         self.attrs.push((id, flags, payload.to_vec()));
         self
     }

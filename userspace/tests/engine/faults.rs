@@ -12,7 +12,7 @@ use aio2::future::Driver;
 use aio2::set::Set;
 use aio2::{Context, Errno, Reaper};
 use aio2_abi::attr;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::setup::{self, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::collections::BTreeMap;
@@ -82,7 +82,7 @@ fn what_is_no_eventfd_is_told_before_that_there_are_no_descriptors() {
         return;
     }
     let file = file_of(b"");
-    let flags = setup::Flags::EVENTFD.bits();
+    let flags = setup::SetupFlags::EVENTFD.bits();
     let of = |eventfd| Setup { version: 1, flags, eventfd, ..Setup::default() };
     // SAFETY: the file is the test's.
     let of_number = |fd| unsafe { Engine::with_numbers(&of(fd)) }.err();
@@ -147,7 +147,7 @@ fn a_signal_to_no_thread_goes_to_the_process() {
     unsafe { libc::sigaction(libc::SIGUSR2, &raw const action, ptr::null_mut()) };
     let f = Fixture::new();
     let signal = attr::Signal { signo: libc::SIGUSR2 as u32, tid: 0, value: 0 };
-    f.submit([Iocb::nop(0).attr_with(attr::SIGNAL, attr::Flags::REQUIRED, signal.as_bytes())]);
+    f.submit([Iocb::nop(0).attr_with(attr::SIGNAL, attr::AttrFlags::REQUIRED, signal.as_bytes())]);
     assert_eq!(f.next().res, 0);
     for _ in 0..1000 {
         if CAUGHT.load(Ordering::Relaxed) > 0 {
@@ -221,10 +221,10 @@ fn a_storm_of_signals_changes_no_result() {
         let pread = [fd, address(&mut whole), 4096, 0];
         let read = [reader.as_raw_fd() as u64, address(&mut piped), 1000];
         let requests = vec![
-            syscall(libc::SYS_pread64, &pread).user_data(0).flags(Flags::ASYNC),
-            syscall(libc::SYS_read, &read).user_data(1).flags(Flags::FULL),
+            syscall(libc::SYS_pread64, &pread).user_data(0).flags(IocbFlags::ASYNC),
+            syscall(libc::SYS_read, &read).user_data(1).flags(IocbFlags::FULL),
             syscall(libc::SYS_nanosleep, &[nap_at, 0]).user_data(2),
-            Iocb::nop(3).flags(Flags::ASYNC),
+            Iocb::nop(3).flags(IocbFlags::ASYNC),
         ];
         let results = thread::scope(|scope| {
             scope.spawn(|| {
@@ -447,5 +447,5 @@ fn descriptor_0_is_one_like_others() {
     // SAFETY: takes numbers.
     let eventfd = unsafe { libc::eventfd(0, 0) };
     assert_eq!(eventfd, 0);
-    works(&Fixture::with(|s| (s.flags, s.eventfd) = (setup::Flags::EVENTFD.bits(), eventfd)));
+    works(&Fixture::with(|s| (s.flags, s.eventfd) = (setup::SetupFlags::EVENTFD.bits(), eventfd)));
 }

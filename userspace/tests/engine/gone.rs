@@ -4,7 +4,7 @@ use crate::context::{Fixture, Iocb, alone, file_of, syscall};
 use crate::request::{Slow, ends, errno};
 use crate::waiting::until_a_worker_is_in;
 use aio2::backend::Backend;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -65,7 +65,7 @@ fn a_request_whose_worker_was_killed_ends_when_it_is_cancelled() {
     let file = file_of(b"");
     kill_who_calls(libc::SYS_flock);
     lose_a_worker(&f, flock(&file));
-    f.submit([Iocb::nop(2).flags(Flags::ASYNC)]);
+    f.submit([Iocb::nop(2).flags(IocbFlags::ASYNC)]);
     let mut one =
         Cancel { flags: CancelFlags::USER_DATA.bits(), user_data: 1, ..Cancel::default() };
     assert_eq!(f.engine.cancel(&mut one), Ok(1));
@@ -124,7 +124,7 @@ fn a_worker_that_runs_is_not_gone_whatever_a_filter_says() {
         thread::spawn(move || {
             let f = Fixture::new();
             let mut slow = Slow::new();
-            f.submit([slow.read().flags(Flags::ASYNC).user_data(1)]);
+            f.submit([slow.read().flags(IocbFlags::ASYNC).user_data(1)]);
             until_a_worker_is_in(libc::SYS_splice);
             let calls = [libc::SYS_tgkill, libc::SYS_tkill, libc::SYS_kill];
             for call in calls.into_iter().chain([libc::SYS_rt_tgsigqueueinfo]) {
@@ -137,7 +137,7 @@ fn a_worker_that_runs_is_not_gone_whatever_a_filter_says() {
             slow.finish();
             let result = f.next().res;
             assert!([1, errno(libc::ECANCELED)].contains(&result), "{said}: {result}");
-            f.submit([Iocb::nop(2).flags(Flags::ASYNC)]);
+            f.submit([Iocb::nop(2).flags(IocbFlags::ASYNC)]);
             assert_eq!(ends(&f, 1), [(2, 0)], "{said}: one event for one request");
         })
         .join()
@@ -154,7 +154,7 @@ fn a_worker_that_is_gone_is_told_from_a_thread_with_its_number() {
     let f = Fixture::with(|s| s.concurrency = 1);
     let file = file_of(b"");
     kill_who_calls(libc::SYS_flock);
-    f.submit([Iocb::nop(0).flags(Flags::ASYNC)]);
+    f.submit([Iocb::nop(0).flags(IocbFlags::ASYNC)]);
     f.next();
     let before = tids();
     f.submit([flock(&file)]);

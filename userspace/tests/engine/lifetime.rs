@@ -6,7 +6,7 @@ use aio2::Errno;
 use aio2::backend::{Backend, Wait};
 use aio2::engine::Engine;
 use aio2_abi::attr::AFTER_REQUEST;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::op;
 use aio2_abi::setup::{self, Features, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -31,7 +31,7 @@ fn a_probe_says_what_the_engine_is() {
 #[test]
 fn an_eventfd_that_is_none_is_refused() {
     let with = |fd| {
-        let flags = setup::Flags::EVENTFD.bits();
+        let flags = setup::SetupFlags::EVENTFD.bits();
         let setup = Setup { version: 1, flags, eventfd: fd, ..Setup::default() };
         // SAFETY: it is open and the test's, or not open.
         unsafe { Engine::with_numbers(&setup) }.err()
@@ -98,7 +98,7 @@ fn setup_and_teardown_leave_nothing_behind() {
         |i| {
             let f = Fixture::with(|s| s.ring_bytes = 4096);
             if i % 10 == 0 {
-                f.submit([Iocb::nop(0), Iocb::nop(1).flags(Flags::ASYNC)]);
+                f.submit([Iocb::nop(0), Iocb::nop(1).flags(IocbFlags::ASYNC)]);
             }
         },
     );
@@ -113,21 +113,21 @@ fn without_a_thread_a_request_is_run_by_who_waits() {
         return;
     }
     let f = Fixture::with(|s| s.concurrency = 1);
-    let requests = [Iocb::nop(1).flags(Flags::ASYNC), Iocb::nop(2)];
+    let requests = [Iocb::nop(1).flags(IocbFlags::ASYNC), Iocb::nop(2)];
     let answers = with_limit(libc::RLIMIT_AS, 1, || {
         f.submit(requests);
         f.next_n(2)
     });
     let results: Vec<_> = answers.iter().map(|a| (a.user_data, a.res)).collect();
     assert_eq!(results, [(2, 0), (1, 0)]);
-    f.submit([Iocb::nop(3).flags(Flags::ASYNC)]);
+    f.submit([Iocb::nop(3).flags(IocbFlags::ASYNC)]);
     assert_eq!(f.next().res, 0, "and the next one has its thread");
 }
 
 #[test]
 fn a_child_after_fork_gets_exdev_and_can_drop() {
     let f = Fixture::new();
-    f.submit([Iocb::nop(0).flags(Flags::ASYNC)]);
+    f.submit([Iocb::nop(0).flags(IocbFlags::ASYNC)]);
     f.next();
     // SAFETY: the child calls what works there, and leaves without unwinding.
     let pid = unsafe { libc::fork() };
@@ -208,7 +208,7 @@ fn every_event_comes_once_to_many_reapers_of_many_submitters() {
                 for i in 0..EACH {
                     let mut iocb = Iocb::nop(submitter * EACH + i);
                     if i % 16 == 0 {
-                        iocb = iocb.flags(Flags::ASYNC);
+                        iocb = iocb.flags(IocbFlags::ASYNC);
                     }
                     let mut words = iocb.words();
                     while f.try_submit(&mut words) == Err(Errno(libc::EAGAIN)) {
@@ -248,7 +248,7 @@ fn a_worker_that_has_gone_is_replaced() {
     }
     let f = Fixture::with(|s| s.concurrency = 1);
     for _ in 0..2 {
-        f.submit([Iocb::nop(0).flags(Flags::ASYNC)]);
+        f.submit([Iocb::nop(0).flags(IocbFlags::ASYNC)]);
         f.next();
         while held().1 > 0 {
             thread::sleep(Duration::from_millis(20));
@@ -264,7 +264,7 @@ fn a_worker_is_interrupted_after_another_has_gone() {
     }
     let f = Fixture::new();
     let slow = Slow::new();
-    f.submit([slow.read().flags(Flags::ASYNC), Iocb::nop(1).flags(Flags::ASYNC)]);
+    f.submit([slow.read().flags(IocbFlags::ASYNC), Iocb::nop(1).flags(IocbFlags::ASYNC)]);
     assert_eq!(f.next().user_data, 1);
     while held().1 > 1 {
         thread::sleep(Duration::from_millis(20));
@@ -285,7 +285,7 @@ fn room_that_was_reserved_for_events_is_given_back() {
         || pages().0,
         (1001, 3000),
         |_| {
-            f.submit([Iocb::nop(0).flags(Flags::ASYNC)]);
+            f.submit([Iocb::nop(0).flags(IocbFlags::ASYNC)]);
             f.next();
         },
     );
@@ -303,7 +303,7 @@ fn deadlines_of_what_has_ended_take_no_memory() {
         || pages().0,
         (21, 100),
         |_| {
-            f.submit((0..500).map(|n| Iocb::nop(n).deadline(u64::MAX / 2).flags(Flags::ASYNC)));
+            f.submit((0..500).map(|n| Iocb::nop(n).deadline(u64::MAX / 2).flags(IocbFlags::ASYNC)));
             f.wait(&Wait::events(500)).unwrap();
             assert_eq!(f.reap().len(), 500);
         },

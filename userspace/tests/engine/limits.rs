@@ -6,7 +6,7 @@ use aio2::Errno;
 use aio2::backend::{Backend, Wait};
 use aio2::engine::Engine;
 use aio2_abi::attr::AFTER_GROUP;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::setup::Setup;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::fs::File;
@@ -49,7 +49,7 @@ impl Things {
         let fsync = syscall(libc::SYS_fsync, &[file]);
         let ending = vec![
             Iocb::nop(0),
-            Iocb::nop(0).flags(Flags::ASYNC),
+            Iocb::nop(0).flags(IocbFlags::ASYNC),
             syscall(libc::SYS_pread64, &[file, at[0], 8, 0]),
             syscall(libc::SYS_pwrite64, &[file, at[1], 8, 1 << 20]),
             fsync.clone(),
@@ -58,7 +58,7 @@ impl Things {
         ];
         let waiting = vec![
             recv(at[2]),
-            recv(at[3]).flags(Flags::ASYNC),
+            recv(at[3]).flags(IocbFlags::ASYNC),
             recv(at[4]).deadline(1_000_000),
             recv(at[5]).deadline(u64::MAX >> 2),
             syscall(libc::SYS_read, &[pipe, at[6], 8]),

@@ -6,7 +6,7 @@ use crate::request::{Slow, ends, errno};
 use crate::waiting::disturbed;
 use aio2::backend::{Backend, Wait};
 use aio2_abi::attr;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::op;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::os::fd::AsRawFd;
@@ -154,7 +154,7 @@ fn a_multishot_poll_goes_on_as_long_as_the_ring_has_room() {
     const RING: u32 = 4096 / 24;
     let f = Fixture::with(|s| (s.ring_bytes, s.max_requests) = (4096, 1));
     let mut slow = Slow::new();
-    f.submit([Iocb::poll_op(&slow.reader, libc::POLLIN).flags(Flags::MULTISHOT)]);
+    f.submit([Iocb::poll_op(&slow.reader, libc::POLLIN).flags(IocbFlags::MULTISHOT)]);
     for more in [RING, RING + 1] {
         for n in 1..=more {
             slow.finish();

@@ -1,14 +1,14 @@
 //! Requests with the attributes that concern more than one of them.
 
 use crate::context::{Fixture, Iocb, syscall};
-use aio2_abi::iocb::{Flags, ID_OFFSET};
+use aio2_abi::iocb::{ID_OFFSET, IocbFlags};
 use aio2_abi::{attr, op};
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter};
 use std::os::fd::AsRawFd;
 use zerocopy::IntoBytes;
 
-const NONE: attr::Flags = attr::Flags::empty();
+const NONE: attr::AttrFlags = attr::AttrFlags::empty();
 
 impl Iocb {
     pub fn group_op(key: u64) -> Self {
@@ -33,7 +33,7 @@ impl Iocb {
     }
 
     pub fn id(self) -> Self {
-        self.flags(Flags::WRITE_ID)
+        self.flags(IocbFlags::WRITE_ID)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::gone::filter;
 use crate::request::{Slow, ends, errno, failing};
 use aio2::Errno;
 use aio2::backend::Backend;
-use aio2_abi::iocb::{Flags, ID_OFFSET};
+use aio2_abi::iocb::{ID_OFFSET, IocbFlags};
 use aio2_abi::wait::{Cancel, CancelFlags};
 use aio2_abi::{attr, op};
 use std::fs::File;
@@ -16,8 +16,8 @@ use std::thread;
 use std::time::Duration;
 use zerocopy::IntoBytes;
 
-const RETURN: attr::Flags = attr::Flags::RETURN;
-const REQUIRED: attr::Flags = attr::Flags::REQUIRED.union(RETURN);
+const RETURN: attr::AttrFlags = attr::AttrFlags::RETURN;
+const REQUIRED: attr::AttrFlags = attr::AttrFlags::REQUIRED.union(RETURN);
 
 fn only(f: &Fixture, iocb: Iocb) -> Answer {
     f.submit([iocb]);
@@ -59,9 +59,9 @@ fn what_is_not_allowed_ends_with_eopnotsupp_and_wrong_arguments_with_einval() {
         (Iocb { args: vec![1], ..Iocb::nop(0) }, libc::EINVAL),
         (syscall(libc::SYS_read, &zeros[..2]), libc::EINVAL),
         (syscall(libc::SYS_fcntl, &[0, libc::F_NOTIFY as u64, 0]), libc::EOPNOTSUPP),
-        (Iocb::nop(0).flags(Flags::MULTISHOT), libc::EOPNOTSUPP),
-        (Iocb::nop(0).flags(Flags::FULL), libc::EOPNOTSUPP),
-        (syscall(libc::SYS_fsync, &[0]).flags(Flags::FULL), libc::EOPNOTSUPP),
+        (Iocb::nop(0).flags(IocbFlags::MULTISHOT), libc::EOPNOTSUPP),
+        (Iocb::nop(0).flags(IocbFlags::FULL), libc::EOPNOTSUPP),
+        (syscall(libc::SYS_fsync, &[0]).flags(IocbFlags::FULL), libc::EOPNOTSUPP),
     ] {
         assert_eq!(only(&f, iocb.clone()).res, -i64::from(errno), "{iocb:?}");
     }
@@ -128,7 +128,7 @@ fn a_vector_is_read_and_summed_in_order() {
     assert_eq!((answer.res, &a, &b), (8, b"hel", b"lo wo"));
     let sum: attr::ChecksumReturn = answer.payload(attr::CHECKSUM).unwrap();
     assert_eq!((sum.value, sum.bytes), (crc32c::crc32c(b"hello wo"), 8));
-    let full = syscall(libc::SYS_preadv, &[args[0], args[1], 2, 6, 0]).flags(Flags::FULL);
+    let full = syscall(libc::SYS_preadv, &[args[0], args[1], 2, 6, 0]).flags(IocbFlags::FULL);
     assert_eq!(only(&f, full).res, -i64::from(libc::ENODATA));
     assert_eq!((&a, &b[..2]), (b"wor", b"ld".as_slice()));
 }
@@ -169,13 +169,13 @@ fn a_short_read_from_a_pipe_is_final_unless_full() {
     writer.write_all(b"abc").unwrap();
     assert_eq!(only(&f, read(&reader, &mut buf)).res, 3);
     writer.write_all(b"def").unwrap();
-    f.submit([read(&reader, &mut buf).flags(Flags::FULL)]);
+    f.submit([read(&reader, &mut buf).flags(IocbFlags::FULL)]);
     writer.write_all(b"gh").unwrap();
     assert!(f.reap().is_empty());
     writer.write_all(b"i").unwrap();
     assert_eq!(f.next().res, 6);
     assert_eq!(&buf, b"defghi");
-    f.submit([read(&reader, &mut buf).flags(Flags::FULL)]);
+    f.submit([read(&reader, &mut buf).flags(IocbFlags::FULL)]);
     writer.write_all(b"x").unwrap();
     drop(writer);
     assert_eq!(f.next().res, -i64::from(libc::ENODATA));
@@ -241,7 +241,7 @@ fn a_full_message_is_received_in_several_steps() {
     (message.msg_iov, message.msg_iovlen) = (iovecs.as_mut_ptr(), 2);
     ours.write_all(b"ab").unwrap();
     let args = [theirs.as_raw_fd() as u64, address(&mut message), 0];
-    f.submit([syscall(libc::SYS_recvmsg, &args).flags(Flags::FULL)]);
+    f.submit([syscall(libc::SYS_recvmsg, &args).flags(IocbFlags::FULL)]);
     ours.write_all(b"cd").unwrap();
     assert!(f.reap().is_empty());
     ours.write_all(b"ef").unwrap();
@@ -254,7 +254,7 @@ fn async_is_not_run_inline() {
     let f = Fixture::new();
     let file = file_of(b"abcd");
     let mut buf = [0; 4];
-    let iocb = pread(&file, &mut buf, 0).flags(Flags::ASYNC).attr(attr::PATH).attr(attr::CACHE);
+    let iocb = pread(&file, &mut buf, 0).flags(IocbFlags::ASYNC).attr(attr::PATH).attr(attr::CACHE);
     let a = only(&f, iocb);
     assert_eq!((a.res, &buf), (4, b"abcd"));
     assert_eq!(a.payload::<attr::PathReturn>(attr::PATH).unwrap().place, attr::PATH_WORKER);
@@ -276,7 +276,10 @@ fn an_attribute_that_is_not_known_is_told_and_fails_only_if_required() {
     assert_eq!(a.res, -i64::from(libc::EOPNOTSUPP));
     assert_eq!(a.status(attr::TIMING), -libc::ENODATA, "it never ran");
     assert_eq!(a.status(attr::PRIORITY), -libc::ENODATA);
-    assert_eq!(only(&f, Iocb::nop(0).attr_with(63, attr::Flags::empty(), &[])).returns.len(), 0);
+    assert_eq!(
+        only(&f, Iocb::nop(0).attr_with(63, attr::AttrFlags::empty(), &[])).returns.len(),
+        0
+    );
 }
 
 #[test]
@@ -353,7 +356,7 @@ fn a_priority_is_set_for_its_request_by_a_worker() {
 #[test]
 fn ids_are_written_back_and_differ() {
     let f = Fixture::new();
-    let with_id = Iocb::nop(0).flags(Flags::WRITE_ID);
+    let with_id = Iocb::nop(0).flags(IocbFlags::WRITE_ID);
     let words = f.submit(vec![with_id; 300]);
     let ids: std::collections::HashSet<u64> =
         words.chunks(4).map(|iocb| iocb[ID_OFFSET / 8]).collect();
@@ -419,7 +422,7 @@ fn what_is_not_accepted_does_not_count_towards_the_limit() {
         assert_eq!(f.try_submit(&mut words), Ok(good * 8));
         assert_eq!(f.next().user_data, 1);
     }
-    f.submit((0..4).map(|i| Iocb::nop(i).flags(Flags::ASYNC)));
+    f.submit((0..4).map(|i| Iocb::nop(i).flags(IocbFlags::ASYNC)));
     assert_eq!(f.next_n(4).len(), 4);
 }
 
@@ -455,7 +458,7 @@ fn a_vector_is_gone_on_with_in_the_middle_of_a_part() {
     for (first, second, third) in [("ABCD", "EFGHIJ", ""), ("k", "lmno", "pqrst")] {
         buf.fill(b'-');
         writer.write_all(first.as_bytes()).unwrap();
-        f.submit([readv.clone().flags(Flags::FULL)]);
+        f.submit([readv.clone().flags(IocbFlags::FULL)]);
         thread::sleep(Duration::from_millis(5));
         writer.write_all(second.as_bytes()).unwrap();
         thread::sleep(Duration::from_millis(5));
@@ -480,9 +483,9 @@ fn a_message_that_is_only_looked_at_or_not_waited_for_is_not_gone_on_with() {
         let a = only(&f, recv(flags).attr(attr::PATH));
         assert_eq!((a.res, &buf, place(&a)), (3, b"abc---", attr::PATH_INLINE));
     }
-    let a = only(&f, recv(libc::MSG_PEEK).flags(Flags::FULL).attr(attr::PATH));
+    let a = only(&f, recv(libc::MSG_PEEK).flags(IocbFlags::FULL).attr(attr::PATH));
     assert_eq!((a.res, &buf, place(&a)), (errno(libc::ENODATA), b"abc---", attr::PATH_INLINE));
-    let a = only(&f, recv(libc::MSG_DONTWAIT).flags(Flags::FULL).attr(attr::PATH));
+    let a = only(&f, recv(libc::MSG_DONTWAIT).flags(IocbFlags::FULL).attr(attr::PATH));
     assert_eq!((a.res, &buf, place(&a)), (errno(libc::EAGAIN), b"abc---", attr::PATH_INLINE));
 }
 
@@ -529,7 +532,7 @@ fn a_request_can_ask_for_all_that_concerns_others() {
     // To the process, which ignores it.
     let signal = attr::Signal { signo: libc::SIGURG as u32, tid: 0, value: 0 };
     let all = Iocb::nop(2).in_group(7).after(attr::AFTER_STREAM, 1).deadline(u64::MAX / 2);
-    let all = all.attr_with(attr::SIGNAL, attr::Flags::empty(), signal.as_bytes());
+    let all = all.attr_with(attr::SIGNAL, attr::AttrFlags::empty(), signal.as_bytes());
     f.submit([failing().user_data(1), all, Iocb::group_op(7).user_data(3)]);
     let mut all = ends(&f, 3);
     all.sort_unstable();
@@ -543,7 +546,7 @@ fn what_was_moved_before_a_worker_came_is_not_moved_again() {
     let (reader, mut writer) = pipe().unwrap();
     let mut buf = [0_u8; 6];
     writer.write_all(b"abc").unwrap();
-    let full = read(&reader, &mut buf).flags(Flags::FULL);
+    let full = read(&reader, &mut buf).flags(IocbFlags::FULL);
     f.submit([full.attr(attr::CACHE).attr(attr::TIMING)]);
     writer.write_all(b"def").unwrap();
     let a = f.next();
@@ -558,10 +561,10 @@ fn what_was_moved_before_a_worker_came_is_the_result_of_a_cancel() {
     let f = Fixture::with(|s| s.concurrency = 1);
     let slow = Slow::new();
     let mut data = vec![7; 1 << 20];
-    f.submit([slow.read().flags(Flags::ASYNC)]);
+    f.submit([slow.read().flags(IocbFlags::ASYNC)]);
     for (full, result) in [(false, 65536), (true, errno(libc::ECANCELED))] {
         let (_reader, writer) = pipe().unwrap();
-        let flags = if full { Flags::FULL } else { Flags::empty() };
+        let flags = if full { IocbFlags::FULL } else { IocbFlags::empty() };
         f.submit([write(&writer, &mut data).user_data(1).flags(flags)]);
         let flags = CancelFlags::USER_DATA.bits();
         let mut one = Cancel { flags, user_data: 1, ..Cancel::default() };
@@ -661,7 +664,7 @@ fn where_a_file_has_no_such_call_short_reads_fail_at_once() {
     }
     let mut whole = [0_u8; 8];
     f.submit([read(&eventfd, &mut whole).user_data(1)]);
-    f.submit([Iocb::nop(2).flags(Flags::ASYNC)]);
+    f.submit([Iocb::nop(2).flags(IocbFlags::ASYNC)]);
     assert_eq!(f.next().user_data, 2, "it keeps no worker");
     (&eventfd).write_all(&5_u64.to_ne_bytes()).unwrap();
     assert_eq!((f.next().res, whole), (8, 5_u64.to_ne_bytes()));
@@ -699,22 +702,24 @@ fn all_of_nothing_is_nothing() {
     let file = file_of(&[7; 8]);
     let mut iovec = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
     let args = [file.as_raw_fd() as u64, address(&mut iovec), 1, 0, 0];
-    let full = syscall(libc::SYS_preadv, &args).flags(Flags::FULL);
+    let full = syscall(libc::SYS_preadv, &args).flags(IocbFlags::FULL);
     assert_eq!(only(&f, full.clone()).res, 0);
-    assert_eq!(only(&f, full.flags(Flags::ASYNC)).res, 0);
+    assert_eq!(only(&f, full.flags(IocbFlags::ASYNC)).res, 0);
 }
 
 #[test]
 fn what_is_refused_takes_no_worker() {
     let f = Fixture::new();
-    f.submit([syscall(libc::SYS_ptrace, &[0; 4]).flags(Flags::ASYNC)]);
+    f.submit([syscall(libc::SYS_ptrace, &[0; 4]).flags(IocbFlags::ASYNC)]);
     assert_eq!(f.reap().len(), 1, "it has ended at once");
 }
 
 #[test]
 fn a_request_with_a_deadline_is_run_where_others_are() {
     let f = Fixture::new();
-    for (flags, rung) in [(Flags::empty(), attr::PATH_INLINE), (Flags::ASYNC, attr::PATH_WORKER)] {
+    for (flags, rung) in
+        [(IocbFlags::empty(), attr::PATH_INLINE), (IocbFlags::ASYNC, attr::PATH_WORKER)]
+    {
         let a = only(&f, Iocb::nop(0).deadline(u64::MAX / 2).flags(flags).attr(attr::PATH));
         assert_eq!((a.res, place(&a)), (0, rung));
     }
@@ -775,7 +780,7 @@ fn times_are_those_of_each_request_of_a_batch() {
 #[test]
 fn each_request_takes_time_of_the_submission() {
     let f = Fixture::new();
-    for flags in [Flags::empty(), Flags::ASYNC] {
+    for flags in [IocbFlags::empty(), IocbFlags::ASYNC] {
         f.submit((0..100).map(|i| Iocb::nop(i).flags(flags).attr(attr::PATH)));
         let blocked = |a: Answer| a.payload::<attr::PathReturn>(attr::PATH).unwrap().blocked_ns;
         let sum: u64 = f.next_n(100).into_iter().map(blocked).sum();

@@ -4,7 +4,7 @@
 use crate::context::{Fixture, Iocb, address, syscall};
 use crate::request::{Slow, ends};
 use aio2::backend::Wait;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use std::fs::File;
 use std::io::{Read, Write, pipe};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -22,7 +22,7 @@ impl Row {
         let fixture = Fixture::with(|s| s.concurrency = 1);
         fixture.submit([iocb.user_data(1)]);
         assert!(fixture.reap().is_empty(), "{name} waits");
-        fixture.submit([Iocb::nop(2).flags(Flags::ASYNC)]);
+        fixture.submit([Iocb::nop(2).flags(IocbFlags::ASYNC)]);
         Row { fixture, name }
     }
 

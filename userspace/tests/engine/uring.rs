@@ -7,7 +7,7 @@ use aio2::Executor;
 use aio2::backend::Backend;
 use aio2::engine::Engine;
 use aio2_abi::attr::{self, PATH_DEVICE, PATH_WORKER};
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::setup::Setup;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::fs::{File, OpenOptions};
@@ -124,14 +124,14 @@ fn a_direct_transfer_is_moved_by_the_device() {
         [0, 1].map(|i| libc::iovec { iov_base: memory[i].0.as_mut_ptr().cast(), iov_len: BLOCK });
     let at = (&raw const iov).expose_provenance() as u64;
     let args = [d.fd(), at, 2, 3 * BLOCK as u64, 0];
-    d.f.submit([syscall(libc::SYS_preadv, &args).flags(Flags::ASYNC).attr(attr::PATH)]);
+    d.f.submit([syscall(libc::SYS_preadv, &args).flags(IocbFlags::ASYNC).attr(attr::PATH)]);
     let answer = d.f.next();
     assert_eq!((answer.res, place(&answer)), (2 * BLOCK as i64, PATH_DEVICE));
     assert!(memory[0].0 == [3; BLOCK] && memory[1].0 == [4; BLOCK]);
     // What is written is there.
     memory[1].0.fill(0xab);
     let args = [d.fd(), address(&mut memory[1]), BLOCK as u64, 0];
-    let write = syscall(libc::SYS_pwrite64, &args).flags(Flags::FULL).attr(attr::PATH);
+    let write = syscall(libc::SYS_pwrite64, &args).flags(IocbFlags::FULL).attr(attr::PATH);
     // The one that has to change the file's times, or finds its pages in the cache,
     // would wait: a worker makes it, and the next one need not.
     let mut by_device = (0..1000).map(|_| {
@@ -163,7 +163,7 @@ fn what_is_not_moved_whole_has_the_result_of_the_plain_call() {
         ("nothing, at the end", pread(&[d.fd(), at, len, end + len]), 0),
         (
             "no data for FULL",
-            pread(&[d.fd(), at, len, end + len]).flags(Flags::FULL),
+            pread(&[d.fd(), at, len, end + len]).flags(IocbFlags::FULL),
             errno(libc::ENODATA),
         ),
         ("no such alignment", pread(&[d.fd(), at + 1, 7, 0]), errno(libc::EINVAL)),
@@ -174,7 +174,7 @@ fn what_is_not_moved_whole_has_the_result_of_the_plain_call() {
         let args = request.args.clone();
         let mut nothing = [0; 6];
         nothing[..args.len()].copy_from_slice(&args);
-        let is_full = request.flags.contains(Flags::FULL);
+        let is_full = request.flags.contains(IocbFlags::FULL);
         d.f.submit([request.clone()]);
         let answer = d.f.next();
         assert_eq!(answer.res, result, "{what}");

@@ -4,7 +4,7 @@ use crate::context::{Answer, Fixture, Iocb, address, syscall};
 use crate::request::Slow;
 use aio2::Errno;
 use aio2::backend::{Backend, Timeout, Wait};
-use aio2_abi::iocb::{Flags, ID_OFFSET};
+use aio2_abi::iocb::{ID_OFFSET, IocbFlags};
 use aio2_abi::setup;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use rustix::event::{Timespec, epoll, epoll::EventFlags};
@@ -181,7 +181,7 @@ fn a_wait_for_a_request_takes_no_event() {
     let f = Fixture::new();
     let (reader, mut writer) = pipe().unwrap();
     let mut buf = [0; 1];
-    let words = f.submit([read(&reader, &mut buf).flags(Flags::WRITE_ID)]);
+    let words = f.submit([read(&reader, &mut buf).flags(IocbFlags::WRITE_ID)]);
     let id = words[ID_OFFSET / 8];
     let wait = Wait { id: Some(id), ..Wait::events(0).within(SOON) };
     f.submit([Iocb::nop(1)]);
@@ -274,8 +274,8 @@ fn what_has_not_started_is_cancelled_and_what_runs_is_interrupted() {
     let f = Fixture::with(|s| s.concurrency = 1);
     let slow = Slow::new();
     let words = f.submit([
-        slow.read().user_data(1).flags(Flags::WRITE_ID),
-        slow.read().user_data(2).flags(Flags::WRITE_ID),
+        slow.read().user_data(1).flags(IocbFlags::WRITE_ID),
+        slow.read().user_data(2).flags(IocbFlags::WRITE_ID),
         slow.read().user_data(3),
         slow.read().user_data(4),
     ]);
@@ -350,7 +350,7 @@ fn is_readable(fd: &impl AsFd) -> bool {
 
 fn with_eventfd(fd: &OwnedFd) -> Fixture {
     Fixture::with(|s| {
-        s.flags = setup::Flags::EVENTFD.bits();
+        s.flags = setup::SetupFlags::EVENTFD.bits();
         s.eventfd = fd.as_raw_fd();
     })
 }

@@ -5,7 +5,7 @@ use crate::context::{Fixture, Iocb, address, syscall};
 use crate::request::{Slow, ends, errno, id_of};
 use aio2::backend::Backend;
 use aio2_abi::attr;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::fs::File;
 use std::io::{Read, Write, pipe};
@@ -46,14 +46,14 @@ fn owned(fd: i32) -> File {
 }
 
 fn goes_on(f: &Fixture) {
-    f.submit([Iocb::nop(99).flags(Flags::ASYNC)]);
+    f.submit([Iocb::nop(99).flags(IocbFlags::ASYNC)]);
     assert_eq!(ends(f, 1), [(99, 0)]);
 }
 
 /// SPEC: R-WAIT-1
 #[test]
 fn idle_receives_leave_the_workers_to_others() {
-    for flags in [Flags::empty(), Flags::ASYNC] {
+    for flags in [IocbFlags::empty(), IocbFlags::ASYNC] {
         let f = Fixture::with(|s| s.concurrency = 4);
         let pairs: Vec<_> = (0..64).map(|_| UnixStream::pair().unwrap()).collect();
         let mut buffers = vec![[0_u8; 8]; 64];
@@ -201,7 +201,7 @@ fn a_send_whose_memory_ends_does_not_wait() {
     // SAFETY: a part of the mapping above.
     assert_eq!(unsafe { libc::mprotect(behind, GOOD, libc::PROT_NONE) }, 0);
     let f = Fixture::new();
-    for flags in [Flags::empty(), Flags::ASYNC] {
+    for flags in [IocbFlags::empty(), IocbFlags::ASYNC] {
         for beyond in [1, GOOD] {
             let [(plain, _peer), (ours, _other)] = [(); 2].map(|()| UnixStream::pair().unwrap());
             for mut socket in [&plain, &ours] {
@@ -279,8 +279,8 @@ fn what_waits_is_cancelled_with_what_it_has_moved() {
     let mut buffers = [[0_u8; 4]; 3];
     let [a, b, c] = &mut buffers;
     let words = f.submit([
-        recv(&ours, a, 0).user_data(1).flags(Flags::WRITE_ID),
-        recv(&ours, b, 0).user_data(2).flags(Flags::FULL | Flags::WRITE_ID),
+        recv(&ours, a, 0).user_data(1).flags(IocbFlags::WRITE_ID),
+        recv(&ours, b, 0).user_data(2).flags(IocbFlags::FULL | IocbFlags::WRITE_ID),
     ]);
     let by_id = |id| Cancel { id, flags: CancelFlags::ID.bits(), ..Cancel::default() };
     let mut cancel = by_id(id_of(&words, 0));
@@ -310,7 +310,7 @@ fn what_has_waited_for_its_file_has_begun() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let accept = || {
         syscall(libc::SYS_accept4, &[listener.as_raw_fd() as u64, 0, 0, 0])
-            .flags(Flags::WRITE_ID)
+            .flags(IocbFlags::WRITE_ID)
             .attr(attr::TIMING)
     };
     let cancel = |words: &[u64]| {
@@ -338,7 +338,7 @@ fn what_has_waited_for_its_file_has_begun() {
 fn all_bytes_come_with_full_and_with_msg_waitall() {
     let f = Fixture::new();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    for flags in [Flags::FULL, Flags::FULL | Flags::ASYNC, Flags::empty()] {
+    for flags in [IocbFlags::FULL, IocbFlags::FULL | IocbFlags::ASYNC, IocbFlags::empty()] {
         let wait_all = if flags.is_empty() { libc::MSG_WAITALL } else { 0 };
         let mut buffer = [0_u8; 6];
         f.submit([recv(&ours, &mut buffer, wait_all).flags(flags)]);
@@ -372,7 +372,7 @@ fn timeouts_and_o_nonblock_are_those_of_the_file() {
     assert!(begun.elapsed() >= Duration::from_millis(30));
     ours.set_read_timeout(None).unwrap();
     ours.set_nonblocking(true).unwrap();
-    for flags in [Flags::empty(), Flags::ASYNC] {
+    for flags in [IocbFlags::empty(), IocbFlags::ASYNC] {
         f.submit([recv(&ours, &mut buffer, 0).user_data(2).flags(flags)]);
         assert_eq!(ends(&f, 1), [(2, errno(libc::EAGAIN))]);
     }
@@ -414,7 +414,7 @@ fn what_fails_at_once_does_not_wait() {
     let all = libc::MSG_WAITALL as u64;
     let mut buffer = [0_u8; 4];
     let at = address(&mut buffer);
-    for flags in [Flags::empty(), Flags::ASYNC] {
+    for flags in [IocbFlags::empty(), IocbFlags::ASYNC] {
         let cases = [
             (syscall(libc::SYS_write, &[timer.as_raw_fd() as u64, at, 4]), libc::EINVAL),
             (syscall(libc::SYS_read, &[epoll.as_raw_fd() as u64, at, 4]), libc::EINVAL),

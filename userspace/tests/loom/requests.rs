@@ -7,7 +7,7 @@ use crate::request::id_of;
 use aio2::Errno;
 use aio2::backend::{Backend, Wait};
 use aio2_abi::attr::AFTER_REQUEST;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use loom::thread;
 use std::sync::Arc;
@@ -23,12 +23,12 @@ pub fn context(workers: u32) -> Arc<Fixture> {
 
 /// A request for a worker.
 pub fn nop(user_data: u64) -> Iocb {
-    Iocb::nop(user_data).flags(Flags::ASYNC)
+    Iocb::nop(user_data).flags(IocbFlags::ASYNC)
 }
 
 /// A syscall for a worker, which it does not begin once it is told to stop.
 fn getpid(user_data: u64) -> Iocb {
-    syscall(libc::SYS_getpid, &[]).flags(Flags::ASYNC).user_data(user_data)
+    syscall(libc::SYS_getpid, &[]).flags(IocbFlags::ASYNC).user_data(user_data)
 }
 
 fn pid() -> i64 {

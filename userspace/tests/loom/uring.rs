@@ -48,7 +48,7 @@ impl Model {
         let read = |(n, offset): (usize, &u64)| {
             let mut to = self.buffers[n];
             let args = [self.file.as_raw_fd() as u64, address(&mut to), BYTES as u64, *offset];
-            let flags = aio2_abi::iocb::Flags::ASYNC;
+            let flags = aio2_abi::iocb::IocbFlags::ASYNC;
             syscall(libc::SYS_pread64, &args).flags(flags).user_data(n as u64)
         };
         offsets.iter().enumerate().map(read).collect()

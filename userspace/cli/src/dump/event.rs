@@ -3,7 +3,7 @@
 use super::record::{Printer, Record, WellFormed};
 use crate::attribute::{self, Fields};
 use crate::errno;
-use aio2_abi::event::{Event, Flags, Header, len_is_valid};
+use aio2_abi::event::{Event, EventFlags, Header, len_is_valid};
 use serde_json::json;
 use std::io::{self, Write};
 use zerocopy::FromBytes;
@@ -51,8 +51,8 @@ fn skippable(rest: &[u8]) -> Option<usize> {
 
 fn record(event: &Event<'_>, offset: usize) -> Record {
     let header = &event.header;
-    let flags = Flags::from_bits_retain(header.flags);
-    let unknown = flags.difference(Flags::all());
+    let flags = EventFlags::from_bits_retain(header.flags);
+    let unknown = flags.difference(EventFlags::all());
     let mut fields = vec![
         ("user_data", json!(format!("{:#x}", header.user_data))),
         ("result", json!(header.res)),
@@ -60,7 +60,7 @@ fn record(event: &Event<'_>, offset: usize) -> Record {
     if let Some(errno) = error(header.res) {
         fields.push(("error", json!(errno::text(errno))));
     }
-    fields.push(("more", json!(flags.contains(Flags::MORE))));
+    fields.push(("more", json!(flags.contains(EventFlags::MORE))));
     if !unknown.is_empty() {
         fields.push(("unknown_flags", json!(format!("{:#x}", unknown.bits()))));
     }

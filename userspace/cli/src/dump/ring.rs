@@ -3,7 +3,7 @@
 
 use super::event;
 use super::record::{self, Printer, Record};
-use aio2_abi::ring::{ConsumerPage, Flags, MAGIC, NOTIFY_OFF, ProducerPage};
+use aio2_abi::ring::{ConsumerPage, MAGIC, NOTIFY_OFF, ProducerPage, RingFlags};
 use aio2_abi::setup::{RING_BYTES_MAX, RING_BYTES_MIN};
 use serde_json::json;
 use std::io::{self, Write};
@@ -95,7 +95,7 @@ fn consumer_record(page: &ConsumerPage) -> Record {
 }
 
 fn producer_record(page: &ProducerPage, offset: usize) -> Record {
-    let flags = Flags::from_bits_retain(page.flags);
+    let flags = RingFlags::from_bits_retain(page.flags);
     let fields = vec![
         ("version", json!(page.version)),
         ("ring_bytes", json!(page.ring_bytes)),
@@ -112,7 +112,7 @@ fn producer_record(page: &ProducerPage, offset: usize) -> Record {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use aio2_abi::event::{Encoder, Flags as EventFlags};
+    use aio2_abi::event::{Encoder, EventFlags};
     use zerocopy::IntoBytes;
 
     /// A ring from `head` on with events of these lengths, numbered from 0.

@@ -15,7 +15,7 @@ use crate::{dump, errno};
 use aio2::{Context, Iocbs};
 use aio2_abi::attr;
 use aio2_abi::event::{self, Event};
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use argument::Argument;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -53,7 +53,7 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<Exit, Trouble> {
             "{name} is for requests that wait; exec runs the call at once"
         )));
     }
-    let flags = if args.full { Flags::FULL } else { Flags::empty() };
+    let flags = if args.full { IocbFlags::FULL } else { IocbFlags::empty() };
     let mut iocb = encode(&signature, &arguments, &asked, flags)?;
     save(args.save_iocb.as_deref(), iocb.bytes())?;
     let mut room = [0_u64; event::LEN_MAX / 8];
@@ -78,7 +78,7 @@ fn encode(
     signature: &Signature,
     arguments: &[Argument],
     asked: &[Asked],
-    flags: Flags,
+    flags: IocbFlags,
 ) -> Result<Iocbs, Trouble> {
     let registers: Vec<_> = arguments.iter().map(|argument| argument.value).collect();
     let no_room = |_| Trouble::new("the attributes are longer than a request can be");

@@ -16,7 +16,7 @@
 use crate::park::{Ended, Parker};
 use aio2::error::WaitError;
 use aio2::{Event, Iocbs, Reaper, Timeout, Wait};
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::op;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use aio2_record::{Count, Counters, Recorder};
@@ -213,7 +213,7 @@ impl<C: Client> Hub<C> {
     /// Wakes the leader.
     fn ring(&self) {
         let mut nop = Iocbs::new();
-        if nop.push(op::NOP, &[], Flags::empty(), BELL).is_ok() {
+        if nop.push(op::NOP, &[], IocbFlags::empty(), BELL).is_ok() {
             // SAFETY: it has no addresses.
             unsafe { self.submit(&mut nop) };
         }

@@ -12,7 +12,7 @@ use aio2_record::{Request, has};
 /// The iocb would be too long.
 pub fn ask(iocb: &mut IocbMut<'_>) -> Result<(), aio2_abi::iocb::NoRoom> {
     for id in [attr::TIMING, attr::CACHE, attr::PATH] {
-        iocb.attr(id, attr::Flags::RETURN, &[])?;
+        iocb.attr(id, attr::AttrFlags::RETURN, &[])?;
     }
     Ok(())
 }

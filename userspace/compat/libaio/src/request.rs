@@ -8,7 +8,7 @@ use crate::legacy::{
 };
 use crate::memory;
 use aio2::Iocbs;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::{attr, op};
 use aio2_compat::fd::check_mode;
 use aio2_compat::recorded;
@@ -273,10 +273,10 @@ fn push(
     asks: bool,
     priority: Option<u32>,
 ) -> Result<(), i32> {
-    let mut iocb = stream.push(nr, args, Flags::empty(), user_data).map_err(|_| EINVAL)?;
+    let mut iocb = stream.push(nr, args, IocbFlags::empty(), user_data).map_err(|_| EINVAL)?;
     if let Some(priority) = priority {
         let payload = u64::from(priority).to_ne_bytes();
-        iocb.attr(attr::PRIORITY, attr::Flags::empty(), &payload).map_err(|_| EINVAL)?;
+        iocb.attr(attr::PRIORITY, attr::AttrFlags::empty(), &payload).map_err(|_| EINVAL)?;
     }
     if asks {
         recorded::ask(&mut iocb).map_err(|_| EINVAL)?;

@@ -4,7 +4,7 @@ use crate::encode::{self, push, request_of};
 use crate::notice::Notice;
 use crate::table::{Inner, Kind, Place, Table};
 use aio2::{Event, Iocbs};
-use aio2_abi::event::Flags;
+use aio2_abi::event::EventFlags;
 use aio2_abi::iocb::Stream;
 use aio2_compat::hub::{self, Client, Results};
 use aio2_record::Count;
@@ -60,7 +60,7 @@ impl Posix {
         let was_held_up = request.waits
             && !request.is_unwanted
             && matches!(errno, ECANCELED | ENOENT | ESTALE)
-            && header.flags & Flags::NOT_STARTED.bits() != 0;
+            && header.flags & EventFlags::NOT_STARTED.bits() != 0;
         if has_no_positions || was_held_up {
             request.is_stream |= has_no_positions;
             let list = request.list.filter(|_| !request.runs_again);

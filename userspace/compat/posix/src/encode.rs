@@ -4,7 +4,7 @@ use crate::aiocb::PRIORITY_MAX;
 use crate::table::{Kind, Place, Request};
 use aio2::{Event, Iocbs};
 use aio2_abi::attr::{self, AFTER_REQUEST, After, Group, Priority};
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_compat::recorded;
 use zerocopy::IntoBytes;
 
@@ -40,20 +40,20 @@ pub fn push(
         (Kind::Sync(true), _) => (libc::SYS_fdatasync, &all[..1]),
         _ => (libc::SYS_fsync, &all[..1]),
     };
-    let pushed = stream.push(nr as u32, args, Flags::WRITE_ID, place.user_data());
+    let pushed = stream.push(nr as u32, args, IocbFlags::WRITE_ID, place.user_data());
     let all = pushed.and_then(|mut iocb| {
         if let Some(group) = group {
             let group = Group { key: group };
-            iocb.attr(attr::GROUP, attr::Flags::REQUIRED, group.as_bytes())?;
+            iocb.attr(attr::GROUP, attr::AttrFlags::REQUIRED, group.as_bytes())?;
         }
         if let Some(after) = after {
-            iocb.attr(attr::AFTER, attr::Flags::REQUIRED, after.as_bytes())?;
+            iocb.attr(attr::AFTER, attr::AttrFlags::REQUIRED, after.as_bytes())?;
         }
         if described.priority > 0 {
             let lower = described.priority as u32 * (LEVEL_LEAST - LEVEL);
             let level = LEVEL + lower.div_ceil(PRIORITY_MAX as u32);
             let priority = Priority { ioprio: BEST_EFFORT | level, resv: 0 };
-            iocb.attr(attr::PRIORITY, attr::Flags::empty(), priority.as_bytes())?;
+            iocb.attr(attr::PRIORITY, attr::AttrFlags::empty(), priority.as_bytes())?;
         }
         if asks { recorded::ask(&mut iocb) } else { Ok(()) }
     });

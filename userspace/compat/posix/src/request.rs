@@ -7,7 +7,7 @@ use crate::process::Process;
 use crate::table::{Inner, Kind, Place, Request};
 use aio2::Iocbs;
 use aio2_abi::attr::{AFTER_GROUP, AFTER_STREAM, After, Group};
-use aio2_abi::iocb::{Flags, Stream};
+use aio2_abi::iocb::{IocbFlags, Stream};
 use aio2_abi::{attr, op};
 use aio2_record::Count;
 use libc::{EAGAIN, EBADF, EINVAL};
@@ -116,10 +116,15 @@ impl Submission {
         let group = (!ids.is_empty()).then(|| process.new_group());
         if let Some(key) = group {
             for id in ids {
-                let _ = self.stream.push(op::NOP, &[], Flags::empty(), 0).and_then(|mut nop| {
-                    nop.attr(attr::AFTER, attr::Flags::REQUIRED, request_of(id).as_bytes())?;
-                    nop.attr(attr::GROUP, attr::Flags::REQUIRED, Group { key }.as_bytes())
-                });
+                let _ =
+                    self.stream.push(op::NOP, &[], IocbFlags::empty(), 0).and_then(|mut nop| {
+                        nop.attr(
+                            attr::AFTER,
+                            attr::AttrFlags::REQUIRED,
+                            request_of(id).as_bytes(),
+                        )?;
+                        nop.attr(attr::GROUP, attr::AttrFlags::REQUIRED, Group { key }.as_bytes())
+                    });
             }
         }
         let place = table.claim(Kind::Sync(data));
@@ -130,13 +135,13 @@ impl Submission {
         let after = group.map(|target| After { target, kind: AFTER_GROUP, resv: 0 });
         self.add(hub, request, place, after, None);
         if let Some(key) = group {
-            let _ = self.stream.push(op::GROUP, &[key], Flags::empty(), 0);
+            let _ = self.stream.push(op::GROUP, &[key], IocbFlags::empty(), 0);
         }
     }
 
     /// Appends the end of a list.
     pub fn close(&mut self, place: Place, group: u64) {
-        let closed = self.stream.push(op::GROUP, &[group], Flags::empty(), place.user_data());
+        let closed = self.stream.push(op::GROUP, &[group], IocbFlags::empty(), place.user_data());
         debug_assert!(closed.is_ok(), "one argument fits");
         self.places.push((place, place.number()));
     }

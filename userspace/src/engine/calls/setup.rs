@@ -8,7 +8,7 @@ use crate::error::Errno;
 use crate::ring::shm;
 use crate::syscall;
 use aio2_abi::setup::{
-    Features, Flags, MAX_CONCURRENCY, MAX_REQUESTS, RING_BYTES_MAX, RING_BYTES_MIN, Setup,
+    Features, MAX_CONCURRENCY, MAX_REQUESTS, RING_BYTES_MAX, RING_BYTES_MIN, Setup, SetupFlags,
 };
 use aio2_abi::{VERSION, event, iocb};
 use libc::{EBADF, EINVAL};
@@ -24,18 +24,18 @@ const WORKERS_MIN: u32 = 4;
 /// # Errors
 /// EINVAL or EBADF, in the order of the SPEC.
 pub(crate) fn resolve(wanted: &Setup) -> Result<Setup, Errno> {
-    let flags = Flags::from_bits(wanted.flags).ok_or(Errno(EINVAL))?;
+    let flags = SetupFlags::from_bits(wanted.flags).ok_or(Errno(EINVAL))?;
     let bad = wanted.version == 0
-        || flags.contains(Flags::PROBE | Flags::GROW)
+        || flags.contains(SetupFlags::PROBE | SetupFlags::GROW)
         || wanted.ring_bytes > RING_BYTES_MAX
         || wanted.max_requests > MAX_REQUESTS
         || wanted.concurrency > MAX_CONCURRENCY
-        || wanted.eventfd != 0 && !flags.contains(Flags::EVENTFD)
-        || wanted.fd != 0 && !flags.contains(Flags::GROW);
+        || wanted.eventfd != 0 && !flags.contains(SetupFlags::EVENTFD)
+        || wanted.fd != 0 && !flags.contains(SetupFlags::GROW);
     if bad {
         return Err(Errno(EINVAL));
     }
-    if flags.contains(Flags::GROW) {
+    if flags.contains(SetupFlags::GROW) {
         // No descriptor is a context of the engine; there is `Backend::grow`.
         return Err(Errno(EBADF));
     }
@@ -157,13 +157,13 @@ mod tests {
         let einval = Err(Errno(EINVAL));
         assert_eq!(with(|s| s.version = 0), einval);
         assert_eq!(with(|s| s.flags = 1 << 31), einval);
-        assert_eq!(with(|s| s.flags = (Flags::PROBE | Flags::GROW).bits()), einval);
+        assert_eq!(with(|s| s.flags = (SetupFlags::PROBE | SetupFlags::GROW).bits()), einval);
         assert_eq!(with(|s| s.ring_bytes = RING_BYTES_MAX + 1), einval);
         assert_eq!(with(|s| s.max_requests = MAX_REQUESTS + 1), einval);
         assert_eq!(with(|s| s.concurrency = MAX_CONCURRENCY + 1), einval);
         assert_eq!(with(|s| s.eventfd = 3), einval);
         assert_eq!(with(|s| s.fd = 3), einval);
-        assert_eq!(with(|s| s.flags = Flags::GROW.bits()), Err(Errno(EBADF)));
+        assert_eq!(with(|s| s.flags = SetupFlags::GROW.bits()), Err(Errno(EBADF)));
     }
 
     #[test]

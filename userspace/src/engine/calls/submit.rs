@@ -21,7 +21,7 @@ use crate::engine::state::slots::Id;
 use crate::error::Errno;
 use aio2_abi::attr::PATH_INLINE;
 use aio2_abi::event;
-use aio2_abi::iocb::{self, Flags, ID_OFFSET, Iocb, Malformed, Stream};
+use aio2_abi::iocb::{self, ID_OFFSET, Iocb, IocbFlags, Malformed, Stream};
 use arrayvec::ArrayVec;
 use libc::EAGAIN;
 use std::sync::Arc;
@@ -181,7 +181,7 @@ impl<'a> Batch<'a> {
     /// SPEC: R-ID-1
     #[inline]
     fn id(&mut self, request: &Request, rest: &mut [u8]) -> Option<Id> {
-        if !request.flags.contains(Flags::WRITE_ID) {
+        if !request.flags.contains(IocbFlags::WRITE_ID) {
             return None;
         }
         let id = self.shared.lock().slots.start(request.keys());
@@ -226,7 +226,7 @@ impl<'a> Batch<'a> {
         let pinned = self.history.is_needed(rest);
         let before = |n| self.history.before(n);
         let id = accept::accept(self.shared, request, before, pinned, &mut self.facts);
-        if request.flags.contains(Flags::WRITE_ID) {
+        if request.flags.contains(IocbFlags::WRITE_ID) {
             write_id(rest, id);
         }
         if pinned {

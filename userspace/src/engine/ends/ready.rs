@@ -147,7 +147,7 @@ impl Context {
     /// SPEC: R-OP-6, R-OVF-8
     fn publish_more(&mut self, user_data: u64, result: i64) -> bool {
         let mut room = [0; event::HEADER_BYTES / 8];
-        let event = Encoder::new(room.as_mut_bytes(), event::Flags::MORE, user_data, result);
+        let event = Encoder::new(room.as_mut_bytes(), event::EventFlags::MORE, user_data, result);
         let fits = event.is_some() && self.sink.push_if_fits(&room);
         self.published += u64::from(fits);
         fits

@@ -250,7 +250,7 @@ mod tests {
     use super::*;
     use crate::backend::{Backend, Wait};
     use crate::engine::Engine;
-    use aio2_abi::iocb::{Encoder, Flags};
+    use aio2_abi::iocb::{Encoder, IocbFlags};
     use aio2_abi::op;
     use aio2_abi::setup::Setup;
 
@@ -262,7 +262,7 @@ mod tests {
         let mut iocbs = [[0_u64; 4]; 2];
         for (iocb, user_data) in iocbs.iter_mut().zip([run::PANICS, 1]) {
             let bytes = iocb.as_mut_bytes();
-            Encoder::new(bytes, op::NOP, &[], Flags::ASYNC, user_data).unwrap();
+            Encoder::new(bytes, op::NOP, &[], IocbFlags::ASYNC, user_data).unwrap();
         }
         // SAFETY: a NOP has no memory.
         assert_eq!(unsafe { engine.submit(iocbs.as_mut_bytes()) }, Ok(64));

@@ -11,7 +11,7 @@
 use super::operation::Operation;
 use crate::engine::host::signal;
 use crate::syscall::Class;
-use aio2_abi::attr::{self, BadPayload, Flags};
+use aio2_abi::attr::{self, AttrFlags, BadPayload};
 use aio2_abi::iocb::{Attr, Attrs};
 use libc::{EINVAL, EOPNOTSUPP};
 
@@ -83,7 +83,8 @@ impl Plan {
         for a in attrs {
             let refused = plan.add(&a, operation);
             // SPEC: R-ATTR-3, R-ATTR-4, R-AFTER-6
-            let required = a.flags.contains(Flags::REQUIRED) || ALWAYS_REQUIRED & bit(a.id) != 0;
+            let required =
+                a.flags.contains(AttrFlags::REQUIRED) || ALWAYS_REQUIRED & bit(a.id) != 0;
             if required {
                 plan.required |= bit(a.id);
                 verdict = verdict.and(refused);
@@ -94,7 +95,7 @@ impl Plan {
 
     /// Notes one attribute; the errno if it is not handled.
     fn add(&mut self, a: &Attr<'_>, operation: Operation) -> Result<(), i32> {
-        let returned = a.flags.contains(Flags::RETURN);
+        let returned = a.flags.contains(AttrFlags::RETURN);
         if returned && let Some(slot) = self.returns.get_mut(usize::from(self.nr_returns)) {
             *slot = a.id as u8;
             self.nr_returns += 1;

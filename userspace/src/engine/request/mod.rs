@@ -23,7 +23,7 @@ pub(crate) mod transfer;
 pub(crate) mod wait;
 
 use crate::syscall;
-use aio2_abi::iocb::{Flags, Iocb};
+use aio2_abi::iocb::{Iocb, IocbFlags};
 use aio2_abi::op;
 use attributes::Plan;
 use call::Call;
@@ -37,7 +37,7 @@ pub(crate) struct Request {
     pub(crate) user_data: u64,
     pub(crate) operation: Operation,
     pub(crate) call: Call,
-    pub(crate) flags: Flags,
+    pub(crate) flags: IocbFlags,
     /// None if it has no attributes.
     pub(crate) plan: Option<Plan>,
     /// Room that is reserved for its event, in bytes.
@@ -111,7 +111,7 @@ impl Request {
     /// Whether everything has to be moved, or an error be the result.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.flags.contains(Flags::FULL)
+        self.flags.contains(IocbFlags::FULL)
     }
 
     /// Whether it asks for nothing but to be run.
@@ -123,7 +123,7 @@ impl Request {
 
     /// Whether it sends events until it is cancelled.
     pub(crate) fn is_multishot(&self) -> bool {
-        self.flags.contains(Flags::MULTISHOT)
+        self.flags.contains(IocbFlags::MULTISHOT)
     }
 
     /// The file that is waited for.

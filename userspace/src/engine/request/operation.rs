@@ -4,7 +4,7 @@
 //! SPEC: sections 6.3 (operations), 12.1 (R-SEC-4, R-SEC-5).
 
 use crate::syscall::{self, Class};
-use aio2_abi::iocb::{Flags, Iocb};
+use aio2_abi::iocb::{Iocb, IocbFlags};
 use aio2_abi::op;
 use libc::{EINVAL, EOPNOTSUPP};
 
@@ -61,8 +61,8 @@ pub(crate) fn check(iocb: &Iocb<'_>, row: Option<&syscall::Syscall>) -> Operatio
     let flags = iocb.flags();
     if iocb.header.nr_args != nr_args || is_poll && iocb.args[1] > u64::from(u16::MAX) {
         Operation::Refused(EINVAL)
-    } else if flags.contains(Flags::MULTISHOT) && !is_poll
-        || flags.contains(Flags::FULL) && !operation.transfers()
+    } else if flags.contains(IocbFlags::MULTISHOT) && !is_poll
+        || flags.contains(IocbFlags::FULL) && !operation.transfers()
         || row.is_some() && !syscall::args_allowed(iocb.header.nr, &iocb.args)
     {
         Operation::Refused(EOPNOTSUPP)

@@ -22,8 +22,8 @@ pub(crate) fn plain_event(request: &Request, result: i64) -> [u64; event::HEADER
 ///
 /// SPEC: R-EVENT-7
 #[inline(always)]
-fn flags(may_have_begun: bool) -> event::Flags {
-    if may_have_begun { event::Flags::empty() } else { event::Flags::NOT_STARTED }
+fn flags(may_have_begun: bool) -> event::EventFlags {
+    if may_have_begun { event::EventFlags::empty() } else { event::EventFlags::NOT_STARTED }
 }
 
 /// Writes the event of a request that ended with `outcome` to `buffer`.

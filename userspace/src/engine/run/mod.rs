@@ -29,7 +29,7 @@ use crate::engine::request::{Request, call};
 use crate::os::clock;
 use crate::syscall::{self, Class, number};
 use aio2_abi::attr;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use libc::{EAGAIN, EINTR, ENODATA, EOPNOTSUPP, c_long};
 use outcome::Outcome;
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ pub(crate) enum Runner<'a> {
 pub(crate) fn needs_worker(request: &Request) -> bool {
     match request.operation {
         Operation::Refused(_) => false,
-        _ if request.flags.contains(Flags::ASYNC) => true,
+        _ if request.flags.contains(IocbFlags::ASYNC) => true,
         _ => request.plan.as_ref().is_some_and(|plan| {
             // Dropping what was written begins to write it back.
             plan.ioprio().is_some()

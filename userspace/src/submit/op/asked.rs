@@ -5,7 +5,7 @@
 use super::Op;
 use super::attributes::{After, CacheHint, Follows, Priority, Signal};
 use crate::submit::IocbMut;
-use aio2_abi::attr::Flags;
+use aio2_abi::attr::AttrFlags;
 use aio2_abi::iocb::NoRoom;
 use aio2_abi::op;
 use std::time::Duration;
@@ -100,7 +100,7 @@ impl<B> Op<B> {
     /// it: an address in it valid for what is done with it until the completion
     /// is there. One that the ABI does not know now it may know tomorrow.
     #[must_use]
-    pub unsafe fn attr_raw(mut self, id: u16, flags: Flags, payload: &[u8]) -> Self {
+    pub unsafe fn attr_raw(mut self, id: u16, flags: AttrFlags, payload: &[u8]) -> Self {
         self.attributes.raw(id, flags, payload);
         self
     }

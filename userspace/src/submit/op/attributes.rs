@@ -3,7 +3,7 @@
 //! SPEC: section 8. What comes back is [`crate::reap`]'s business.
 
 use crate::submit::{IocbMut, Key};
-use aio2_abi::attr::{self, Flags};
+use aio2_abi::attr::{self, AttrFlags};
 use aio2_abi::iocb::NoRoom;
 use zerocopy::IntoBytes;
 
@@ -150,7 +150,7 @@ struct Rare {
 #[derive(Clone, Debug)]
 struct Raw {
     id: u16,
-    flags: Flags,
+    flags: AttrFlags,
     payload: Vec<u8>,
 }
 
@@ -211,7 +211,7 @@ impl Attributes {
         self.rare().signal = Some(signal);
     }
 
-    pub(super) fn raw(&mut self, id: u16, flags: Flags, payload: &[u8]) {
+    pub(super) fn raw(&mut self, id: u16, flags: AttrFlags, payload: &[u8]) {
         self.rare().raw.push(Raw { id, flags, payload: payload.into() });
         self.last = 0;
     }
@@ -236,7 +236,7 @@ impl Attributes {
     /// Marks the one that was added last.
     pub(super) fn require_last(&mut self) {
         match self.rare.as_mut().and_then(|rare| rare.raw.last_mut()) {
-            Some(raw) if self.last == 0 => raw.flags |= Flags::REQUIRED,
+            Some(raw) if self.last == 0 => raw.flags |= AttrFlags::REQUIRED,
             _ => self.required |= 1 << self.last & self.asked,
         }
     }
@@ -248,8 +248,8 @@ impl Attributes {
         while asked != 0 {
             let id = asked.trailing_zeros() as u16;
             asked &= asked - 1;
-            let mut flags = Flags::RETURN;
-            flags.set(Flags::REQUIRED, self.required >> id & 1 == 1);
+            let mut flags = AttrFlags::RETURN;
+            flags.set(AttrFlags::REQUIRED, self.required >> id & 1 == 1);
             match (id, &self.rare) {
                 (attr::PRIORITY, _) => {
                     let payload = attr::Priority { ioprio: self.ioprio.into(), resv: 0 };
@@ -272,7 +272,7 @@ impl Attributes {
 impl Rare {
     fn encode_after(
         &self,
-        flags: Flags,
+        flags: AttrFlags,
         iocb: &mut IocbMut<'_>,
         follows: Follows,
     ) -> Result<(), NoRoom> {
@@ -286,7 +286,7 @@ impl Rare {
     }
 
     /// Appends attribute `id`, whose payload stands here if it has one.
-    fn encode(&self, id: u16, flags: Flags, iocb: &mut IocbMut<'_>) -> Result<(), NoRoom> {
+    fn encode(&self, id: u16, flags: AttrFlags, iocb: &mut IocbMut<'_>) -> Result<(), NoRoom> {
         match id {
             attr::DEADLINE => {
                 let payload = attr::Deadline { timeout_ns: self.deadline_ns };

@@ -21,7 +21,7 @@
 use crate::error::Errno;
 use crate::submit::{Buffer, Dir, SharedFd};
 use crate::syscall;
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::op::{self, MAX_ARGS};
 use std::ffi::CString;
 use std::fmt;
@@ -48,7 +48,7 @@ use attributes::Attributes;
 use register::signed;
 use shape::Shape;
 
-/// Flags of send(2) and recv(2) that leave the buffer to the caller once the call
+/// IocbFlags of send(2) and recv(2) that leave the buffer to the caller once the call
 /// has returned. Not MSG_ZEROCOPY, MSG_SPLICE_PAGES, MSG_SOCK_DEVMEM, and none
 /// that a kernel of tomorrow may have.
 const MESSAGE_FLAGS: i32 = libc::MSG_OOB
@@ -95,7 +95,7 @@ const MESSAGE_FLAGS: i32 = libc::MSG_OOB
 /// ```
 pub struct Op<B> {
     nr: u32,
-    flags: Flags,
+    flags: IocbFlags,
     shape: Shape<B>,
     attributes: Attributes,
 }
@@ -103,7 +103,7 @@ pub struct Op<B> {
 /// A system call's number and arguments.
 pub(crate) struct Call {
     pub(crate) nr: u32,
-    pub(crate) flags: Flags,
+    pub(crate) flags: IocbFlags,
     pub(crate) args: [u64; MAX_ARGS],
     pub(crate) nr_args: usize,
 }
@@ -112,7 +112,7 @@ impl<B> Op<B> {
     #[inline]
     fn new(nr: libc::c_long, shape: Shape<B>) -> Self {
         let nr = u32::try_from(nr).expect("syscall numbers are small");
-        Op { nr, flags: Flags::empty(), shape, attributes: Attributes::default() }
+        Op { nr, flags: IocbFlags::empty(), shape, attributes: Attributes::default() }
     }
 
     fn on_fd<const N: usize>(nr: libc::c_long, fd: impl Into<SharedFd>, rest: [u64; N]) -> Self {
@@ -136,14 +136,14 @@ impl<B> Op<B> {
     #[must_use]
     pub fn nop() -> Self {
         let shape = Shape::Plain { args: [0; MAX_ARGS], nr_args: 0 };
-        Op { nr: op::NOP, flags: Flags::empty(), shape, attributes: Attributes::default() }
+        Op { nr: op::NOP, flags: IocbFlags::empty(), shape, attributes: Attributes::default() }
     }
 
     /// Waits until the file is ready: for POLLIN, POLLOUT and the like, as in
     /// poll(2). The result is what it is ready for.
     pub fn poll(fd: impl Into<SharedFd>, events: u16) -> Self {
         let shape = Shape::Fd { fd: fd.into(), args: [events.into(), 0, 0], nr_args: 2 };
-        Op { nr: op::POLL, flags: Flags::empty(), shape, attributes: Attributes::default() }
+        Op { nr: op::POLL, flags: IocbFlags::empty(), shape, attributes: Attributes::default() }
     }
 
     /// Closes the group of this key, and ends after its last member; the result
@@ -153,7 +153,7 @@ impl<B> Op<B> {
         let mut args = [0; MAX_ARGS];
         args[0] = key;
         let shape = Shape::Plain { args, nr_args: 1 };
-        Op { nr: op::GROUP, flags: Flags::empty(), shape, attributes: Attributes::default() }
+        Op { nr: op::GROUP, flags: IocbFlags::empty(), shape, attributes: Attributes::default() }
     }
 
     /// Any syscall or operation by its number, with its arguments as registers.
@@ -178,7 +178,7 @@ impl<B> Op<B> {
         let mut all = [0; MAX_ARGS];
         all[..args.len()].copy_from_slice(args);
         let shape = Shape::Plain { args: all, nr_args: args.len() };
-        Op { nr, flags: Flags::empty(), shape, attributes: Attributes::default() }
+        Op { nr, flags: IocbFlags::empty(), shape, attributes: Attributes::default() }
     }
 
     /// Makes the file's data and metadata durable: fsync(2).
@@ -429,7 +429,7 @@ impl<B: Buffer> Op<B> {
 
     /// Receives from a socket: recv(2).
     ///
-    /// Flags that lend memory to the kernel are refused, as in [`Op::send`].
+    /// IocbFlags that lend memory to the kernel are refused, as in [`Op::send`].
     pub fn recv(fd: impl Into<SharedFd>, buf: B, flags: i32) -> Self {
         Op::on_bytes(libc::SYS_recvfrom, fd, buf, signed(flags), 6)
     }
@@ -478,7 +478,7 @@ impl<B> Op<B> {
     /// Transfers all bytes or fails (feature FULL).
     #[must_use]
     pub fn full(mut self) -> Self {
-        self.flags |= Flags::FULL;
+        self.flags |= IocbFlags::FULL;
         self
     }
 
@@ -486,14 +486,14 @@ impl<B> Op<B> {
     /// for a further one: [`Op::poll`] only. See [`crate::Queue::pop_any`].
     #[must_use]
     pub fn multishot(mut self) -> Self {
-        self.flags |= Flags::MULTISHOT;
+        self.flags |= IocbFlags::MULTISHOT;
         self
     }
 
     /// Does not try it within the submission.
     #[must_use]
     pub fn not_inline(mut self) -> Self {
-        self.flags |= Flags::ASYNC;
+        self.flags |= IocbFlags::ASYNC;
         self
     }
 

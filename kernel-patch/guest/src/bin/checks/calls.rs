@@ -9,7 +9,7 @@ use aio2::error::Errno;
 use aio2::{kernel::Kernel, shm, syscall};
 use aio2_abi::nr::{IO_CANCEL2, IO_GETEVENTS2, IO_SETUP2, IO_SUBMIT2};
 use aio2_abi::op;
-use aio2_abi::setup::{Flags, Setup};
+use aio2_abi::setup::{Setup, SetupFlags};
 use aio2_abi::wait::{Cancel, CancelFlags, GetEvents};
 use aio2_conformance::child::forked;
 use aio2_conformance::context::{Context as Aio2, Event, errno, patience, until};
@@ -51,7 +51,7 @@ pub fn sizes_of_structures_are_checked() -> Result<()> {
     let context = context();
     let fd = fd_of(&context);
     let no_wait = GetEvents::default();
-    let probe = Setup { flags: Flags::PROBE.bits(), ..setup() };
+    let probe = Setup { flags: SetupFlags::PROBE.bits(), ..setup() };
     let all = Cancel { flags: CancelFlags::ALL.bits(), ..Cancel::default() };
     let with_fd = |nr: c_long, at: *mut u8, size: usize| {
         // SAFETY: there is a page behind the structure, which no size that is

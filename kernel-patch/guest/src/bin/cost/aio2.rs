@@ -3,7 +3,7 @@
 use super::{Buffer, Interface, Operation, check};
 use aio2::kernel::Probe;
 use aio2::{Context, Iocbs, Prefer, Reaper, Timeout};
-use aio2_abi::iocb::Flags;
+use aio2_abi::iocb::IocbFlags;
 use aio2_abi::{attr, op};
 use anyhow::{Result, ensure};
 
@@ -60,15 +60,15 @@ impl Interface for Aio2 {
         self.iocbs.clear();
         for buffer in &mut *buffers {
             let mut iocb = match operation {
-                Operation::Nop => self.iocbs.push(op::NOP, &[], Flags::empty(), 0),
+                Operation::Nop => self.iocbs.push(op::NOP, &[], IocbFlags::empty(), 0),
                 Operation::Read { fd, len } => {
                     let address = buffer.0.as_mut_ptr().expose_provenance() as u64;
                     let args = [fd as u64, address, len as u64, 0];
-                    self.iocbs.push(libc::SYS_pread64 as u32, &args, Flags::empty(), 0)
+                    self.iocbs.push(libc::SYS_pread64 as u32, &args, IocbFlags::empty(), 0)
                 }
             }?;
             for &id in self.asks.1 {
-                iocb.attr(id, attr::Flags::RETURN, &[])?;
+                iocb.attr(id, attr::AttrFlags::RETURN, &[])?;
             }
         }
         let bytes = self.iocbs.len();
