@@ -13,9 +13,11 @@ use crate::kernel::{Kernel, Probe};
 use aio2_abi::VERSION;
 use aio2_abi::setup::Setup;
 use aio2_abi::wait::{Cancel, CancelFlags};
+use aio2_record::Recorder;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Who implements a context.
@@ -55,6 +57,17 @@ pub struct Builder {
     eventfd: Option<OwnedFd>,
     prefer: Prefer,
     executor: Option<Executor>,
+    record: Record,
+}
+
+/// Where the requests of a context are recorded.
+#[derive(Debug, Default)]
+enum Record {
+    /// Where the environment says, if it does.
+    #[default]
+    AsToldOutside,
+    Nowhere,
+    To(PathBuf),
 }
 
 impl Builder {
@@ -107,14 +120,53 @@ impl Builder {
         self
     }
 
+    /// Records each request to the end of the file at `path` when it has ended: when it
+    /// was accepted, began and was completed, what came from the page cache, and where
+    /// it ran, whether its attributes ask for that or not. `aio2 report` and `aio2 plot`
+    /// read it.
+    ///
+    /// A thread writes, in blocks, at the latest after 50 ms; the submitter never waits
+    /// for it. What it cannot keep up with is counted as lost. The environment variable
+    /// `AIO2_RECORD` does the same for every context that is not told anything, unless the
+    /// program runs with more rights than its user. Only the engine records: it is chosen
+    /// unless the kernel is asked for, which is refused.
+    #[must_use]
+    pub fn record(mut self, path: impl Into<PathBuf>) -> Self {
+        self.record = Record::To(path.into());
+        self
+    }
+
+    /// Records nothing, whatever the environment says.
+    #[must_use]
+    pub fn record_nothing(mut self) -> Self {
+        self.record = Record::Nowhere;
+        self
+    }
+
     /// Makes the context.
     ///
     /// # Errors
     /// [`SetupError`]: the implementation is not there, or refuses.
     pub fn build(mut self) -> Result<Context, SetupError> {
         self.setup.version = VERSION;
+        let recorder = match std::mem::take(&mut self.record) {
+            Record::Nowhere => None,
+            Record::AsToldOutside if self.prefer == Prefer::Kernel => None,
+            Record::AsToldOutside => Recorder::from_environment(),
+            Record::To(_) if self.prefer == Prefer::Kernel => {
+                return Err(SetupError::Record(Errno(libc::EOPNOTSUPP)));
+            }
+            Record::To(path) => {
+                let made = Recorder::to(&path);
+                let errno = |e: io::Error| Errno(e.raw_os_error().unwrap_or(libc::EIO));
+                Some(made.map_err(|e| SetupError::Record(errno(e)))?)
+            }
+        };
+        if recorder.is_some() {
+            return self.engine(recorder);
+        }
         match self.choose()? {
-            Implementation::Engine => self.engine(),
+            Implementation::Engine => self.engine(None),
             Implementation::Kernel => self.kernel(),
         }
     }
@@ -154,10 +206,10 @@ impl Builder {
         }
     }
 
-    fn engine(self) -> Result<Context, SetupError> {
+    fn engine(self, recorder: Option<&'static Recorder>) -> Result<Context, SetupError> {
         let implementation = Implementation::Engine;
         let eventfd = self.eventfd.as_ref().map(AsFd::as_fd);
-        match Engine::with_executor(&self.setup, eventfd, self.executor) {
+        match Engine::with_executor(&self.setup, eventfd, self.executor, recorder) {
             Ok(engine) => {
                 let executor = Some(engine.executor());
                 Ok(Context { backend: Arc::new(engine), implementation, executor })
@@ -182,6 +234,9 @@ pub enum SetupError {
         /// What it said.
         errno: Errno,
     },
+    /// The file to record to cannot be written, or the thread that writes it not be
+    /// made; EOPNOTSUPP: the kernel was asked for, which does not record.
+    Record(Errno),
 }
 
 impl SetupError {
@@ -190,7 +245,9 @@ impl SetupError {
     pub fn errno(&self) -> Errno {
         match *self {
             SetupError::NoKernel => Errno(libc::ENOSYS),
-            SetupError::KernelRefused(errno) | SetupError::Refused { errno, .. } => errno,
+            SetupError::KernelRefused(errno)
+            | SetupError::Refused { errno, .. }
+            | SetupError::Record(errno) => errno,
         }
     }
 }
@@ -206,6 +263,15 @@ impl fmt::Display for SetupError {
                 f,
                 "the kernel has AIO2 and refuses it to this process ({errno}): \
                  let its seccomp filter allow io_setup2, or use Prefer::Engine"
+            ),
+            SetupError::Record(Errno(libc::EOPNOTSUPP)) => f.write_str(
+                "the kernel records nothing: use Prefer::Auto or Prefer::Engine, \
+                 or do not ask for a record",
+            ),
+            SetupError::Record(errno) => write!(
+                f,
+                "the file to record to cannot be written ({errno}): \
+                 name one in a directory that is there and can be written"
             ),
             SetupError::Refused { implementation, errno } => {
                 write!(f, "the {implementation} made no context ({errno}): ")?;

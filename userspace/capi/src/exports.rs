@@ -8,9 +8,11 @@ use aio2::backend::{Timeout, Wait};
 use aio2::{Errno, Implementation, Prefer};
 use aio2_abi::setup::{Setup, SetupFlags};
 use aio2_abi::wait::{Cancel, GetEvents, GetFlags};
-use std::ffi::{c_char, c_int, c_long, c_uint, c_void};
+use std::ffi::{CStr, OsStr, c_char, c_int, c_long, c_uint, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::Duration;
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
@@ -73,15 +75,48 @@ pub unsafe extern "C" fn aio2_context_new(
     made: *mut *mut Handle,
 ) -> c_int {
     guarded_int(|| {
-        // SAFETY: null, or the caller's to write.
-        let made = unsafe { structure(made) }?;
-        let prefer = prefer(which)?;
-        // SAFETY: null, or the caller's to read and write.
-        let setup = unsafe { structure(setup) }?;
-        let handle = Handle::new(setup, eventfd(setup)?, prefer)?;
-        *made = Box::into_raw(Box::new(handle));
-        Ok(0)
+        // SAFETY: as the caller says.
+        unsafe { make(setup, which, None, made) }
     })
+}
+
+/// # Safety
+/// As [`aio2_context_new`]; `path` is null or a string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aio2_context_new_recorded(
+    setup: *mut Setup,
+    which: c_uint,
+    path: *const c_char,
+    made: *mut *mut Handle,
+) -> c_int {
+    guarded_int(|| {
+        if path.is_null() {
+            return Err(Errno(libc::EFAULT));
+        }
+        // SAFETY: it is a string, as the caller says.
+        let path = unsafe { CStr::from_ptr(path) };
+        let path = Path::new(OsStr::from_bytes(path.to_bytes()));
+        // SAFETY: as the caller says.
+        unsafe { make(setup, which, Some(path), made) }
+    })
+}
+
+/// # Safety
+/// As [`aio2_context_new`].
+unsafe fn make(
+    setup: *mut Setup,
+    which: c_uint,
+    record: Option<&Path>,
+    made: *mut *mut Handle,
+) -> Result<c_long, Errno> {
+    // SAFETY: null, or the caller's to write.
+    let made = unsafe { structure(made) }?;
+    let prefer = prefer(which)?;
+    // SAFETY: null, or the caller's to read and write.
+    let setup = unsafe { structure(setup) }?;
+    let handle = Handle::new(setup, eventfd(setup)?, prefer, record)?;
+    *made = Box::into_raw(Box::new(handle));
+    Ok(0)
 }
 
 /// # Safety

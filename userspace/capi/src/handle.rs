@@ -4,6 +4,7 @@ use crate::ring::Ring;
 use aio2::{Consumer, Context, Errno, Prefer};
 use aio2_abi::setup::{Setup, SetupFlags};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// What `struct aio2_context *` points to.
@@ -14,11 +15,17 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// A context as `setup` wants it, which then says what it became.
+    /// A context as `setup` wants it, which then says what it became; its requests
+    /// are recorded to `record`.
     ///
     /// # Errors
     /// SPEC section 4.1.
-    pub fn new(setup: &mut Setup, eventfd: Option<OwnedFd>, prefer: Prefer) -> Result<Self, Errno> {
+    pub fn new(
+        setup: &mut Setup,
+        eventfd: Option<OwnedFd>,
+        prefer: Prefer,
+        record: Option<&Path>,
+    ) -> Result<Self, Errno> {
         let mut builder = Context::builder()
             .ring_bytes(setup.ring_bytes)
             .max_requests(setup.max_requests)
@@ -26,6 +33,9 @@ impl Handle {
             .prefer(prefer);
         if let Some(eventfd) = eventfd {
             builder = builder.eventfd(eventfd);
+        }
+        if let Some(path) = record {
+            builder = builder.record(path);
         }
         let context = builder.build().map_err(|error| error.errno())?;
         let (flags, eventfd) = (setup.flags, setup.eventfd);

@@ -193,6 +193,33 @@ static void attributes_come_back(void)
 	IS(aio2_context_free(ctx), 0);
 }
 
+/* The record itself is read by the library's tests. */
+static void what_is_to_be_recorded_is(void)
+{
+	struct aio2_setup setup = { .version = AIO2_VERSION };
+	char path[] = "/tmp/aio2-record-XXXXXX";
+	int fd = mkstemp(path), n;
+	struct aio2_context *ctx;
+	struct aio2_iocbs s;
+	__u64 memory[4];
+
+	IS(aio2_context_new_recorded(&setup, 0, NULL, &ctx), -EFAULT);
+	IS(aio2_context_new_recorded(&setup, 0, "/nowhere/at/all", &ctx), -ENOENT);
+	IS(aio2_context_new_recorded(&setup, AIO2_PREFER_KERNEL, path, &ctx), -EOPNOTSUPP);
+	IS(aio2_context_new_recorded(&setup, AIO2_PREFER_AUTO, path, &ctx), 0);
+	IS(aio2_context_implementation(ctx), AIO2_PREFER_ENGINE);
+	IS(aio2_iocbs_init(&s, memory, sizeof(memory)), 0);
+	IS(aio2_add_nop(&s, 1), 0);
+	IS(aio2_submit(ctx, memory, s.bytes), s.bytes);
+	/* A block of 32 bytes before the request's 104. */
+	for (n = 0; n < 6000 && lseek(fd, 0, SEEK_END) < 136; n++)
+		usleep(10000);
+	IS(lseek(fd, 0, SEEK_END), 136);
+	IS(aio2_context_free(ctx), 0);
+	IS(close(fd), 0);
+	IS(unlink(path), 0);
+}
+
 static void the_eventfd_is_signalled(void)
 {
 	int fd = eventfd(0, EFD_NONBLOCK);
@@ -316,6 +343,7 @@ int main(void)
 	builders();
 	attributes_come_back();
 	the_eventfd_is_signalled();
+	what_is_to_be_recorded_is();
 	every_event_goes_to_one_reaper();
 	a_child_is_refused();
 	printf("%d answers as promised\n", asked);

@@ -37,6 +37,7 @@ fn fio_verifies_what_it_wrote_by_its_own_engine() {
             .current_dir(files.path())
             .arg(format!("--ioengine=external:{}", engine.display()))
             .args(["--name=t", "--directory=.", "--size=4m", "--bs=4k", "--aio2_report=1"])
+            .arg("--aio2_record=record")
             .args(["--verify=crc32c", "--verify_fatal=1", "--group_reporting"])
             .args(options)
             .output()
@@ -50,5 +51,9 @@ fn fio_verifies_what_it_wrote_by_its_own_engine() {
         println!("fio aio2 {what}: {told}");
         let requests = told.split(' ').next().and_then(|word| word.parse::<u64>().ok());
         assert!(requests >= Some(1024), "{what}: {told}");
+        let record = aio2_record::read(&files.path().join("record")).unwrap();
+        let recorded = record.requests.len() as u64 + record.lost;
+        assert!(recorded >= requests.unwrap_or(u64::MAX), "{what}: {recorded} recorded");
+        assert!(record.names.values().any(|name| name.contains("/t.0.")), "{:?}", record.names);
     }
 }

@@ -32,6 +32,9 @@ pub struct Global {
     pub json: bool,
     #[command(flatten)]
     context: ContextArgs,
+    /// Where the requests of each context are recorded.
+    #[arg(skip)]
+    pub record: Option<PathBuf>,
 }
 
 /// What a context is to be like; before the command, or behind it.
@@ -114,7 +117,11 @@ impl Global {
                 .ring_bytes(ring)
                 .max_requests(requests.unwrap_or(0))
                 .concurrency(concurrency.or(workers).unwrap_or(0));
-            builder.build()
+            match &self.record {
+                Some(path) => builder.record(path),
+                None => builder,
+            }
+            .build()
         };
         let built = match build(ring.unwrap_or(0)) {
             // Under a low limit of file sizes (ulimit -f) the smallest ring may do.
@@ -345,6 +352,10 @@ pub struct CpArgs {
     /// Read source and copy again and compare CRC-32C
     #[arg(long)]
     pub verify: bool,
+    /// Record each request of the copying to FILE, for aio2 report and aio2 plot; all
+    /// bytes go through AIO2 then
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Print each name that is copied
     #[arg(short, long)]
     pub verbose: bool,

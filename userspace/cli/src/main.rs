@@ -32,6 +32,9 @@ fn main() -> ExitCode {
     let Cli { mut global, command } = Cli::parse();
     let json = global.json;
     global.with(&command.context());
+    if let Command::Cp(args) = &command {
+        global.record = args.record.clone();
+    }
     let fits = global.takes(&command);
     // Caught, so that a file above the limit of sizes is EFBIG and not the end.
     // If that cannot be, it is as without it.

@@ -130,6 +130,38 @@ fn a_program_that_uses_posix_aio_is_reported() {
     assert_eq!(row["file"], "/etc/passwd");
 }
 
+/// A program that uses AIO2 itself: this command.
+#[test]
+fn a_copy_is_recorded_by_option_and_by_environment() {
+    let stage = Stage::new();
+    let reported = |args: &[&str], record: Option<&str>| {
+        let output = stage.output(args);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let output = match record {
+            Some(record) => stage.output(&["--json", "report", record]),
+            None => output,
+        };
+        // Behind what the program itself has said.
+        let said = text(&output.stdout);
+        let report = said.lines().last().unwrap_or_default();
+        let report: serde_json::Value = serde_json::from_str(report).unwrap();
+        let rows = report["rows"].as_array().unwrap().clone();
+        let requests = |operation: &str, end: &str| {
+            let rows = rows.iter().filter(|row| {
+                row["operation"] == operation
+                    && row["file"].as_str().is_some_and(|name| name.ends_with(end))
+            });
+            rows.map(|row| row["count"].as_u64().unwrap()).sum::<u64>()
+        };
+        assert!(requests("pread64", "/file") + requests("read", "/file") > 0, "{report}");
+        // A copy has no name before it is whole.
+        assert!(requests("pwrite64", "") + requests("write", "") > 0, "{report}");
+    };
+    reported(&["cp", "--record", "kept", "file", "copy"], Some("kept"));
+    let aio2 = env!("CARGO_BIN_EXE_aio2");
+    reported(&["--json", "run", "--", aio2, "cp", "--verify", "file", "copy"], None);
+}
+
 #[test]
 fn a_program_without_calls_is_told_and_keeps_its_status() {
     let stage = Stage::new();

@@ -25,6 +25,7 @@ struct options {
 	void *pad; /* An option must not lie at offset 0. */
 	unsigned int report;
 	unsigned int backend;
+	char *record;
 };
 
 struct data {
@@ -62,6 +63,15 @@ static struct fio_option options[] = {
 			{ .ival = "kernel", .oval = AIO2_PREFER_KERNEL, .help = "the kernel or none" },
 			{ .ival = "engine", .oval = AIO2_PREFER_ENGINE, .help = "the library" },
 		},
+		.category = FIO_OPT_C_ENGINE,
+		.group = FIO_OPT_G_INVALID,
+	},
+	{
+		.name = "aio2_record",
+		.lname = "Record of AIO2",
+		.type = FIO_OPT_STR_STORE,
+		.off1 = offsetof(struct options, record),
+		.help = "Record each request to this file, for aio2 report",
 		.category = FIO_OPT_C_ENGINE,
 		.group = FIO_OPT_G_INVALID,
 	},
@@ -274,7 +284,9 @@ static int engine_init(struct thread_data *td)
 		d->done = calloc(depth, sizeof(*d->done));
 		aio2_iocbs_init(&d->iocbs, room, depth * IOCB_BYTES);
 		if (d->events && d->queued && d->done)
-			failed = aio2_context_new(&setup, o->backend, &d->ctx);
+			failed = o->record ? aio2_context_new_recorded(&setup, o->backend,
+								       o->record, &d->ctx) :
+					     aio2_context_new(&setup, o->backend, &d->ctx);
 	} else {
 		free(room);
 	}

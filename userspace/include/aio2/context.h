@@ -54,6 +54,16 @@ int aio2_context_new(struct aio2_setup *setup, unsigned int prefer,
 		     struct aio2_context **made);
 
 /*
+ * The same, and each request is recorded to the end of the file at path when it
+ * has ended, for aio2-report(1); so it is where the environment variable
+ * AIO2_RECORD names a file. A thread writes, at the latest after 50 ms; no call
+ * waits for it. EFAULT for a null path, EOPNOTSUPP with AIO2_PREFER_KERNEL, and
+ * those of open(2).
+ */
+int aio2_context_new_recorded(struct aio2_setup *setup, unsigned int prefer,
+			      const char *path, struct aio2_context **made);
+
+/*
  * Cancels all requests, waits until none runs any more, and frees the context
  * and its rings; 0. Null is allowed.
  */

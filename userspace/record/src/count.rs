@@ -38,8 +38,7 @@ impl Counters {
     /// Those of the file that the environment names, if it names one.
     #[must_use]
     pub fn from_environment() -> Option<Self> {
-        let path = std::env::var_os(crate::COUNT).filter(|path| !path.is_empty())?;
-        Counters::open(Path::new(&path)).ok()
+        Counters::open(&crate::environment(crate::COUNT)?).ok()
     }
 
     /// Those of the file at `path`, which is made if it is not there. They stay

@@ -13,6 +13,8 @@
 #[allow(unsafe_code)] // mmap(2)
 mod count;
 mod format;
+#[allow(unsafe_code)] // fstat(2)
+mod names;
 mod reader;
 #[allow(unsafe_code)] // atexit(3), gettid(2)
 mod recorder;
@@ -21,6 +23,16 @@ pub use count::{Count, Counters};
 pub use format::{NO_OFFSET, Request, VERSION, has};
 pub use reader::{Record, read};
 pub use recorder::{Recorder, thread_id};
+
+/// What the environment names, unless the program runs with more rights than its
+/// user: he could have it write anywhere.
+#[allow(unsafe_code)] // getauxval(3)
+fn environment(name: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os(name).filter(|path| !path.is_empty())?;
+    // SAFETY: takes a number.
+    let is_secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+    (!is_secure).then(|| path.into())
+}
 
 /// Environment: the file to record to.
 pub const RECORD: &str = "AIO2_RECORD";

@@ -1,12 +1,11 @@
 //! Recording: a bounded queue, and the thread that writes it.
 
 use crate::format::{BlockHeader, MAGIC, NAMES, REQUESTS, Request, VERSION};
-use std::collections::HashMap;
-use std::fs::{File, OpenOptions, read_link};
+use crate::names::Names;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 use zerocopy::IntoBytes;
 
@@ -25,11 +24,13 @@ pub struct Recorder {
     /// The writer has written what there was.
     written: Condvar,
     pid: u32,
+    path: PathBuf,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     requests: Vec<Request>,
+    names: Names,
     lost: u64,
     /// How many were taken, and written, since the beginning.
     taken: u64,
@@ -42,35 +43,48 @@ struct Queue {
 
 impl Recorder {
     /// Records to the file that the environment names, if it names one; says on
-    /// stderr if that cannot be.
+    /// stderr if that cannot be. A program that runs with more rights than its
+    /// user does not listen to it, as to `LD_PRELOAD`.
     #[must_use]
-    pub fn from_environment() -> Option<Arc<Self>> {
-        let path = std::env::var_os(crate::RECORD).filter(|path| !path.is_empty())?;
-        match Recorder::create(Path::new(&path)) {
+    pub fn from_environment() -> Option<&'static Self> {
+        let path = crate::environment(crate::RECORD)?;
+        match Recorder::to(&path) {
             Ok(recorder) => Some(recorder),
             Err(error) => {
-                eprintln!("aio2: nothing is recorded to {}: {error}", Path::new(&path).display());
+                eprintln!("aio2: nothing is recorded to {}: {error}", path.display());
                 None
             }
         }
     }
 
-    /// Records to the end of the file at `path`.
+    /// Records to the end of the file at `path`: for all in this process who name
+    /// it the same recorder, which stays until the process ends.
     ///
     /// # Errors
     /// Those of open(2) and of making a thread.
-    pub fn create(path: &Path) -> io::Result<Arc<Self>> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+    pub fn to(path: &Path) -> io::Result<&'static Self> {
+        static AT_EXIT: Once = Once::new();
+        let path = std::path::absolute(path)?;
+        let pid = std::process::id();
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.iter().find(|known| known.pid == pid && known.path == path) {
+            return Ok(known);
+        }
+        let file = OpenOptions::new().create(true).append(true).open(&path)?;
         let queue = Queue { runs: true, ..Queue::default() };
-        let recorder = Arc::new(Recorder {
+        let recorder: &'static Recorder = Box::leak(Box::new(Recorder {
             queue: Mutex::new(queue),
             filled: Condvar::new(),
             written: Condvar::new(),
-            pid: std::process::id(),
+            pid,
+            path,
+        }));
+        aio2_thread::spawn(c"aio2-record", move || recorder.write(Writer::new(file)))?;
+        all.push(recorder);
+        AT_EXIT.call_once(|| {
+            // SAFETY: the handler locks, and waits for a second at most.
+            unsafe { libc::atexit(flush_all) };
         });
-        let its = recorder.clone();
-        aio2_thread::spawn(c"aio2-record", move || its.write(Writer::new(file)))?;
-        flush_at_exit(&recorder);
         Ok(recorder)
     }
 
@@ -80,7 +94,15 @@ impl Recorder {
 
     /// Takes a request that has ended. Never waits for a file.
     pub fn take(&self, request: Request) {
-        self.take_all(&mut vec![request]);
+        let mut queue = self.lock();
+        if queue.requests.len() >= ROOM {
+            queue.lost += 1;
+            return;
+        }
+        queue.push(self.pid, request);
+        if queue.requests.len() == BLOCK {
+            self.filled.notify_one();
+        }
     }
 
     /// Takes requests that have ended, out of `requests`. Never waits for a file.
@@ -89,9 +111,7 @@ impl Recorder {
         let before = queue.requests.len();
         let fit = requests.len().min(ROOM.saturating_sub(before));
         queue.lost += (requests.len() - fit) as u64;
-        let pid = self.pid;
-        queue.requests.extend(requests.drain(..).take(fit).map(|r| Request { pid, ..r }));
-        queue.taken += fit as u64;
+        requests.drain(..).take(fit).for_each(|request| queue.push(self.pid, request));
         if before < BLOCK && before + fit >= BLOCK {
             self.filled.notify_one();
         }
@@ -108,7 +128,7 @@ impl Recorder {
     }
 
     fn write(&self, mut writer: Writer) {
-        let mut requests = Vec::new();
+        let (mut requests, mut names) = (Vec::new(), Vec::new());
         loop {
             let lost;
             {
@@ -117,10 +137,12 @@ impl Recorder {
                 let waited = self.filled.wait_timeout_while(queue, WHILE, idle);
                 let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
                 std::mem::swap(&mut requests, &mut queue.requests);
+                queue.names.take_new(&mut names);
                 lost = std::mem::take(&mut queue.lost);
                 queue.flush = false;
             }
-            let failed = writer.blocks(self.pid, &mut requests, lost);
+            let failed = writer.blocks(self.pid, &requests, &names, lost);
+            names.clear();
             let mut queue = self.lock();
             queue.written += requests.len() as u64;
             requests.clear();
@@ -135,51 +157,39 @@ impl Recorder {
     }
 }
 
-/// The file, and the names that stand in it.
+impl Queue {
+    fn push(&mut self, pid: u32, request: Request) {
+        let name = self.names.of(request.fd);
+        self.requests.push(Request { pid, name, ..request });
+        self.taken += 1;
+    }
+}
+
+/// The file, and room for a block.
 struct Writer {
     file: File,
     block: Vec<u8>,
-    /// Number and name of the file behind each descriptor, as last seen.
-    names: HashMap<i32, u32>,
-    numbers: HashMap<Vec<u8>, u32>,
 }
 
 impl Writer {
     fn new(file: File) -> Self {
-        Writer { file, block: Vec::new(), names: HashMap::new(), numbers: HashMap::new() }
+        Writer { file, block: Vec::new() }
     }
 
-    fn blocks(&mut self, pid: u32, requests: &mut [Request], lost: u64) -> io::Result<()> {
+    fn blocks(
+        &mut self,
+        pid: u32,
+        requests: &[Request],
+        names: &[u8],
+        lost: u64,
+    ) -> io::Result<()> {
         if requests.is_empty() && lost == 0 {
             return Ok(());
         }
-        let mut names = Vec::new();
-        let mut looked = HashMap::new();
-        for request in &mut *requests {
-            let fd = request.fd;
-            request.name = *looked.entry(fd).or_insert_with(|| self.name(fd, &mut names));
-        }
         if !names.is_empty() {
-            self.block(NAMES, pid, &names, 0)?;
+            self.block(NAMES, pid, names, 0)?;
         }
         self.block(REQUESTS, pid, requests.as_bytes(), lost)
-    }
-
-    /// The number of the name of what `fd` is now, or, if it is closed, was.
-    fn name(&mut self, fd: i32, new: &mut Vec<u8>) -> u32 {
-        let Ok(name) = read_link(format!("/proc/self/fd/{fd}")) else {
-            return self.names.get(&fd).copied().unwrap_or(0);
-        };
-        let name = name.as_os_str().as_bytes().to_vec();
-        let next = self.numbers.len() as u32 + 1;
-        let number = *self.numbers.entry(name.clone()).or_insert(next);
-        if number == next {
-            new.extend_from_slice([number, name.len() as u32].as_bytes());
-            new.extend_from_slice(&name);
-            new.resize(new.len().next_multiple_of(8), 0);
-        }
-        self.names.insert(fd, number);
-        number
     }
 
     /// Writes a block at once, so that others who append to the file cannot come
@@ -201,22 +211,12 @@ impl Writer {
     }
 }
 
-/// The recorders of this process that are flushed when it exits.
-static AT_EXIT: OnceLock<Mutex<Vec<Arc<Recorder>>>> = OnceLock::new();
-
-fn flush_at_exit(recorder: &Arc<Recorder>) {
-    let all = AT_EXIT.get_or_init(|| {
-        // SAFETY: the handler locks, and waits for a second at most.
-        unsafe { libc::atexit(flush_all) };
-        Mutex::default()
-    });
-    all.lock().unwrap_or_else(PoisonError::into_inner).push(recorder.clone());
-}
+/// The recorders of this process, and of those that it was forked from.
+static ALL: Mutex<Vec<&'static Recorder>> = Mutex::new(Vec::new());
 
 extern "C" fn flush_all() {
-    let Some(all) = AT_EXIT.get() else { return };
     // A child of a process that was in the midst of this has none of its own.
-    let Ok(all) = all.try_lock() else { return };
+    let Ok(all) = ALL.try_lock() else { return };
     let pid = std::process::id();
     for recorder in all.iter().filter(|recorder| recorder.pid == pid) {
         recorder.flush();

@@ -13,7 +13,7 @@ fn what_was_taken_is_read_in_order_with_the_names_of_files() {
     let path = dir.path().join("record");
     let file = fs::File::create(dir.path().join("named")).unwrap();
     let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
-    let recorder = Recorder::create(&path).unwrap();
+    let recorder = Recorder::to(&path).unwrap();
     for n in 0..5000 {
         recorder.take(Request { fd, ..request(n) });
     }
@@ -26,11 +26,34 @@ fn what_was_taken_is_read_in_order_with_the_names_of_files() {
     assert!(record.names[&(first.pid, first.name)].ends_with("/named"));
 }
 
+/// A copier uses the same few descriptors for file after file.
+#[test]
+fn a_descriptor_that_is_another_file_has_its_name() {
+    use std::os::fd::AsRawFd;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("record");
+    let recorder = Recorder::to(&path).unwrap();
+    let mut wanted = Vec::new();
+    for n in 0..50 {
+        let name = dir.path().join(format!("file-{n}"));
+        let file = fs::File::create(&name).unwrap();
+        for _ in 0..3 {
+            recorder.take(Request { fd: file.as_raw_fd(), ..request(n) });
+            wanted.push(name.to_str().unwrap().to_owned());
+        }
+    }
+    recorder.flush();
+    let record = read(&path).unwrap();
+    let names: Vec<_> =
+        record.requests.iter().map(|r| record.names[&(r.pid, r.name)].clone()).collect();
+    assert_eq!(names, wanted);
+}
+
 #[test]
 fn a_record_that_is_cut_anywhere_is_read_up_to_the_last_whole_block() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("record");
-    let recorder = Recorder::create(&path).unwrap();
+    let recorder = Recorder::to(&path).unwrap();
     let mut ends = vec![0];
     for block in 0..4 {
         for n in 0..10 {
@@ -61,7 +84,7 @@ fn a_record_that_is_cut_anywhere_is_read_up_to_the_last_whole_block() {
 fn memory_is_bounded_and_what_is_lost_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("record");
-    let recorder = Recorder::create(&path).unwrap();
+    let recorder = Recorder::to(&path).unwrap();
     let all = 500_000;
     for n in 0..all {
         recorder.take(request(n));

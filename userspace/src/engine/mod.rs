@@ -47,6 +47,7 @@ use crate::ring::shm::{self, ConsumerMap, ProducerMap};
 use crate::ring::{self, Geometry, Producer, Sink};
 use aio2_abi::setup::{Setup, SetupFlags};
 use aio2_abi::wait::{Cancel, CancelFlags};
+use aio2_record::Recorder;
 use calls::wait::Clock;
 use calls::{cancel, exec, setup, submit, wait};
 pub use executors::Executor;
@@ -88,7 +89,8 @@ impl Engine {
         unsafe { Engine::with_numbers(&setup) }
     }
 
-    /// As [`Engine::new`], with the executor that the application has chosen.
+    /// As [`Engine::new`], with the executor that the application has chosen, and
+    /// with a recorder for each request, if there is one.
     ///
     /// # Errors
     /// As there.
@@ -96,10 +98,11 @@ impl Engine {
         setup: &Setup,
         eventfd: Option<BorrowedFd<'_>>,
         executor: Option<Executor>,
+        recorder: Option<&'static Recorder>,
     ) -> Result<Self, Errno> {
         let setup = backend::lend(setup, eventfd)?;
         // SAFETY: the eventfd is borrowed.
-        unsafe { Engine::make(&setup, Reach::of(Executor::find(executor))) }
+        unsafe { Engine::make(&setup, Reach::of(Executor::find(executor)), recorder) }
     }
 
     /// As `io_setup2`, with descriptors by their numbers.
@@ -112,7 +115,7 @@ impl Engine {
     /// or nothing may be.
     pub unsafe fn with_numbers(setup: &Setup) -> Result<Self, Errno> {
         // SAFETY: as this function's contract.
-        unsafe { Engine::make(setup, Reach::of(Executor::find(None))) }
+        unsafe { Engine::make(setup, Reach::of(Executor::find(None)), None) }
     }
 
     /// As [`Engine::with_numbers`], with all that can be given to io_uring given to
@@ -130,14 +133,18 @@ impl Engine {
             Executor::IoUring => Reach::Everything,
         };
         // SAFETY: as this function's contract.
-        unsafe { Engine::make(setup, reach) }
+        unsafe { Engine::make(setup, reach, None) }
     }
 
     /// As [`Engine::with_numbers`].
     ///
     /// # Safety
     /// As there.
-    unsafe fn make(setup: &Setup, reach: Reach) -> Result<Self, Errno> {
+    unsafe fn make(
+        setup: &Setup,
+        reach: Reach,
+        recorder: Option<&'static Recorder>,
+    ) -> Result<Self, Errno> {
         let process = Process::this()?;
         let setup = setup::resolve(setup)?;
         let flags = SetupFlags::from_bits_retain(setup.flags);
@@ -148,7 +155,7 @@ impl Engine {
         let notifier =
             if watched { Notifier::of_application(setup.eventfd)? } else { Notifier::own()? };
         let (producer, consumer) = ring(setup.ring_bytes, setup.event_max)?;
-        let shared = Shared::new(
+        let mut shared = Shared::new(
             Sink::new(producer),
             consumer,
             notifier,
@@ -157,6 +164,7 @@ impl Engine {
             reach,
             threads::do_deferred,
         );
+        shared.recorder = recorder;
         let shared = ManuallyDrop::new(Arc::new(shared));
         Ok(Engine { setup, process, growing: Mutex::new(()), shared })
     }
@@ -266,7 +274,7 @@ impl Backend for Engine {
     unsafe fn exec(&self, iocb: &mut [u8], event: &mut [u8]) -> Result<usize, Errno> {
         self.in_its_process()?;
         // SAFETY: the caller vouches for the addresses.
-        unsafe { exec::exec(iocb, event) }
+        unsafe { exec::exec(self.shared.recorder, iocb, event) }
     }
 
     fn grow(&self, ring_bytes: u32) -> Result<u32, Errno> {

@@ -34,7 +34,7 @@ struct Direct {
 /// None, and says why, where this cannot be.
 fn direct() -> Option<Direct> {
     let setup = Setup { version: 1, ..Setup::default() };
-    let engine = Engine::with_executor(&setup, None, Some(Executor::IoUring)).unwrap();
+    let engine = Engine::with_executor(&setup, None, Some(Executor::IoUring), None).unwrap();
     if engine.executor() != Executor::IoUring {
         println!("SKIP: io_uring is not to be had here, or AIO2_EXECUTOR forbids it");
         return None;

@@ -78,7 +78,7 @@ const FILE_FDS: usize = 3;
 pub fn run(global: &Global, args: CpArgs) -> Result<Exit, Trouble> {
     let stop = stop_on_signals()?;
     let form = args.report(global.json);
-    let attributes = form == ReportForm::Long && !args.no_attributes;
+    let attributes = form == ReportForm::Long && !args.no_attributes || args.record.is_some();
     let options = Options::new(&args, attributes)?;
     let context = first_context(global, &args, attributes)?;
     let backend = context.as_ref().map(|context| context.implementation().to_string());

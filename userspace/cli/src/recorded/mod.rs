@@ -40,15 +40,16 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Exit, Trouble> {
             + counters.get(Count::Waits)
             + counters.get(Count::Contexts)
     });
-    if calls == 0 {
+    let record = if recorded.exists() { read(&recorded)? } else { Record::default() };
+    // What uses AIO2 itself is recorded without a drop-in.
+    if calls == 0 && record.requests.is_empty() {
         say(&format!(
             "aio2 run: {program} never called a drop-in, so there is nothing to report: it is \
-             linked statically, or uses neither libaio nor POSIX AIO (--syscalls is for calls by \
-             number)"
+             linked statically, or uses none of libaio, POSIX AIO and AIO2 (--syscalls is for \
+             calls by number)"
         ));
         return Ok(exit);
     }
-    let record = if recorded.exists() { read(&recorded)? } else { Record::default() };
     let title = args.program.iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ");
     report(global, &record, &title, &args.outputs, true)?;
     Ok(exit)

@@ -67,7 +67,7 @@ pub struct Hub<C: Client> {
     pub client: C,
     context: aio2::Context,
     /// Where each request is recorded, if it is.
-    pub recorder: Option<Arc<Recorder>>,
+    pub recorder: Option<&'static Recorder>,
     /// Where calls are counted, if they are.
     pub counters: Option<Counters>,
     drain: Mutex<Drain<C::Left>>,
@@ -125,6 +125,8 @@ impl<C: Client> Hub<C> {
             .ring_bytes(RING_BYTES)
             .max_requests(MAX_REQUESTS)
             .concurrency(CONCURRENCY)
+            // As what the program asked for, not as what came of it.
+            .record_nothing()
             .build()?;
         let drain = Drain { reaper: context.reaper(), results: Results::default() };
         Ok(Arc::new(Hub {
@@ -188,7 +190,7 @@ impl<C: Client> Hub<C> {
                 break;
             }
         }
-        if let Some(recorder) = &self.recorder
+        if let Some(recorder) = self.recorder
             && !drain.results.recorded.is_empty()
         {
             recorder.take_all(&mut drain.results.recorded);

@@ -11,16 +11,22 @@ use crate::engine::run::{self, Runner};
 use crate::error::Errno;
 use aio2_abi::attr;
 use aio2_abi::iocb::Stream;
+use aio2_record::Recorder;
 use libc::{EINVAL, ENOBUFS};
 
-/// Runs the iocb, and writes its event; the bytes of that.
+/// Runs the iocb, writes its event, and records it if there is a recorder; the
+/// bytes of the event.
 ///
 /// # Errors
 /// As [`crate::backend::Backend::exec`].
 ///
 /// # Safety
 /// As there.
-pub(crate) unsafe fn exec(iocb: &mut [u8], event: &mut [u8]) -> Result<usize, Errno> {
+pub(crate) unsafe fn exec(
+    recorder: Option<&'static Recorder>,
+    iocb: &mut [u8],
+    event: &mut [u8],
+) -> Result<usize, Errno> {
     let mut stream = Stream::new(iocb).map_err(|m| Errno(m.errno()))?;
     let parsed = stream.next().ok_or(Errno(EINVAL))?.map_err(|m| Errno(m.errno()))?;
     // SPEC: R-EXEC-3
@@ -34,6 +40,9 @@ pub(crate) unsafe fn exec(iocb: &mut [u8], event: &mut [u8]) -> Result<usize, Er
     // SAFETY: the caller vouches for the addresses.
     let mut request = unsafe { Request::new(&parsed) };
     request.restrict_to_exec();
+    if let Some(recorder) = recorder {
+        request.record(recorder);
+    }
     let mut progress = Progress::new(&request, None);
     let place = attr::PATH_INLINE;
     let told = run::run_here(&request, &mut progress, Runner::Caller, place);

@@ -59,7 +59,10 @@ pub(crate) unsafe fn submit(shared: &Arc<Shared>, iocbs: &mut [u8]) -> Result<us
         };
         let len = iocb.header.len as usize;
         // SAFETY: the caller vouches for the addresses in the stream.
-        let request = unsafe { Request::new(&iocb) };
+        let mut request = unsafe { Request::new(&iocb) };
+        if let Some(recorder) = shared.recorder {
+            request.record(recorder);
+        }
         if !batch.admit(&request, rest) {
             stopped = Err(Errno(EAGAIN));
             break;

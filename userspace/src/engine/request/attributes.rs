@@ -13,6 +13,7 @@ use crate::engine::host::signal;
 use crate::syscall::Class;
 use aio2_abi::attr::{self, AttrFlags, BadPayload};
 use aio2_abi::iocb::{Attr, Attrs};
+use aio2_record::{Recorder, thread_id};
 use libc::{EINVAL, EOPNOTSUPP};
 
 /// Attributes that the engine takes in a request.
@@ -56,16 +57,14 @@ pub(crate) struct Plan {
     signal: attr::Signal,
     group: u64,
     after: attr::After,
+    /// Where the request is recorded, and for which thread.
+    record: Option<(&'static Recorder, u32)>,
 }
 
 impl Plan {
-    /// Reads the attributes of a request for `operation`.
-    ///
-    /// # Errors
-    /// The errno (positive) that the request ends with before it starts,
-    /// beside the plan, by which its event is written nevertheless.
-    pub(crate) fn new(attrs: Attrs<'_>, operation: Operation) -> (Self, Result<(), i32>) {
-        let mut plan = Plan {
+    /// That of a request without attributes.
+    fn empty() -> Self {
+        Plan {
             returns: [0; attr::ID_MAX as usize],
             nr_returns: 0,
             handled: 0,
@@ -78,7 +77,38 @@ impl Plan {
             group: 0,
             after: attr::After::default(),
             required: 0,
-        };
+            record: None,
+        }
+    }
+
+    /// That of a request for `operation` which has `plan`, and is recorded: what
+    /// is measured for that is returned only if it was asked for.
+    pub(crate) fn recorded(
+        plan: Option<Self>,
+        operation: Operation,
+        recorder: &'static Recorder,
+    ) -> Self {
+        let mut plan = plan.unwrap_or_else(Plan::empty);
+        plan.measured |= bit(attr::TIMING) | bit(attr::PATH);
+        if !plan.has(attr::CACHE) && operation.class() == Some(Class::Read) {
+            plan.measured |= bit(attr::CACHE);
+        }
+        plan.record = Some((recorder, thread_id()));
+        plan
+    }
+
+    /// Where the request is recorded, and for which thread.
+    pub(crate) fn record(&self) -> Option<(&'static Recorder, u32)> {
+        self.record
+    }
+
+    /// Reads the attributes of a request for `operation`.
+    ///
+    /// # Errors
+    /// The errno (positive) that the request ends with before it starts,
+    /// beside the plan, by which its event is written nevertheless.
+    pub(crate) fn new(attrs: Attrs<'_>, operation: Operation) -> (Self, Result<(), i32>) {
+        let mut plan = Plan::empty();
         let mut verdict = Ok(());
         for a in attrs {
             let refused = plan.add(&a, operation);

@@ -25,6 +25,7 @@ pub(crate) mod wait;
 use crate::syscall;
 use aio2_abi::iocb::{Iocb, IocbFlags};
 use aio2_abi::op;
+use aio2_record::Recorder;
 use attributes::Plan;
 use call::Call;
 use libc::EOPNOTSUPP;
@@ -81,6 +82,12 @@ impl Request {
             (_, Err(errno)) => Operation::Refused(errno),
         };
         bare(operation, Some(plan))
+    }
+
+    /// Has it recorded.
+    #[cold]
+    pub(crate) fn record(&mut self, recorder: &'static Recorder) {
+        self.plan = Some(Plan::recorded(self.plan.take(), self.operation, recorder));
     }
 
     /// Leaves out what a run in the calling thread does not have.

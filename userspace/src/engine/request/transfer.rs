@@ -156,6 +156,11 @@ impl<'a> Transfer<'a> {
         self.is_read && matches!(self.buffers, Buffers::One { len: 1..=ONE_CALL_BYTES, .. })
     }
 
+    /// Whether its buffer stands in the arguments themselves.
+    pub(crate) fn has_one_buffer(&self) -> bool {
+        matches!(self.buffers, Buffers::One { .. })
+    }
+
     /// Whether the call that stands in for a read or write of one buffer takes its
     /// length as the plain one does.
     pub(crate) fn has_usual_length(&self) -> bool {

@@ -5,9 +5,11 @@
 use super::outcome::{Begun, Outcome};
 use crate::engine::request::Request;
 use crate::engine::request::attributes::Plan;
+use crate::engine::request::transfer::Transfer;
 use crate::ring;
 use aio2_abi::attr;
 use aio2_abi::event::{self, Encoder};
+use aio2_record::has;
 use libc::{EINVAL, ENODATA, EOPNOTSUPP};
 use zerocopy::IntoBytes;
 
@@ -26,7 +28,8 @@ fn flags(may_have_begun: bool) -> event::EventFlags {
     if may_have_begun { event::EventFlags::empty() } else { event::EventFlags::NOT_STARTED }
 }
 
-/// Writes the event of a request that ended with `outcome` to `buffer`.
+/// Writes the event of a request that ended with `outcome` to `buffer`, and
+/// records it if it is to be.
 pub(crate) fn write_event<'b>(
     request: &Request,
     outcome: &Outcome,
@@ -38,6 +41,9 @@ pub(crate) fn write_event<'b>(
     };
     if let Some(plan) = &request.plan {
         write_returns(plan, outcome, &mut event);
+        if let Some((recorder, thread)) = plan.record() {
+            recorder.take(recorded(request, outcome, thread));
+        }
     }
     event.finish()
 }
@@ -93,4 +99,35 @@ fn answer(plan: &Plan, id: u16, outcome: &Outcome, payload: &mut [u64; 3]) -> (i
             None => (-EOPNOTSUPP, 0),
         },
     }
+}
+
+/// What is recorded of a request.
+fn recorded(request: &Request, outcome: &Outcome, thread: u32) -> aio2_record::Request {
+    let class = request.operation.class();
+    let transfer = class.and_then(|class| Transfer::new(&request.call, class));
+    // The arrays of buffers may be read only if the kernel has found them good.
+    let may_look = |transfer: &Transfer<'_>| transfer.has_one_buffer() || outcome.result >= 0;
+    let mut record = aio2_record::Request {
+        nr: request.call.nr() as u32,
+        fd: request.fd.unwrap_or(-1),
+        tid: thread,
+        offset: transfer.and_then(|t| t.offset()).unwrap_or(aio2_record::NO_OFFSET),
+        length: transfer.filter(may_look).map_or(0, |t| t.wanted(request.is_full())),
+        result: outcome.result,
+        ..aio2_record::Request::default()
+    };
+    if outcome.begun == Begun::Yes {
+        record.has = has::TIMING | has::PATH;
+        record.submitted_ns = outcome.timing.submitted;
+        record.started_ns = outcome.timing.started;
+        record.completed_ns = outcome.timing.completed;
+        (record.place, record.cpu) = (outcome.path.place, outcome.path.cpu);
+        record.blocked_ns = outcome.path.blocked_ns;
+    }
+    if let Some(hit) = outcome.hit {
+        record.has |= has::CACHE;
+        record.hit = hit;
+        record.miss = (outcome.result.max(0) as u64).saturating_sub(hit);
+    }
+    record
 }

@@ -23,6 +23,7 @@ use crate::ring::{Consumer, Producer, Sink};
 use crate::sync::{AtomicU32, Condvar, Mutex, MutexGuard, Ordering};
 use aio2_abi::event;
 use aio2_abi::setup::Setup;
+use aio2_record::Recorder;
 use std::collections::{BinaryHeap, TryReserveError};
 use std::sync::{Arc, PoisonError, TryLockError};
 
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) notifier: Notifier,
     /// What may be given to io_uring, as far as was known at the beginning.
     pub(crate) reach: Reach,
+    /// Where each request is recorded, if it is.
+    pub(crate) recorder: Option<&'static Recorder>,
     /// How many requests wait for files, for a look without the lock.
     waiting: Arc<AtomicU32>,
     /// Does what was deferred, without the lock.
@@ -117,7 +120,7 @@ impl Shared {
         };
         let (jobs, alarm) = (Condvar::new(), Condvar::new());
         let context = Mutex::new(context);
-        Shared { context, jobs, alarm, notifier, reach, waiting, relief }
+        Shared { context, jobs, alarm, notifier, reach, recorder: None, waiting, relief }
     }
 
     /// The state. No call panics with it half changed, so that a lock which a
