@@ -154,8 +154,9 @@ fn a_copy_is_recorded_by_option_and_by_environment() {
             rows.map(|row| row["count"].as_u64().unwrap()).sum::<u64>()
         };
         assert!(requests("pread64", "/file") + requests("read", "/file") > 0, "{report}");
-        // A copy has no name before it is whole.
-        assert!(requests("pwrite64", "") + requests("write", "") > 0, "{report}");
+        // A copy has no name before it is whole; the kernel may make it.
+        let writes = requests("pwrite64", "") + requests("write", "");
+        assert!(writes > 0 || record.is_none(), "{report}");
     };
     reported(&["cp", "--record", "kept", "file", "copy"], Some("kept"));
     let aio2 = env!("CARGO_BIN_EXE_aio2");
