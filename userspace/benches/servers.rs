@@ -4,6 +4,10 @@
 //!
 //! The client is a process of its own, the same for all of them; each number is the
 //! middle one of several turns, in which the servers take turns.
+//!
+//!     cargo bench --bench servers -- --server AIO2 64
+//!
+//! is one turn of one server, and tells its processor time for each message.
 #![allow(unsafe_code, missing_docs, dead_code)]
 
 #[path = "../examples/echo.rs"]
@@ -38,6 +42,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{}", echo::ask(to, connections.parse()?, 0, TIME)?);
         return Ok(());
     }
+    if let [_, server, name, connections, ..] = &args[..]
+        && server == "--server"
+    {
+        let (_, server) = SERVERS.iter().find(|server| server.0 == name).ok_or("no such server")?;
+        let before = processor_ns();
+        let messages = turn(*server, connections.parse()?)? * TIME.as_secs_f64();
+        let each = (processor_ns() - before) as f64 / messages;
+        println!("{messages:.0} messages, {each:.0} ns of the server's processors for each");
+        return Ok(());
+    }
     let json = args.iter().any(|arg| arg == "--json");
     if !json {
         println!(
@@ -69,6 +83,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+/// Processor time that this process has used, in ns.
+fn processor_ns() -> u64 {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: there is room for it.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
+    // SAFETY: all zeros are one.
+    let usage = unsafe { usage.assume_init() };
+    [usage.ru_utime, usage.ru_stime]
+        .map(|time| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000)
+        .iter()
+        .sum()
 }
 
 /// Messages a second of one server.

@@ -26,6 +26,8 @@ mod files;
 mod groups;
 #[path = "loom/grow.rs"]
 mod grow;
+#[path = "loom/lead.rs"]
+mod lead;
 #[path = "loom/overflow.rs"]
 mod overflow;
 #[path = "loom/payload.rs"]

@@ -98,6 +98,12 @@ impl Notifier {
         }
     }
 
+    /// Takes what was signalled, of one that no one else sees.
+    pub(crate) fn drain(&self) {
+        // It does not wait; that there is nothing is no harm.
+        let _ = rustix::io::read(&self.fd, &mut [0_u8; 8]);
+    }
+
     /// Closes the descriptor of a child after fork. Its owner there is leaked,
     /// and closes nothing.
     pub(crate) fn close_in_child(&self) {

@@ -12,7 +12,7 @@ use super::futex::Futex;
 use super::notify::Notifier;
 use crate::error::Errno;
 use crate::sync::Ordering;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
 
 const PARKED: u32 = 0;
@@ -21,7 +21,7 @@ const TOLD: u32 = 1;
 /// Why a thread goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It was told to.
+    /// It was told to, or the file beside is ready.
     Told,
     /// Its time is over.
     TimedOut,
@@ -29,23 +29,25 @@ pub(crate) enum Ended {
     Interrupted,
 }
 
-/// Where one thread parks, once.
+/// Where one thread parks.
 #[derive(Debug)]
 pub(crate) struct Parker {
     word: Futex,
-    /// To park with another signal mask: only ppoll(2) sets it atomically.
+    /// To park with another signal mask, or beside a file: ppoll(2) does both.
     eventfd: Option<Notifier>,
 }
 
 impl Parker {
+    /// One that can park with a signal mask and beside a file, or not.
+    ///
     /// # Errors
-    /// With a signal mask, those of eventfd(2).
-    pub(crate) fn new(with_mask: bool) -> Result<Self, Errno> {
-        let eventfd = if with_mask { Some(Notifier::private()?) } else { None };
+    /// If it can, those of eventfd(2).
+    pub(crate) fn new(with_eventfd: bool) -> Result<Self, Errno> {
+        let eventfd = if with_eventfd { Some(Notifier::private()?) } else { None };
         Ok(Parker { word: Futex::new(PARKED), eventfd })
     }
 
-    /// Forgets what was told, by the thread that parks, without a signal mask.
+    /// Forgets what was told, by the thread that parks.
     /// What is told meanwhile must have been looked at by it before it parks.
     pub(crate) fn rearm(&self) {
         // Relaxed: as in `unpark`.
@@ -66,6 +68,16 @@ impl Parker {
     /// Sleeps until told, or until `deadline`, in ns of CLOCK_MONOTONIC, or a
     /// signal that `mask` lets through is caught.
     pub(crate) fn park(&self, deadline: Option<u64>, mask: Option<&libc::sigset_t>) -> Ended {
+        self.park_beside(deadline, mask, None)
+    }
+
+    /// As [`Parker::park`], until `file` is readable, too.
+    pub(crate) fn park_beside(
+        &self,
+        deadline: Option<u64>,
+        mask: Option<&libc::sigset_t>,
+        file: Option<BorrowedFd<'_>>,
+    ) -> Ended {
         loop {
             // Relaxed: as in `unpark`.
             if self.word.load(Ordering::Relaxed) == TOLD {
@@ -75,28 +87,49 @@ impl Parker {
                 return Ended::TimedOut;
             }
             let slept = match &self.eventfd {
-                Some(fd) => poll_with_mask(fd, deadline, mask),
-                None => self.word.wait(PARKED, deadline),
+                Some(fd) => poll(fd, deadline, mask, file),
+                None => self.word.wait(PARKED, deadline).map(|()| false),
             };
-            if slept == Err(Errno(libc::EINTR)) {
-                return Ended::Interrupted;
+            match slept {
+                Ok(true) => return Ended::Told,
+                Err(Errno(libc::EINTR)) => return Ended::Interrupted,
+                _ => {}
             }
         }
     }
+
+    /// Closes the descriptor of a child after fork, as that of a [`Notifier`].
+    pub(crate) fn close_in_child(&self) {
+        self.eventfd.iter().for_each(Notifier::close_in_child);
+    }
 }
 
-fn poll_with_mask(
+/// Sleeps until one of them is readable; whether that is `file`, and nobody has told
+/// anything.
+fn poll(
     fd: &Notifier,
     deadline: Option<u64>,
     mask: Option<&libc::sigset_t>,
-) -> Result<(), Errno> {
-    let mut poll = libc::pollfd { fd: fd.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    file: Option<BorrowedFd<'_>>,
+) -> Result<bool, Errno> {
+    // One that is negative is passed over.
+    let mut polled = [Some(fd.as_fd()), file].map(|fd| {
+        let fd = fd.map_or(-1, |fd| fd.as_raw_fd());
+        libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
+    });
     let left = deadline.map(|deadline| clock::timespec(deadline.saturating_sub(clock::now())));
     let left = left.as_ref().map_or(ptr::null(), ptr::from_ref);
     let mask = mask.map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: one pollfd that can be written; time and mask are null or alive.
-    let result = unsafe { libc::ppoll(&raw mut poll, 1, left, mask) };
-    if result < 0 { Err(Errno::last()) } else { Ok(()) }
+    // SAFETY: they can be written; time and mask are null or alive.
+    let result = unsafe { libc::ppoll(polled.as_mut_ptr(), polled.len() as _, left, mask) };
+    if result < 0 {
+        return Err(Errno::last());
+    }
+    let [told, ready] = polled.map(|polled| polled.revents != 0);
+    if told {
+        fd.drain();
+    }
+    Ok(ready && !told)
 }
 
 #[cfg(test)]
@@ -127,10 +160,24 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_ends_no_sleep() {
-        let parker = Parker::new(false).unwrap();
-        parker.unpark();
-        parker.rearm();
-        assert_eq!(parker.park(soon(), None), Ended::TimedOut);
+        for with_eventfd in [false, true] {
+            let parker = Parker::new(with_eventfd).unwrap();
+            parker.unpark();
+            parker.rearm();
+            assert_eq!(parker.park(soon(), None), Ended::TimedOut);
+            parker.unpark();
+            assert_eq!(parker.park(None, None), Ended::Told);
+        }
+    }
+
+    #[test]
+    fn a_file_beside_ends_it() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let parker = Parker::new(true).unwrap();
+        let park = || parker.park_beside(soon(), None, Some(reader.as_fd()));
+        assert_eq!(park(), Ended::TimedOut);
+        std::io::Write::write_all(&mut writer, b"x").unwrap();
+        assert_eq!(park(), Ended::Told);
     }
 
     #[test]

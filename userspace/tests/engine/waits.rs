@@ -3,7 +3,8 @@
 
 use crate::context::{Fixture, Iocb, address, syscall};
 use crate::request::{Slow, ends, errno, id_of};
-use aio2::backend::Backend;
+use aio2::Errno;
+use aio2::backend::{Backend, Wait};
 use aio2_abi::attr;
 use aio2_abi::iocb::IocbFlags;
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -45,8 +46,12 @@ fn owned(fd: i32) -> File {
     unsafe { File::from_raw_fd(fd) }
 }
 
-fn goes_on(f: &Fixture) {
+fn goes_on_without_reaping(f: &Fixture) {
     f.submit([Iocb::nop(99).flags(IocbFlags::ASYNC)]);
+}
+
+fn goes_on(f: &Fixture) {
+    goes_on_without_reaping(f);
     assert_eq!(ends(f, 1), [(99, 0)]);
 }
 
@@ -109,6 +114,50 @@ fn ten_thousand_idle_receives_take_one_thread() {
     assert_eq!((threads(), workers()), (before + 1, 0));
     drop(f);
     assert_eq!(threads(), before);
+}
+
+/// Reaps until an event comes, without waiting in the engine.
+fn next_without_a_wait(f: &Fixture) -> (u64, i64) {
+    let start = std::time::Instant::now();
+    loop {
+        if let [event] = &f.reap()[..] {
+            return (event.user_data, event.res);
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "nobody sees to the file");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// SPEC: R-WAIT-7
+#[test]
+fn a_file_is_seen_to_whether_or_not_somebody_waits() {
+    let f = Fixture::new();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let (mut buffer, mut other) = ([0_u8; 4], [0_u8; 4]);
+    let vain = Wait::events(1).within(Duration::from_millis(20));
+    for n in 0..4 {
+        f.submit([recv(&ours, &mut buffer, 0).user_data(n)]);
+        if n % 2 == 0 {
+            // Who waits leads, and goes; or nobody ever waits.
+            // SAFETY: there is no request.
+            assert_eq!(unsafe { f.engine.wait(&vain, &mut [], None) }, Err(Errno(libc::ETIME)));
+        }
+        theirs.write_all(b"ab").unwrap();
+        assert_eq!(next_without_a_wait(&f), (n, 2));
+    }
+    // One that leads is told of what others bring about, and several share the lead.
+    f.submit([recv(&ours, &mut other, 0).user_data(9)]);
+    thread::scope(|scope| {
+        let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| ends(&f, 1)[0].0)).collect();
+        thread::sleep(Duration::from_millis(20));
+        goes_on_without_reaping(&f);
+        thread::sleep(Duration::from_millis(20));
+        f.submit([recv(&ours, &mut buffer, 0).user_data(10)]);
+        theirs.write_all(b"abcdef").unwrap();
+        let mut ends: Vec<_> = waiting.into_iter().map(|t| t.join().unwrap()).collect();
+        ends.sort_unstable();
+        assert_eq!(ends, [9, 10, 99]);
+    });
 }
 
 /// SPEC: R-WAIT-1

@@ -8,8 +8,10 @@
 use crate::backend::Wait;
 use crate::engine::executors::{self, StoodIn};
 use crate::engine::state::context::Shared;
+use crate::engine::state::polls::Ready;
 use crate::engine::state::slots::Known;
 use crate::engine::state::waiters::Wants;
+use crate::engine::threads::poller;
 use crate::error::Errno;
 use crate::os::clock;
 use crate::os::park::{Ended, Parker};
@@ -104,7 +106,7 @@ fn wait_for_events(shared: &Arc<Shared>, wait: &Wait<'_>, clock: Clock) -> Resul
         let needed = clock.needed(wait.min_events) as usize;
         let mut context = shared.lock();
         context.sink.flush();
-        if context.available(needed) >= needed {
+        if context.has_available(needed) {
             return Ok(());
         }
         // SPEC: R-HOST-5
@@ -231,7 +233,6 @@ fn sleep(
     if stood_in == StoodIn::Yes {
         return Ok(Slept::Satisfied);
     }
-    let parker = Arc::new(Parker::new(sigmask.is_some())?);
     let mut context = shared.lock();
     // There is no thread for it.
     let alarm = if context.timers.refused { context.do_what_is_due() } else { None };
@@ -243,19 +244,41 @@ fn sleep(
     }
     let satisfied = match wants {
         // Of a bad head the caller learns when it looks.
-        Wants::Events(n) => context.available(n) >= n || context.sink.has_bad_head(),
+        Wants::Events(n) => context.has_available(n) || context.sink.has_bad_head(),
         Wants::End(id) => context.slots.known(id.get()) == Known::Ended,
     };
     if satisfied {
         return Ok(Slept::Satisfied);
     }
-    context.waiters.add(parker.clone(), wants).map_err(|_| Errno(EAGAIN))?;
+    let leads = poller::take_lead(&mut context);
+    let parker = match &leads {
+        Some(epoll) => epoll.waiter.clone(),
+        None => Arc::new(Parker::new(sigmask.is_some())?),
+    };
+    if context.waiters.add(parker.clone(), wants).is_err() {
+        poller::resign(shared, context, leads.is_some());
+        return Err(Errno(EAGAIN));
+    }
     // What this thread was told of, and does not suffice, may suffice another
     // (R-GET-14).
     shared.tell_waiters(context);
     let until = alarm.map_or(deadline, |alarm| Some(deadline.map_or(alarm, |d| d.min(alarm))));
-    let ended = parker.park(until, sigmask);
-    let was_told = shared.lock().waiters.leave(&parker, wants);
+    let (ended, was_told) = match leads {
+        None => {
+            let ended = parker.park(until, sigmask);
+            (ended, shared.lock().waiters.leave(&parker, wants))
+        }
+        Some(epoll) => {
+            let mut ready = Ready::default();
+            let ended = poller::wait(&epoll, &parker, until, sigmask, &mut ready);
+            let mut context = shared.lock();
+            // It sees for itself what it brings about.
+            let was_told = context.waiters.leave(&parker, wants);
+            let context = poller::serve(shared, context, &ready);
+            poller::resign(shared, context, true);
+            (ended, was_told || !ready.is_empty())
+        }
+    };
     Ok(match ended {
         _ if was_told => Slept::Satisfied,
         Ended::Told => Slept::Satisfied,

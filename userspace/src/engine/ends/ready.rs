@@ -26,7 +26,7 @@ impl Context {
                     Some(result) => self.complete(id, &job, result),
                     None => {
                         self.slots.hold(id, job);
-                        self.deferred.poller |= !self.polls.exists;
+                        self.deferred.poller |= self.polls.needs_thread();
                     }
                 }
             }
@@ -53,7 +53,7 @@ impl Context {
             match job.request.waits_for() {
                 Some(direction) if self.waits(id, &mut job, direction) => {
                     self.slots.hold(id, job);
-                    self.deferred.poller |= !self.polls.exists;
+                    self.deferred.poller |= self.polls.needs_thread();
                     return None;
                 }
                 Some(_) if !job.progress.tried => {}

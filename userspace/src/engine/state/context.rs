@@ -312,6 +312,12 @@ impl Context {
         available
     }
 
+    /// Whether so many events are available. It counts them only if that can be: who
+    /// waits for many looks again after each few.
+    pub(crate) fn has_available(&mut self, events: usize) -> bool {
+        events <= self.available_at_most() && self.available(events) >= events
+    }
+
     /// A number that the available events do not exceed, without counting them.
     fn available_at_most(&mut self) -> usize {
         let (counted, published) = self.counted;

@@ -10,6 +10,7 @@
 //! | `timers` | what has its time |
 //! | `files` | who waits for which file, and who comes next |
 //! | `polls` | the files that are watched |
+//! | `lead` | who waits for them |
 //! | `uring` | what is with io_uring |
 //! | `deferred` | what is to be done once the lock is released |
 
@@ -19,6 +20,10 @@ pub(crate) mod deferred;
 pub(crate) mod files;
 #[cfg(aio2_loom)]
 pub mod files;
+#[cfg(not(aio2_loom))]
+pub(crate) mod lead;
+#[cfg(aio2_loom)]
+pub mod lead;
 pub(crate) mod order;
 pub(crate) mod polls;
 pub(crate) mod slots;

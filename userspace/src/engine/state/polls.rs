@@ -10,22 +10,29 @@
 #![allow(unsafe_code)] // close(2) in a child
 
 use super::files::{Files, Interest};
+use super::lead::Lead;
 use super::slots::Id;
 use crate::engine::host::file;
 use crate::engine::host::thread::Thread;
 use crate::engine::request::Request;
 use crate::engine::request::wait::Direction;
 use crate::error::Errno;
-use crate::os::notify::Notifier;
+use crate::os::park::Parker;
+use arrayvec::ArrayVec;
 use libc::{EAGAIN, EBADF, EPERM};
+use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::fcntl_dupfd_cloexec;
 use std::collections::HashMap;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-/// The thread is to go.
-pub(crate) const STOP: u64 = 0;
+/// Files that are served in a round.
+const ROUND: usize = 64;
+
+/// Files that have become ready.
+pub(crate) type Ready = ArrayVec<epoll::Event, ROUND>;
 
 /// The requests that wait for files.
 #[derive(Debug, Default)]
@@ -35,22 +42,40 @@ pub(crate) struct Polls {
     pub(crate) watched: HashMap<u64, OwnedFd>,
     /// The other requests that wait for files.
     pub(crate) files: Files<OwnedFd>,
+    /// Who waits for the files.
+    pub(crate) lead: Lead,
+    /// The context's own thread for it exists or is being created.
     pub(crate) exists: bool,
     pub(crate) thread: Option<Thread>,
+    /// It is to go.
+    pub(crate) stopping: bool,
 }
 
-#[derive(Debug)]
+/// Where the files are watched.
+#[derive(Clone, Debug)]
 pub(crate) struct Epoll {
-    pub(crate) fd: Arc<OwnedFd>,
-    stop: Notifier,
+    fd: Arc<OwnedFd>,
+    /// Where the context's own thread parks.
+    pub(crate) thread: Arc<Parker>,
+    /// Where the thread parks that waits for events, and leads.
+    pub(crate) waiter: Arc<Parker>,
 }
 
 impl Epoll {
     fn new() -> Result<Self, Errno> {
         let fd = Arc::new(epoll::create(CreateFlags::CLOEXEC).map_err(Errno::of)?);
-        let epoll = Epoll { fd, stop: Notifier::private()? };
-        epoll.add(epoll.stop.as_fd(), EventFlags::IN, STOP)?;
-        Ok(epoll)
+        let [thread, waiter] = [Parker::new(true)?, Parker::new(true)?].map(Arc::new);
+        Ok(Epoll { fd, thread, waiter })
+    }
+
+    /// Takes the files that are ready now, and does not wait; how many.
+    pub(crate) fn take(&self, ready: &mut Ready) -> usize {
+        let mut room = [const { MaybeUninit::uninit() }; ROUND];
+        // It fails for a descriptor that is none.
+        let taken = epoll::wait(&self.fd, &mut room, Some(&Timespec::default()));
+        ready.clear();
+        ready.extend(taken.into_iter().flat_map(|(taken, _)| taken).map(|event| *event));
+        ready.len()
     }
 
     fn add(&self, fd: BorrowedFd<'_>, events: EventFlags, id: u64) -> Result<(), Errno> {
@@ -63,6 +88,13 @@ impl Epoll {
     }
 }
 
+impl AsFd for Epoll {
+    /// Readable while a file is ready that is watched.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl Polls {
     /// Closes the descriptors of a child after fork, where the thread is not.
     /// Their owners there are leaked, and close nothing.
@@ -72,7 +104,10 @@ impl Polls {
             // SAFETY: takes no address; the owner is never dropped in the child.
             unsafe { libc::close(fd) };
         }
-        self.epoll.iter().for_each(|epoll| epoll.stop.close_in_child());
+        if let Some(epoll) = &self.epoll {
+            epoll.thread.close_in_child();
+            epoll.waiter.close_in_child();
+        }
     }
 
     /// Those that are held for files.
@@ -87,10 +122,20 @@ impl Polls {
 
     /// Makes the thread go; it is to be joined.
     pub(crate) fn stop(&mut self) -> Option<Thread> {
-        if let Some(epoll) = &self.epoll {
-            epoll.stop.signal();
-        }
+        self.stopping = true;
+        self.epoll.iter().for_each(|epoll| epoll.thread.unpark());
         self.thread.take()
+    }
+
+    /// Whether requests wait for files.
+    pub(crate) fn are_waited_for(&self) -> bool {
+        self.files.waiting() > 0 || !self.watched.is_empty()
+    }
+
+    /// Whether the context's own thread has to be made or told, now that somebody
+    /// waits for a file.
+    pub(crate) fn needs_thread(&self) -> bool {
+        !self.exists || self.lead.needs_thread()
     }
 
     /// Gives back the memory, if nobody waits.

@@ -79,6 +79,11 @@ impl Waiters {
         self.waiters.iter().for_each(|waiter| waiter.parker.unpark());
     }
 
+    /// Has the one that came last look again.
+    pub(crate) fn disturb_last(&self) {
+        self.waiters.last().into_iter().for_each(|waiter| waiter.parker.unpark());
+    }
+
     /// Fewest events that satisfy anyone, with those that are promised; none
     /// if nobody waits for events.
     pub(crate) fn least_events(&self) -> Option<usize> {
