@@ -39,7 +39,7 @@
 //! | write another implementation | `backend` (feature `unstable`) |
 //!
 //! Dependencies point one way: futures and queues, then [`submit`] and
-//! [`reap`], which do not know each other, then `backend` and [`ring`]. The
+//! [`reap`], which do not know each other, then `backend` and `ring`. The
 //! bytes themselves are described by the crate `aio2-abi`.
 //!
 //! # The way of a request

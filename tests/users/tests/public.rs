@@ -74,3 +74,22 @@ fn each_feature_stands_alone() {
         assert!(output.status.success(), "with feature {feature:?} alone: {said}");
     }
 }
+
+/// The documentation of what is promised has no link that leads nowhere.
+#[test]
+fn documentation_of_what_is_promised_is_whole() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("of the project");
+    for features in ["", "tokio,futures-io"] {
+        let output = Command::new(env!("CARGO"))
+            .current_dir(root)
+            .args(["doc", "-q", "-p", "aio2", "--lib", "--no-deps", "--offline"])
+            .args(["--features", features, "--target-dir"])
+            .arg(root.join("target/public"))
+            .env("RUSTDOCFLAGS", "-Dwarnings")
+            .env_remove("RUSTFLAGS")
+            .output()
+            .expect("cargo runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "with features {features:?}: {said}");
+    }
+}

@@ -85,7 +85,7 @@ impl std::error::Error for SetError {}
 
 /// Several contexts, some of which come before others.
 ///
-/// A member is the [`crate::Reaper`] of a context or a [`crate::Queue`], and the set alone
+/// A member is the `Reaper` of a context or a [`crate::Queue`], and the set alone
 /// takes its events. Each has a priority, of which a larger one is delivered
 /// first. Ageing keeps the others from starving: a member with an event that
 /// was passed over `ageing` times is next. In a set of M members it is passed

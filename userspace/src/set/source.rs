@@ -8,7 +8,7 @@ use crate::submit::Buffer;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-/// Where the events of a member come from: a [`Reaper`] or a [`Queue`].
+/// Where the events of a member come from: a `Reaper` (feature `raw`) or a [`Queue`].
 ///
 /// It is sealed: a set asks its members under a lock, and counts on what they
 /// are over.
