@@ -21,7 +21,7 @@ use crate::submit::{After, Buffer, Follows};
 use aio2_abi::attr;
 
 /// What becomes of a request that is to be queued.
-enum Turn {
+enum Admission {
     /// It can be queued.
     Now(Follows),
     /// It waits for the completion of this one.
@@ -63,22 +63,22 @@ impl<B: Buffer, T> Queue<B, T> {
         let in_line = self.names_group(key);
         if in_line && !self.order.line.is_empty() {
             // Whom it is after is asked for now: later nobody may know.
-            if let Turn::After(target) = self.turn(key, false) {
+            if let Admission::After(target) = self.admission(key, false) {
                 self.order.waiting.entry(target).or_default().push(key);
             }
             self.order.line.push_back(key);
             self.order.held += 1;
             return;
         }
-        match self.turn(key, by_place) {
-            Turn::After(target) => {
+        match self.admission(key, by_place) {
+            Admission::After(target) => {
                 self.order.waiting.entry(target).or_default().push(key);
                 if in_line {
                     self.order.line.push_back(key);
                 }
                 self.order.held += 1;
             }
-            turn => self.admit(key, turn),
+            admission => self.admit(key, admission),
         }
     }
 
@@ -91,18 +91,18 @@ impl<B: Buffer, T> Queue<B, T> {
     }
 
     /// What becomes of a request, as things are now.
-    fn turn(&mut self, key: u64, by_place: bool) -> Turn {
+    fn admission(&mut self, key: u64, by_place: bool) -> Admission {
         let first = self.first_queued();
         let by_place = by_place && self.context.setup().attrs >> attr::AFTER & 1 == 1;
         let Some(Entry { place, .. }) = self.entries.get_mut(key) else {
-            return Turn::Now(Follows::AsAsked);
+            return Admission::Now(Follows::AsAsked);
         };
         if let Some(errno) = place.doom() {
-            return Turn::Never(errno);
+            return Admission::Never(errno);
         }
         let Some(target) = place.waits_for() else {
             let by_name = place.after == NONE;
-            return Turn::Now(if by_name { Follows::AsAsked } else { Follows::Nothing });
+            return Admission::Now(if by_name { Follows::AsAsked } else { Follows::Nothing });
         };
         match self.entries.past(target) {
             Past::Here if target == key => self.settle(key, Some(Errno(libc::EDEADLK))),
@@ -110,9 +110,9 @@ impl<B: Buffer, T> Queue<B, T> {
                 let number = self.entries.get_mut(target).map_or(0, |entry| entry.place.number);
                 let distance = self.order.next - number;
                 if by_place && number >= first && distance <= REACH as u64 {
-                    return Turn::Now(Follows::Place(distance));
+                    return Admission::Now(Follows::Place(distance));
                 }
-                Turn::After(target)
+                Admission::After(target)
             }
             Past::Ended { failed: false } => self.settle(key, None),
             Past::Ended { failed: true } => self.settle(key, Some(Errno(libc::ECANCELED))),
@@ -122,30 +122,30 @@ impl<B: Buffer, T> Queue<B, T> {
     }
 
     /// Notes what the target of a request has come to, which nobody may know later.
-    fn settle(&mut self, key: u64, error: Option<Errno>) -> Turn {
+    fn settle(&mut self, key: u64, error: Option<Errno>) -> Admission {
         if let Some(Entry { place, .. }) = self.entries.get_mut(key) {
             place.after = ENDED;
             error.into_iter().for_each(|errno| place.fail(errno));
         }
-        error.map_or(Turn::Now(Follows::Nothing), Turn::Never)
+        error.map_or(Admission::Now(Follows::Nothing), Admission::Never)
     }
 
     /// Queues a request whose turn it is, or ends it.
-    fn admit(&mut self, key: u64, turn: Turn) {
-        match turn {
-            Turn::Now(follows) => {
+    fn admit(&mut self, key: u64, admission: Admission) {
+        match admission {
+            Admission::Now(follows) => {
                 if let Follows::Place(_) = follows {
                     self.order.last_by_place = self.order.next;
                 }
                 self.enqueue(key, follows);
             }
             // Its group counts it among those that failed.
-            Turn::Never(_) if self.is_member(key) => {
+            Admission::Never(_) if self.is_member(key) => {
                 self.order.doomed += 1;
                 self.enqueue(key, Follows::Nothing);
             }
-            Turn::Never(errno) => self.refuse(key, errno),
-            Turn::After(_) => {}
+            Admission::Never(errno) => self.refuse(key, errno),
+            Admission::After(_) => {}
         }
     }
 
@@ -168,10 +168,10 @@ impl<B: Buffer, T> Queue<B, T> {
             }
             // All that are held and name one stand there.
             let in_line = self.names_group(key);
-            let turn = self.settle(key, failed.then_some(Errno(libc::ECANCELED)));
+            let admission = self.settle(key, failed.then_some(Errno(libc::ECANCELED)));
             if !in_line {
                 self.order.held -= 1;
-                self.admit(key, turn);
+                self.admit(key, admission);
             }
         }
         self.move_up();
@@ -181,13 +181,13 @@ impl<B: Buffer, T> Queue<B, T> {
     /// Queues those at the head of the line whose turn it is.
     fn move_up(&mut self) {
         while let Some(&key) = self.order.line.front() {
-            let turn = self.turn(key, false);
-            if let Turn::After(_) = turn {
+            let admission = self.admission(key, false);
+            if let Admission::After(_) = admission {
                 return;
             }
             self.order.line.pop_front();
             self.order.held -= 1;
-            self.admit(key, turn);
+            self.admit(key, admission);
         }
     }
 

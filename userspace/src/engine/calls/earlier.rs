@@ -22,7 +22,7 @@ pub(crate) enum Past {
 
 /// The iocbs that one call has accepted.
 #[derive(Debug, Default)]
-pub(crate) struct History {
+pub(crate) struct Earlier {
     accepted: usize,
     /// In the order of the stream.
     notable: Vec<(usize, Past)>,
@@ -32,7 +32,7 @@ pub(crate) struct History {
     has_gaps: bool,
 }
 
-impl History {
+impl Earlier {
     /// One more was accepted.
     #[inline]
     pub(crate) fn accept(&mut self) {
@@ -111,17 +111,17 @@ mod tests {
 
     #[test]
     fn what_is_not_noted_has_succeeded() {
-        let mut history = History::default();
-        history.accept();
-        history.accept();
-        history.note(Past::Failed);
-        history.accept();
-        history.accept();
-        assert_eq!(history.before(1), Ok(Past::Succeeded));
-        assert_eq!(history.before(2), Ok(Past::Failed));
-        assert_eq!(history.before(3), Ok(Past::Succeeded));
+        let mut earlier = Earlier::default();
+        earlier.accept();
+        earlier.accept();
+        earlier.note(Past::Failed);
+        earlier.accept();
+        earlier.accept();
+        assert_eq!(earlier.before(1), Ok(Past::Succeeded));
+        assert_eq!(earlier.before(2), Ok(Past::Failed));
+        assert_eq!(earlier.before(3), Ok(Past::Succeeded));
         for n in [0, 4, u64::MAX] {
-            assert_eq!(history.before(n), Err(libc::ENOENT));
+            assert_eq!(earlier.before(n), Err(libc::ENOENT));
         }
     }
 
@@ -130,14 +130,14 @@ mod tests {
         let mut slots = crate::engine::state::slots::Slots::<()>::new();
         slots.reserve(1).unwrap();
         let id = slots.start(Default::default());
-        let mut history = History::default();
-        history.accept();
-        history.note(Past::Failed);
-        history.accept();
-        history.note(Past::Slot(id));
-        history.accept();
-        assert_eq!(history.ids().collect::<Vec<_>>(), [id]);
-        assert_eq!(history.before(1), Ok(Past::Slot(id)));
+        let mut earlier = Earlier::default();
+        earlier.accept();
+        earlier.note(Past::Failed);
+        earlier.accept();
+        earlier.note(Past::Slot(id));
+        earlier.accept();
+        assert_eq!(earlier.ids().collect::<Vec<_>>(), [id]);
+        assert_eq!(earlier.before(1), Ok(Past::Slot(id)));
     }
 
     #[test]
@@ -145,15 +145,15 @@ mod tests {
         let mut bytes = [0; 32 + 40];
         bytes[0] = 32;
         bytes[32] = 40;
-        assert!(History::default().is_needed(&bytes));
+        assert!(Earlier::default().is_needed(&bytes));
         bytes[32 + 4] = 1;
-        assert!(!History::default().is_needed(&bytes), "it is an argument");
-        assert!(!History::default().is_needed(&bytes[32..]));
-        assert!(!History::default().is_needed(&[1; 40]));
+        assert!(!Earlier::default().is_needed(&bytes), "it is an argument");
+        assert!(!Earlier::default().is_needed(&bytes[32..]));
+        assert!(!Earlier::default().is_needed(&[1; 40]));
         let mut bytes = [0; 32 + 48];
         (bytes[0], bytes[32], bytes[32 + 4]) = (32, 48, 1);
-        assert!(History::default().is_needed(&bytes), "an argument and an attribute");
+        assert!(Earlier::default().is_needed(&bytes), "an argument and an attribute");
         bytes[32] = 32;
-        assert!(!History::default().is_needed(&bytes), "neither");
+        assert!(!Earlier::default().is_needed(&bytes), "neither");
     }
 }

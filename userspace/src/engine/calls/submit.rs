@@ -8,7 +8,7 @@
 #![allow(unsafe_code)] // passes on what the submitter vouches for
 
 use super::accept;
-use super::earlier::{History, Past};
+use super::earlier::{Earlier, Past};
 use crate::engine::executors;
 use crate::engine::request::Request;
 use crate::engine::request::progress::Progress;
@@ -67,12 +67,12 @@ pub(crate) unsafe fn submit(shared: &Arc<Shared>, iocbs: &mut [u8]) -> Result<us
             stopped = Err(Errno(EAGAIN));
             break;
         }
-        batch.history.accept();
+        batch.earlier.accept();
         if request.is_plain() {
             let id = batch.id(&request, rest);
             batch.run(&request, id, rest);
         } else {
-            batch.run_special(&request, rest);
+            batch.run_tracked(&request, rest);
         }
         at += len;
     }
@@ -110,7 +110,7 @@ struct Batch<'a> {
     /// When the request before was completed, if it was told so: then this one
     /// is accepted, and the clock need not be read again.
     just_now: Option<u64>,
-    history: History,
+    earlier: Earlier,
 }
 
 impl<'a> Batch<'a> {
@@ -127,7 +127,7 @@ impl<'a> Batch<'a> {
             failed: 0,
             facts: Facts::default(),
             just_now: None,
-            history: History::default(),
+            earlier: Earlier::default(),
         }
     }
 
@@ -172,9 +172,9 @@ impl<'a> Batch<'a> {
     /// Publishes what is left, and gives back what was not used.
     fn finish(&mut self) {
         self.exchange(0);
-        if self.history.ids().next().is_some() {
+        if self.earlier.ids().next().is_some() {
             let mut context = self.shared.lock();
-            self.history.ids().for_each(|id| context.slots.unpin(id));
+            self.earlier.ids().for_each(|id| context.slots.unpin(id));
         }
     }
 
@@ -203,19 +203,19 @@ impl<'a> Batch<'a> {
         };
         match result {
             Some(result) => {
-                if result < 0 && self.history.is_needed(rest) {
-                    self.history.note(Past::Failed);
+                if result < 0 && self.earlier.is_needed(rest) {
+                    self.earlier.note(Past::Failed);
                 }
                 self.complete(request, &progress, result, id);
             }
             None => {
                 let lane = executors::lane(self.shared, request, &mut self.facts);
                 progress.leave_submission(request, lane);
-                let pinned = self.history.is_needed(rest);
+                let pinned = self.earlier.is_needed(rest);
                 let job = Job { request: request.clone(), progress };
                 let id = executors::give(self.shared, job, id, pinned);
                 if pinned {
-                    self.history.note(Past::Slot(id));
+                    self.earlier.note(Past::Slot(id));
                 }
             }
         }
@@ -224,16 +224,16 @@ impl<'a> Batch<'a> {
     /// Runs an admitted request that is not plain, after publishing what has
     /// completed before it.
     #[cold]
-    fn run_special(&mut self, request: &Request, rest: &mut [u8]) {
+    fn run_tracked(&mut self, request: &Request, rest: &mut [u8]) {
         self.exchange(0);
-        let pinned = self.history.is_needed(rest);
-        let before = |n| self.history.before(n);
+        let pinned = self.earlier.is_needed(rest);
+        let before = |n| self.earlier.before(n);
         let id = accept::accept(self.shared, request, before, pinned, &mut self.facts);
         if request.flags.contains(IocbFlags::WRITE_ID) {
             write_id(rest, id);
         }
         if pinned {
-            self.history.note(Past::Slot(id));
+            self.earlier.note(Past::Slot(id));
         }
     }
 

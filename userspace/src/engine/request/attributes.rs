@@ -17,12 +17,12 @@ use aio2_record::{Recorder, thread_id};
 use libc::{EINVAL, EOPNOTSUPP};
 
 /// Attributes that the engine takes in a request.
-pub(crate) const TAKEN: u64 = bit(attr::PRIORITY) | bit(attr::TAG) | SPECIAL | RETURNED;
+pub(crate) const TAKEN: u64 = bit(attr::PRIORITY) | bit(attr::TAG) | TRACKED | RETURNED;
 /// Attributes that the engine can return with a payload.
 pub(crate) const RETURNED: u64 =
     bit(attr::CACHE) | bit(attr::TIMING) | bit(attr::PATH) | bit(attr::CHECKSUM);
 /// Attributes that concern more than the running of the request.
-const SPECIAL: u64 = bit(attr::DEADLINE) | bit(attr::SIGNAL) | bit(attr::GROUP) | bit(attr::AFTER);
+const TRACKED: u64 = bit(attr::DEADLINE) | bit(attr::SIGNAL) | bit(attr::GROUP) | bit(attr::AFTER);
 /// Attributes that a run in the calling thread does not have.
 ///
 /// SPEC: R-EXEC-1
@@ -227,8 +227,8 @@ impl Plan {
 
     /// Whether an attribute concerns more than the running of the request.
     #[inline]
-    pub(crate) fn is_special(&self) -> bool {
-        self.handled & SPECIAL != 0
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.handled & TRACKED != 0
     }
 
     /// How long after its acceptance the request is cancelled, in ns.
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn attributes_that_concern_more_than_the_running_are_set_apart() {
-        assert_eq!(ids(SPECIAL), [attr::DEADLINE, attr::SIGNAL, attr::GROUP, attr::AFTER]);
+        assert_eq!(ids(TRACKED), [attr::DEADLINE, attr::SIGNAL, attr::GROUP, attr::AFTER]);
         assert_eq!(ids(NOT_IN_EXEC), [attr::DEADLINE, attr::GROUP, attr::AFTER]);
         assert_eq!(ids(ALWAYS_REQUIRED), [attr::GROUP, attr::AFTER]);
     }

@@ -125,7 +125,7 @@ impl Request {
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
         !matches!(self.operation, Operation::Group | Operation::Poll)
-            && self.plan.as_ref().is_none_or(|plan| !plan.is_special())
+            && self.plan.as_ref().is_none_or(|plan| !plan.is_tracked())
     }
 
     /// Whether it sends events until it is cancelled.
