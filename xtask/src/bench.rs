@@ -7,14 +7,15 @@
 use crate::budget::{self, Budget};
 use crate::costs::{self, Costs};
 use crate::kernel;
+use crate::side_by_side;
 use anyhow::{Result, bail};
 use std::process::Command;
 
 /// Which benchmarks to run.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The ring against other queues, the engine against the kernel's interfaces, both if none is named; an echo server against one with epoll and one with threads
-    #[arg(value_parser = ["ring", "engine", "servers"])]
+    /// The ring against other queues, the engine against the kernel's interfaces, both if none is named; an echo server against one with epoll and one with threads; fio on the drop-ins and the originals, on AIO2's engine and others
+    #[arg(value_parser = ["ring", "engine", "servers", "fio"])]
     which: Vec<String>,
     /// Instead, count instructions in a guest with the kernel series
     #[arg(long, value_name = "CONFIG", num_args = 0..=1, default_missing_value = "perf")]
@@ -45,6 +46,10 @@ pub fn run(args: &Args) -> Result<()> {
         benches = vec!["ring", "engine"];
     }
     for bench in benches {
+        if bench == "fio" {
+            side_by_side::run(args.json)?;
+            continue;
+        }
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["bench", "--quiet", "-p", "aio2", "--bench", bench]);
         if args.json {

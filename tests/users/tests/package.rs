@@ -21,6 +21,7 @@ fn packages_hold_their_code_and_their_licences() {
     for (package, more) in [
         ("aio2-abi", &["include/linux/aio2.h", "LICENSE-GPL-2.0"][..]),
         ("aio2-thread", &[][..]),
+        ("aio2-record", &[][..]),
         ("aio2", &["examples/first.rs"][..]),
     ] {
         let files = listed(package);
@@ -40,7 +41,7 @@ fn licences_are_the_same_everywhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
     for (copy, file) in [("MIT", "MIT.txt"), ("APACHE", "Apache-2.0.txt")] {
         let text = std::fs::read(root.join("LICENSES").join(file)).unwrap();
-        for package in ["abi", "userspace", "userspace/thread"] {
+        for package in ["abi", "userspace", "userspace/thread", "userspace/record"] {
             let copied = root.join(package).join(format!("LICENSE-{copy}"));
             assert_eq!(std::fs::read(copied).unwrap(), text);
         }
