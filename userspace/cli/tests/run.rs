@@ -28,6 +28,9 @@ impl Stage {
         gcc.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-o"]).arg(dir.path().join("slow"));
         run(gcc.arg(crate_dir.join("tests/slow.c")).arg(&object).arg("-lpthread")).unwrap();
         let mut gcc = Command::new("gcc");
+        gcc.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-o"]).arg(dir.path().join("odd"));
+        run(gcc.arg(crate_dir.join("tests/odd.c")).arg(&object)).unwrap();
+        let mut gcc = Command::new("gcc");
         gcc.arg(crate_dir.join("../compat/posix/tests/versions.c")).arg("-o");
         run(gcc.arg(dir.path().join("posix"))).unwrap();
         fs::write(dir.path().join("file"), vec![7; 64 * 4096]).unwrap();
@@ -161,6 +164,27 @@ fn a_copy_is_recorded_by_option_and_by_environment() {
     reported(&["cp", "--record", "kept", "file", "copy"], Some("kept"));
     let aio2 = env!("CARGO_BIN_EXE_aio2");
     reported(&["--json", "run", "--", aio2, "cp", "--verify", "file", "copy"], None);
+}
+
+#[test]
+fn odd_programs_are_reported_and_keep_what_is_theirs() {
+    let stage = Stage::new();
+    for (what, status, requests, processes) in [
+        ("closes all descriptors", 0, 2, 1),
+        ("becomes another program", 0, 2, 1),
+        ("preloads something else", 0, 2, 1),
+        ("has a child that dies", 0, 3, 2),
+        ("leaves without its handlers", 4, 1, 1),
+    ] {
+        let output = stage.output(&["--json", "run", "--", "./odd", what]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{what}: {said}");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let rows = report["rows"].as_array().unwrap();
+        let count: u64 = rows.iter().filter_map(|row| row["count"].as_u64()).sum();
+        assert_eq!((count, &report["processes"]), (requests, &processes.into()), "{what}: {said}");
+        assert!(rows.iter().all(|row| row["file"] == "/etc/passwd"), "{what}: {report}");
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ const SELDOM: u32 = 32;
 const MOST: usize = 1 << 14;
 
 /// Device and inode.
-type File = (u64, u64);
+pub(crate) type File = (u64, u64);
 
 /// Which names there are, and which of them are not written yet.
 #[derive(Debug, Default)]
@@ -92,7 +92,7 @@ impl Names {
 }
 
 /// The file that `fd` is, if it is open.
-fn file(fd: i32) -> Option<File> {
+pub(crate) fn file(fd: i32) -> Option<File> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: `stat` can be written.
     if unsafe { libc::fstat(fd, stat.as_mut_ptr()) } < 0 {

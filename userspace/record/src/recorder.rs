@@ -1,9 +1,10 @@
 //! Recording: a bounded queue, and the thread that writes it.
 
 use crate::format::{BlockHeader, MAGIC, NAMES, REQUESTS, Request, VERSION};
-use crate::names::Names;
+use crate::names::{self, Names};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
@@ -79,7 +80,9 @@ impl Recorder {
             pid,
             path,
         }));
-        aio2_thread::spawn(c"aio2-record", move || recorder.write(Writer::new(file)))?;
+        aio2_thread::spawn(c"aio2-record", move || {
+            recorder.write(Writer::new(file, recorder.path.clone()))
+        })?;
         all.push(recorder);
         AT_EXIT.call_once(|| {
             // SAFETY: the handler locks, and waits for a second at most.
@@ -167,13 +170,33 @@ impl Queue {
 
 /// The file, and room for a block.
 struct Writer {
-    file: File,
+    file: Option<File>,
+    /// Which file it is.
+    is: Option<names::File>,
+    path: PathBuf,
     block: Vec<u8>,
 }
 
 impl Writer {
-    fn new(file: File) -> Self {
-        Writer { file, block: Vec::new() }
+    fn new(file: File, path: PathBuf) -> Self {
+        let is = names::file(file.as_raw_fd());
+        Writer { file: Some(file), is, path, block: Vec::new() }
+    }
+
+    /// The file. A program may have closed all descriptors that it does not know,
+    /// and have another file by the number: that is left alone.
+    fn file(&mut self) -> io::Result<&mut File> {
+        if let Some(file) = self.file.take_if(|file| names::file(file.as_raw_fd()) != self.is) {
+            let _not_ours = file.into_raw_fd();
+        }
+        match &mut self.file {
+            Some(file) => Ok(file),
+            none => {
+                let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+                self.is = names::file(file.as_raw_fd());
+                Ok(none.insert(file))
+            }
+        }
     }
 
     fn blocks(
@@ -207,7 +230,10 @@ impl Writer {
         self.block.clear();
         self.block.extend_from_slice(header.as_bytes());
         self.block.extend_from_slice(payload);
-        self.file.write_all(&self.block)
+        let block = std::mem::take(&mut self.block);
+        let written = self.file().and_then(|file| file.write_all(&block));
+        self.block = block;
+        written
     }
 }
 

@@ -49,6 +49,27 @@ fn a_descriptor_that_is_another_file_has_its_name() {
     assert_eq!(names, wanted);
 }
 
+/// A daemon closes every descriptor that it does not know.
+#[test]
+fn a_program_that_has_taken_the_descriptor_keeps_its_file() {
+    use std::os::fd::AsRawFd;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("record");
+    let recorder = Recorder::to(&path).unwrap();
+    recorder.take(request(1));
+    recorder.flush();
+    let own = fs::File::create(dir.path().join("own")).unwrap();
+    let is_record =
+        |fd: &i32| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|name| name == path);
+    let fd = (0..1024).find(is_record).expect("the record is open");
+    // SAFETY: nobody of this program relies on that descriptor.
+    assert_eq!(unsafe { libc::dup2(own.as_raw_fd(), fd) }, fd);
+    recorder.take(request(2));
+    recorder.flush();
+    assert_eq!(fs::metadata(dir.path().join("own")).unwrap().len(), 0);
+    assert_eq!(read(&path).unwrap().requests.len(), 2);
+}
+
 #[test]
 fn a_record_that_is_cut_anywhere_is_read_up_to_the_last_whole_block() {
     let dir = tempfile::tempdir().unwrap();

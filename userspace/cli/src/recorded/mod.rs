@@ -45,8 +45,8 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Exit, Trouble> {
     if calls == 0 && record.requests.is_empty() {
         say(&format!(
             "aio2 run: {program} never called a drop-in, so there is nothing to report: it is \
-             linked statically, or uses none of libaio, POSIX AIO and AIO2 (--syscalls is for \
-             calls by number)"
+             linked statically, runs with more rights than its user, or uses none of libaio, \
+             POSIX AIO and AIO2 (--syscalls is for calls by number)"
         ));
         return Ok(exit);
     }
