@@ -160,6 +160,60 @@ fn a_file_is_seen_to_whether_or_not_somebody_waits() {
     });
 }
 
+/// Waits for a receive on `ours`, and has it find what is sent by `theirs`.
+fn receives(f: &Fixture, ours: &impl AsRawFd, theirs: &mut impl Write, n: u8) {
+    let mut buffer = [0_u8; 4];
+    f.submit([recv(ours, &mut buffer, 0).user_data(n.into())]);
+    theirs.write_all(&[n; 3]).unwrap();
+    assert_eq!(ends(f, 1), [(n.into(), 3)]);
+    assert_eq!(buffer, [n, n, n, 0]);
+}
+
+/// A number that was waited for may mean another file, as it was or changed.
+///
+/// SPEC: R-WAIT-3, R-WAIT-6, R-RUN-8
+#[test]
+fn a_socket_is_let_go_of_when_nobody_waits_for_it() {
+    let f = Fixture::new();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let number = ours.as_raw_fd();
+    (0..20).for_each(|n| receives(&f, &ours, &mut theirs, n));
+    // What is there already, and what has changed since.
+    theirs.write_all(b"xyz").unwrap();
+    let mut buffer = [0_u8; 8];
+    f.submit([recv(&ours, &mut buffer, 0)]);
+    assert_eq!(ends(&f, 1), [(0, 3)]);
+    let set: [fn(&UnixStream, bool); 2] = [
+        |socket, set| socket.set_nonblocking(set).unwrap(),
+        |socket, set| socket.set_read_timeout(set.then_some(Duration::from_millis(5))).unwrap(),
+    ];
+    for set in set {
+        receives(&f, &ours, &mut theirs, 1);
+        set(&ours, true);
+        f.submit([recv(&ours, &mut buffer, 0)]);
+        assert_eq!(ends(&f, 1), [(0, errno(libc::EAGAIN))]);
+        set(&ours, false);
+    }
+    // Another file by its number, while it is open elsewhere, or not.
+    let elsewhere = ours.try_clone().unwrap();
+    let (other, mut others) = UnixStream::pair().unwrap();
+    // SAFETY: takes numbers, both of this test.
+    assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), number) }, number);
+    receives(&f, &ours, &mut others, 2);
+    receives(&f, &elsewhere, &mut theirs, 3);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::dup2(elsewhere.as_raw_fd(), number) }, number);
+    receives(&f, &ours, &mut theirs, 4);
+    drop((ours, other));
+    others.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(others.read(&mut buffer).unwrap(), 0, "nobody has the other end");
+    theirs.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    assert!(theirs.read(&mut buffer).is_err(), "it is open elsewhere");
+    drop(elsewhere);
+    theirs.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(theirs.read(&mut buffer).unwrap(), 0, "nobody has it");
+}
+
 /// SPEC: R-WAIT-1
 #[test]
 fn each_kind_of_file_is_waited_for() {

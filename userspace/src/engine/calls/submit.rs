@@ -196,7 +196,10 @@ impl<'a> Batch<'a> {
     #[inline(always)]
     fn run(&mut self, request: &Request, id: Option<Id>, rest: &[u8]) {
         let mut progress = Progress::new(request, self.just_now.take());
-        let result = if run::needs_worker(request) || self.shared.overtakes(request) {
+        let result = if run::needs_worker(request) {
+            None
+        } else if self.shared.foresees_wait(request, &mut self.facts) {
+            progress.stuck = true;
             None
         } else {
             run::try_inline(request, &mut progress, &mut self.facts)

@@ -153,7 +153,7 @@ impl Context {
         }
         if self.polls.files.has(id.get()) {
             let held = self.polls.leave(id);
-            held.into_iter().for_each(|fd| self.deferred.close(fd));
+            held.into_iter().for_each(|held| self.deferred.let_go(held));
             self.count_waiting();
         }
         if let Operation::Poll = request.operation {

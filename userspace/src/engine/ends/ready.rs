@@ -70,20 +70,26 @@ impl Context {
         let (Some(number), Some(fd)) = (request.fd, request.file()) else { return false };
         let would_wait =
             job.progress.stuck || run::waits_if_not_ready(request, &job.progress, number);
-        if !(would_wait || self.overtakes(request)) || !file::may_wait(number) {
+        if !(would_wait || self.overtakes(request)) || !file::is_blocking(number) {
             return false;
         }
         let timeout = match direction {
             Direction::In => file::receive_timeout(number),
             Direction::Out => file::send_timeout(number),
         };
+        let is_socket = timeout.is_some();
+        if !is_socket && !file::may_be_polled(number) {
+            return false;
+        }
+        let timeout = timeout.filter(|&timeout| timeout > 0);
+        let is_empty = direction == Direction::In && job.progress.tried && job.progress.stuck;
         let room = self.deferred.expect_closes(self.polls.held() + 1);
         // Without the timer it would wait for ever.
         let timer = timeout.map_or(Ok(()), |timeout| self.set_patience(id, timeout));
         if room.and(timer).is_err() {
             return false;
         }
-        let waits = self.polls.wait(id, fd, direction);
+        let waits = self.polls.wait(id, fd, direction, is_socket, is_empty);
         self.count_waiting();
         match waits {
             Ok(held) => {
@@ -92,7 +98,7 @@ impl Context {
                 true
             }
             Err(held) => {
-                held.into_iter().for_each(|fd| self.deferred.close(fd));
+                held.into_iter().for_each(|held| self.deferred.let_go(held));
                 false
             }
         }

@@ -139,12 +139,25 @@ const FS_IOC_GETFLAGS: libc::c_ulong =
     2 << 30 | (size_of::<libc::c_long>() as libc::c_ulong) << 16 | 0x6601;
 const FS_SYNC_FL: libc::c_int = 8;
 
-/// Whether `fd` is a socket of a family whose calls wait for nothing but room or
-/// a peer, so that with MSG_DONTWAIT they do not wait: others ask devices, or
-/// have the kernel do things.
-pub(crate) fn is_quick_socket(fd: i32) -> bool {
-    let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
-    socket_option(fd, libc::SO_DOMAIN).is_some_and(|family| families.contains(&family))
+/// What a socket is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Unix,
+    /// AF_INET or AF_INET6.
+    Inet,
+    /// Another one, or no socket: its calls may ask devices, or have the kernel do
+    /// things, even with MSG_DONTWAIT.
+    Other,
+}
+
+/// The family of `fd`. The calls of a [`Family::Unix`] or [`Family::Inet`] wait for
+/// nothing but room or a peer, so that with MSG_DONTWAIT they do not wait.
+pub(crate) fn family(fd: i32) -> Family {
+    match socket_option(fd, libc::SO_DOMAIN) {
+        Some(libc::AF_UNIX) => Family::Unix,
+        Some(libc::AF_INET | libc::AF_INET6) => Family::Inet,
+        _ => Family::Other,
+    }
 }
 
 /// Bytes that a receiver on socket `fd` waits for (SO_RCVLOWAT).
@@ -161,12 +174,15 @@ fn socket_option(fd: i32, name: i32) -> Option<i32> {
     (result == 0).then_some(value)
 }
 
-/// Whether a call on `fd` can wait for it to become ready, and that can be polled.
-pub(crate) fn may_wait(fd: i32) -> bool {
+/// Whether a call on `fd` may wait.
+pub(crate) fn is_blocking(fd: i32) -> bool {
     let flags = status_flags(fd);
-    flags >= 0
-        && flags & libc::O_NONBLOCK == 0
-        && !matches!(kind(fd), Kind::Regular | Kind::Block | Kind::Memory)
+    flags >= 0 && flags & libc::O_NONBLOCK == 0
+}
+
+/// Whether `fd`, which is no socket, may be one of those that can be polled.
+pub(crate) fn may_be_polled(fd: i32) -> bool {
+    !matches!(kind(fd), Kind::Regular | Kind::Block | Kind::Memory)
 }
 
 /// Whether `fd` is a socket that listens.
@@ -207,8 +223,8 @@ fn is_named(fd: i32, wanted: &[u8]) -> bool {
     usize::try_from(len).ok().and_then(|len| name.get(..len)) == Some(wanted)
 }
 
-/// How long a call on socket `fd` waits to receive, in ns; none if it is for ever,
-/// or no socket.
+/// How long a call on socket `fd` waits to receive, in ns, 0 if it is for ever; none
+/// if it is no socket.
 pub(crate) fn receive_timeout(fd: i32) -> Option<u64> {
     timeout(fd, libc::SO_RCVTIMEO)
 }
@@ -224,8 +240,7 @@ fn timeout(fd: i32, name: i32) -> Option<u64> {
     let place = (&raw mut time).cast();
     // SAFETY: `time` has `len` bytes.
     let result = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, name, place, &raw mut len) };
-    let ns = time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
-    (result == 0 && ns > 0).then_some(ns)
+    (result == 0).then_some(time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000)
 }
 
 /// Whether two descriptors mean one open file; false where nobody says so.

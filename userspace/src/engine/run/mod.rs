@@ -205,9 +205,20 @@ pub(crate) fn waits_if_not_ready(request: &Request, progress: &Progress, fd: i32
     }
 }
 
+/// Whether the call of a request is a receive that waits if its socket has nothing,
+/// and has nothing else to say then.
+pub(crate) fn waits_if_empty(request: &Request) -> bool {
+    const FLAGS: u64 = (libc::MSG_TRUNC | libc::MSG_NOSIGNAL | libc::MSG_CMSG_CLOEXEC) as u64;
+    let [_, address, len, flags, ..] = *request.call.args();
+    request.call.nr() == libc::SYS_recvfrom
+        && flags & !FLAGS == 0
+        && len > 0
+        && is_memory(address, len)
+}
+
 /// Whether a transfer by a socket waits for its peer only, and cannot be tried.
 fn transfers_untried(request: &Request, fd: i32) -> bool {
-    file::is_quick_socket(fd) && !may_retry(request, &mut Facts::default())
+    file::family(fd) != file::Family::Other && !may_retry(request, &mut Facts::default())
 }
 
 /// Whether a process may have memory there: where none has is EFAULT at once.

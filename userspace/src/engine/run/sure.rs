@@ -15,7 +15,7 @@
 //!
 //! SPEC: section 6.4 (R-RUN-3, R-RUN-4, R-RUN-8), R-OP-3.
 
-use crate::engine::host::file::{self, Kind};
+use crate::engine::host::file::{self, Family, Kind};
 use crate::engine::request::transfer::Transfer;
 use libc::{EACCES, EAGAIN, EBADF, EINTR, EINVAL, ENOSYS, EOPNOTSUPP, EPERM};
 
@@ -61,13 +61,29 @@ pub(crate) struct Facts {
     writes_behind: Option<bool>,
     /// A transfer without the page cache waits for nothing but a device.
     is_direct: Option<bool>,
-    /// A socket of a family that waits for nothing but its peer.
-    is_quick: Option<bool>,
+    family: Option<Family>,
+    /// It has said that it is ready.
+    is_ready: bool,
     /// A socket that gives what it has, and waits for no more.
     takes_any: Option<bool>,
 }
 
 impl Facts {
+    /// Those of a socket that has said that it is ready, which `fd` is sure to mean.
+    pub(crate) fn of_ready_socket(fd: i32, family: Family) -> Self {
+        let (fd, family) = (Some(fd), Some(family));
+        Facts { fd, family, is_ready: true, ..Facts::default() }
+    }
+
+    /// `fd` meant a socket of this `family` when it was waited for last, and is
+    /// supposed to do so still.
+    pub(crate) fn suppose(&mut self, fd: i32, family: Family) {
+        if self.fd != Some(fd) {
+            self.begin(fd);
+        }
+        self.family.get_or_insert(family);
+    }
+
     /// Whether `transfer` may be tried without blocking.
     #[inline(always)] // see `super::run::try_transfer`
     pub(crate) fn may_try(&mut self, transfer: &Transfer<'_>) -> bool {
@@ -160,11 +176,16 @@ impl Facts {
         }
     }
 
+    /// A socket that waits for nothing but its peer.
     fn is_quick(&mut self, fd: i32) -> bool {
-        *self.is_quick.get_or_insert_with(|| file::is_quick_socket(fd))
+        *self.family.get_or_insert_with(|| file::family(fd)) != Family::Other
     }
 
     fn takes_any(&mut self, fd: i32) -> bool {
+        // Those of the internet are ready when they have as much as is waited for.
+        if self.is_ready && self.family == Some(Family::Inet) {
+            return true;
+        }
         *self.takes_any.get_or_insert_with(|| file::low_water(fd).is_some_and(|bytes| bytes <= 1))
     }
 

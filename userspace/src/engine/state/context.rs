@@ -16,6 +16,8 @@ use super::waiters::{Round, Waiters};
 use super::workers::Workers;
 use crate::engine::request::Request;
 use crate::engine::request::progress::Progress;
+use crate::engine::run;
+use crate::engine::run::sure::Facts;
 use crate::os::clock;
 use crate::os::notify::Notifier;
 use crate::ring::shm::{ConsumerMap, ProducerMap};
@@ -46,7 +48,7 @@ pub(crate) struct Shared {
     pub(crate) reach: Reach,
     /// Where each request is recorded, if it is.
     pub(crate) recorder: Option<&'static Recorder>,
-    /// How many requests wait for files, for a look without the lock.
+    /// How much is known of what is waited for, for a look without the lock.
     waiting: Arc<AtomicU32>,
     /// Does what was deferred, without the lock.
     relief: Relief,
@@ -141,18 +143,25 @@ impl Shared {
     }
 
     /// Whether `request`, if it ran now, would overtake others that wait for its
-    /// file.
+    /// file, or would have to wait as those before it. What is known of its file
+    /// goes to `facts`.
     ///
     /// SPEC: R-WAIT-2
     #[inline]
-    pub(crate) fn overtakes(&self, request: &Request) -> bool {
+    pub(crate) fn foresees_wait(&self, request: &Request, facts: &mut Facts) -> bool {
         // Relaxed: who was accepted before by this thread, or told it so, is seen.
-        self.waiting.load(Ordering::Relaxed) > 0 && self.finds_before(request)
+        self.waiting.load(Ordering::Relaxed) > 0 && self.looks_ahead(request, facts)
     }
 
     #[cold]
-    fn finds_before(&self, request: &Request) -> bool {
-        self.lock().overtakes(request)
+    fn looks_ahead(&self, request: &Request, facts: &mut Facts) -> bool {
+        let (Some(direction), Some(fd)) = (request.waits_for(), request.fd) else { return false };
+        let mut context = self.lock();
+        if let Some(family) = context.polls.family(fd) {
+            facts.suppose(fd, family);
+        }
+        context.polls.files.is_waited_for(fd, direction)
+            || run::waits_if_empty(request) && context.polls.foresees_wait(fd)
     }
 
     /// Releases the lock and tells those whom the events in the ring concern.
@@ -343,16 +352,18 @@ impl Context {
         self.waiters.satisfied(available, |id| slots.known(id.get()) == Known::Ended)
     }
 
-    /// As [`Shared::overtakes`].
+    /// Whether `request`, if it ran now, would overtake others that wait for its file.
+    ///
+    /// SPEC: R-WAIT-2
     pub(crate) fn overtakes(&self, request: &Request) -> bool {
         let (Some(direction), Some(fd)) = (request.waits_for(), request.fd) else { return false };
         self.polls.files.is_waited_for(fd, direction)
     }
 
-    /// Notes how many requests wait for files.
+    /// Notes how much is known of what is waited for.
     pub(crate) fn count_waiting(&self) {
-        let waiting = self.polls.files.waiting() as u32;
-        // Relaxed: as in `Shared::overtakes`; under the lock.
+        let waiting = self.polls.known() as u32;
+        // Relaxed: as in `Shared::foresees_wait`; under the lock.
         self.waiting.store(waiting, Ordering::Relaxed);
     }
 

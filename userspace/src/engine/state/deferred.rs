@@ -6,6 +6,7 @@
 //!
 //! SPEC: R-SIGNAL-1.
 
+use super::polls::Held;
 use aio2_abi::attr;
 use std::os::fd::OwnedFd;
 
@@ -24,6 +25,7 @@ pub(crate) struct Deferred {
     /// Requests in flight that will send a signal.
     expected: usize,
     pub(crate) closing: Vec<OwnedFd>,
+    pub(crate) leaving: Vec<Held>,
 }
 
 impl Deferred {
@@ -48,6 +50,7 @@ impl Deferred {
     /// # Errors
     /// EAGAIN (positive) if the memory cannot be had.
     pub(crate) fn expect_closes(&mut self, descriptors: usize) -> Result<(), i32> {
+        self.leaving.try_reserve(descriptors).map_err(|_| libc::EAGAIN)?;
         self.closing.try_reserve(descriptors).map_err(|_| libc::EAGAIN)
     }
 
@@ -56,10 +59,16 @@ impl Deferred {
         self.closing.push(fd);
     }
 
+    /// Has a file let go of: that may sleep.
+    pub(crate) fn let_go(&mut self, held: Held) {
+        self.leaving.push(held);
+    }
+
     /// Gives back the memory, if there is nothing to do and none is expected.
     pub(crate) fn give_back(&mut self) {
-        if self.expected == 0 && self.signals.is_empty() && self.closing.is_empty() {
-            (self.signals, self.closing) = Default::default();
+        let is_idle = self.closing.is_empty() && self.leaving.is_empty();
+        if self.expected == 0 && self.signals.is_empty() && is_idle {
+            (self.signals, self.closing, self.leaving) = Default::default();
         }
     }
 
@@ -72,6 +81,7 @@ impl Deferred {
             && !self.poller
             && self.signals.is_empty()
             && self.closing.is_empty()
+            && self.leaving.is_empty()
     }
 }
 

@@ -119,6 +119,12 @@ impl<H> Files<H> {
         Some((token(place, slot.generation), &slot.file.as_ref()?.held))
     }
 
+    /// What is held for a file.
+    pub fn held_of(&mut self, token: u64) -> Option<&mut H> {
+        let place = self.place(token)?;
+        Some(&mut self.slots[place as usize].file.as_mut()?.held)
+    }
+
     /// Whether a request that came now on `fd` would have others before it.
     #[must_use]
     pub fn is_waited_for(&self, fd: i32, direction: Direction) -> bool {
@@ -264,7 +270,7 @@ impl<H> Files<H> {
 
     /// What the file has to be watched for, if that is more than it is; it counts
     /// as done.
-    pub fn arm(&mut self, token: u64) -> Option<(&H, Interest)> {
+    pub fn arm(&mut self, token: u64) -> Option<(&mut H, Interest)> {
         let place = self.place(token)?;
         let file = self.slots[place as usize].file.as_mut()?;
         let is_wanted = |direction: Direction| {
@@ -277,7 +283,7 @@ impl<H> Files<H> {
             return None;
         }
         file.armed = wanted;
-        Some((&file.held, wanted))
+        Some((&mut file.held, wanted))
     }
 
     /// Request `id`, whose turn it is, is tried again without the lock.

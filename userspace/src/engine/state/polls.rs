@@ -12,7 +12,7 @@
 use super::files::{Files, Interest};
 use super::lead::Lead;
 use super::slots::Id;
-use crate::engine::host::file;
+use crate::engine::host::file::{self, Family};
 use crate::engine::host::thread::Thread;
 use crate::engine::request::Request;
 use crate::engine::request::wait::Direction;
@@ -22,7 +22,7 @@ use arrayvec::ArrayVec;
 use libc::{EAGAIN, EBADF, EPERM};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::io::fcntl_dupfd_cloexec;
+use rustix::io::{DupFlags, dup3, fcntl_dupfd_cloexec};
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -34,6 +34,31 @@ const ROUND: usize = 64;
 /// Files that have become ready.
 pub(crate) type Ready = ArrayVec<epoll::Event, ROUND>;
 
+/// Most numbers that are kept for the files that are waited for next.
+const KEPT: usize = ROUND;
+/// How many receives wait without a try, after one that had to.
+const IN_A_ROW: u8 = 15;
+
+/// A file that is waited for, by a descriptor of the engine's own.
+///
+/// A socket is waited for again and again. When nobody waits for it, its descriptor
+/// lets go of it, so that it is closed when the application closes it; but the number
+/// is kept, and with it its place in the epoll instance: if the same number of the
+/// application's is waited for again, and means the same file, that is there still.
+#[derive(Debug)]
+pub(crate) struct Held {
+    fd: OwnedFd,
+    /// The application's.
+    number: i32,
+    is_socket: bool,
+    family: Option<Family>,
+    /// The file has its place in the epoll instance, if it is the same still.
+    is_added: bool,
+    is_armed: bool,
+    /// How many of the next receives are going to wait.
+    in_a_row: u8,
+}
+
 /// The requests that wait for files.
 #[derive(Debug, Default)]
 pub(crate) struct Polls {
@@ -41,7 +66,9 @@ pub(crate) struct Polls {
     /// The duplicate of the descriptor of each POLL.
     pub(crate) watched: HashMap<u64, OwnedFd>,
     /// The other requests that wait for files.
-    pub(crate) files: Files<OwnedFd>,
+    pub(crate) files: Files<Held>,
+    /// What was held for files that nobody waits for, by the application's numbers.
+    kept: HashMap<i32, Held>,
     /// Who waits for the files.
     pub(crate) lead: Lead,
     /// The context's own thread for it exists or is being created.
@@ -49,6 +76,14 @@ pub(crate) struct Polls {
     pub(crate) thread: Option<Thread>,
     /// It is to go.
     pub(crate) stopping: bool,
+}
+
+impl Held {
+    /// Means the file of `fd` from now on. That it lets go of another may sleep.
+    pub(crate) fn hold(mut self, fd: BorrowedFd<'_>) -> Option<Self> {
+        dup3(fd, &mut self.fd, DupFlags::CLOEXEC).ok()?;
+        Some(self)
+    }
 }
 
 /// Where the files are watched.
@@ -112,10 +147,11 @@ impl Polls {
 
     /// Those that are held for files.
     fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
-        self.watched.values().chain(self.files.all_held())
+        let held = self.files.all_held().chain(self.kept.values());
+        self.watched.values().chain(held.map(|held| &held.fd))
     }
 
-    /// How many of them there are.
+    /// How many of them there are for requests.
     pub(crate) fn held(&self) -> usize {
         self.watched.len() + self.files.held()
     }
@@ -153,9 +189,28 @@ impl Polls {
         Ok(())
     }
 
+    /// How many descriptors tell something of what is waited for.
+    pub(crate) fn known(&self) -> usize {
+        self.files.waiting() + self.kept.len()
+    }
+
+    /// What `fd` was when it was waited for last, if it was a socket.
+    pub(crate) fn family(&self, fd: i32) -> Option<Family> {
+        let held = self.files.find(fd).map(|(_, held)| held).or_else(|| self.kept.get(&fd));
+        held?.family
+    }
+
+    /// Whether a receive on `fd` is going to wait: so did the one before.
+    pub(crate) fn foresees_wait(&mut self, fd: i32) -> bool {
+        let Some(held) = self.kept.get_mut(&fd) else { return false };
+        let foresees = held.in_a_row > 0;
+        held.in_a_row = held.in_a_row.saturating_sub(1);
+        foresees
+    }
+
     /// Request `id` waits for the file of `fd`, behind all that do; the descriptor
-    /// that is held for it. What is to be closed if it cannot; then it waits for
-    /// nothing.
+    /// that is held for it. `is_empty` says that a receive found nothing in it.
+    /// What is to be let go of if it cannot wait; then it waits for nothing.
     ///
     /// SPEC: R-WAIT-2, R-WAIT-3, R-WAIT-5
     pub(crate) fn wait(
@@ -163,56 +218,124 @@ impl Polls {
         id: Id,
         fd: BorrowedFd<'_>,
         direction: Direction,
-    ) -> Result<i32, Option<OwnedFd>> {
+        is_socket: bool,
+        is_empty: bool,
+    ) -> Result<i32, Option<Held>> {
         self.create().map_err(|_| None)?;
-        let Some(epoll) = &self.epoll else { return Err(None) };
         self.files.reserve().map_err(|_| None)?;
         let number = fd.as_raw_fd();
         let token = match self.files.find(number) {
-            Some((token, held)) if file::is_same(held.as_fd(), fd) => token,
+            Some((token, held)) if file::is_same(held.fd.as_fd(), fd) => token,
             _ => {
-                let held = fcntl_dupfd_cloexec(fd, 0).map_err(|_| None)?;
-                let token = self.files.open(number, held);
-                let added = match self.files.find(number) {
-                    Some((_, held)) => epoll.add(held.as_fd(), EventFlags::ONESHOT, token),
-                    None => Ok(()),
-                };
-                // What cannot be watched, or not one more.
-                if added.is_err() {
-                    return Err(self.files.forsake(token));
-                }
-                token
+                let held = self.hold(fd, is_socket).ok_or(None)?;
+                self.files.open(number, held)
             }
         };
         if self.files.wait(token, direction, id.get()).is_err() {
-            let held = self.files.forsake(token);
-            return Err(held.inspect(|held| epoll.delete(held)));
+            return Err(self.files.forsake(token));
         }
-        self.arm(token);
-        Ok(self.files.find(number).map_or(number, |(_, held)| held.as_raw_fd()))
+        // What cannot be watched, or not one more.
+        if !self.arm(token) {
+            return Err(self.files.leave(id.get()).1);
+        }
+        let Some(held) = self.files.held_of(token) else { return Ok(number) };
+        if is_empty {
+            held.in_a_row = IN_A_ROW;
+        }
+        Ok(held.fd.as_raw_fd())
     }
 
-    /// Has a file watched for what is waited for.
-    pub(crate) fn arm(&mut self, token: u64) {
-        let Some(epoll) = &self.epoll else { return };
-        if let Some((held, Interest { input, output })) = self.files.arm(token) {
-            let mut events = EventFlags::ONESHOT;
-            events.set(EventFlags::IN | EventFlags::RDHUP, input);
-            events.set(EventFlags::OUT, output);
-            // It is there, and needs no memory.
-            let _ = epoll::modify(&epoll.fd, held, EventData::new_u64(token), events);
+    /// A descriptor of the engine's own for the file of `fd`.
+    fn hold(&mut self, fd: BorrowedFd<'_>, is_socket: bool) -> Option<Held> {
+        let number = fd.as_raw_fd();
+        // Anything else is not let go of in the same way.
+        if is_socket && let Some(kept) = self.kept.remove(&number) {
+            return kept.hold(fd);
+        }
+        match fcntl_dupfd_cloexec(fd, 0) {
+            Ok(fd) => Some(Held {
+                fd,
+                number,
+                is_socket,
+                family: None,
+                is_added: false,
+                is_armed: false,
+                in_a_row: 0,
+            }),
+            Err(_) => {
+                let other = *self.kept.keys().next()?;
+                let kept = self.kept.remove(&other)?;
+                Held { number, is_socket, family: None, in_a_row: 0, ..kept }.hold(fd)
+            }
         }
     }
 
-    /// Request `id` has ended: it waits for no file any more. The descriptor that
-    /// is to be closed.
-    pub(crate) fn leave(&mut self, id: Id) -> Option<OwnedFd> {
+    /// Has a file watched for what is waited for; false if it cannot be.
+    pub(crate) fn arm(&mut self, token: u64) -> bool {
+        let Some(epoll) = &self.epoll else { return false };
+        let Some((held, Interest { input, output })) = self.files.arm(token) else { return true };
+        let mut events = EventFlags::ONESHOT;
+        events.set(EventFlags::IN | EventFlags::RDHUP, input);
+        events.set(EventFlags::OUT, output);
+        let data = EventData::new_u64(token);
+        let modify = |held: &Held| epoll::modify(&epoll.fd, &held.fd, data, events);
+        let add = |held: &Held| epoll::add(&epoll.fd, &held.fd, data, events);
+        let done = if held.is_added { modify(held) } else { add(held) };
+        let done = match done {
+            // Another file than before.
+            Err(rustix::io::Errno::NOENT) => {
+                held.family = None;
+                add(held)
+            }
+            // One that was closed under its number, and is still open elsewhere.
+            Err(rustix::io::Errno::EXIST) => modify(held),
+            done => done,
+        };
+        (held.is_added, held.is_armed) = (done.is_ok(), done.is_ok() && (input || output));
+        done.is_ok()
+    }
+
+    /// The file has become ready, for which it was watched: its descriptor and its
+    /// family, if it is a socket.
+    pub(crate) fn fired(&mut self, token: u64) -> Option<(i32, Family)> {
+        self.files.fired(token);
+        let held = self.files.held_of(token)?;
+        held.is_armed = false;
+        let fd = held.fd.as_raw_fd();
+        let family = || *held.family.get_or_insert_with(|| file::family(fd));
+        held.is_socket.then(family).map(|family| (fd, family))
+    }
+
+    /// Request `id` has ended: it waits for no file any more. What is to be let go of.
+    pub(crate) fn leave(&mut self, id: Id) -> Option<Held> {
         let (others, held) = self.files.leave(id.get());
         if let Some(token) = others {
             self.arm(token);
         }
-        let epoll = self.epoll.as_ref();
-        held.inspect(|held| epoll.into_iter().for_each(|epoll| epoll.delete(held)))
+        held
+    }
+
+    /// Whether the number of `held` is kept, which is to be let go of: what it is to
+    /// mean then.
+    pub(crate) fn keep(&mut self, held: &mut Held) -> Option<Arc<OwnedFd>> {
+        let epoll = self.epoll.as_ref()?;
+        if held.is_armed {
+            epoll.delete(&held.fd);
+            (held.is_added, held.is_armed) = (false, false);
+        }
+        if held.is_socket && self.kept.len() < KEPT && self.kept.try_reserve(1).is_ok() {
+            return Some(epoll.fd.clone());
+        }
+        if held.is_added {
+            epoll.delete(&held.fd);
+        }
+        None
+    }
+
+    /// The number of `held`, which has let go of its file, is kept; what has to be
+    /// closed for that.
+    pub(crate) fn kept(&mut self, held: Held) -> Option<Held> {
+        self.kept.insert(held.number, held)
     }
 
     /// Has the file of a request watched; false if it is one that is always

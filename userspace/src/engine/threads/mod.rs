@@ -10,6 +10,8 @@ pub(crate) mod timer;
 use crate::engine::executors;
 use crate::engine::host::signal;
 use crate::engine::state::context::Shared;
+use crate::engine::state::polls::Held;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// Signals that are sent between two looks under the lock.
@@ -30,12 +32,17 @@ pub(crate) fn do_deferred(shared: &Arc<Shared>) {
         let alarm = std::mem::take(&mut deferred.alarm);
         let poller = std::mem::take(&mut deferred.poller);
         let fd = deferred.closing.pop();
+        let leaving = deferred.leaving.pop();
         let round = deferred.signals.len().min(ROUND);
         for (place, signal) in signals.iter_mut().zip(deferred.signals.drain(..round)) {
             *place = Some(signal);
         }
+        let leaving = leaving.map(|mut held| (context.polls.keep(&mut held), held));
         drop(context);
         drop(fd);
+        if let Some((instead, held)) = leaving {
+            let_go(shared, held, instead);
+        }
         if alarm {
             timer::ensure(shared);
         }
@@ -44,5 +51,17 @@ pub(crate) fn do_deferred(shared: &Arc<Shared>) {
         }
         executors::staff(shared, jobs, device);
         signals.iter().flatten().for_each(signal::send);
+    }
+}
+
+/// Lets go of a file; its descriptor means something `instead`, and is kept, or is
+/// closed.
+fn let_go(shared: &Shared, held: Held, instead: Option<Arc<OwnedFd>>) {
+    if let Some(held) = instead.and_then(|instead| held.hold(instead.as_fd())) {
+        let mut context = shared.lock();
+        let other = context.polls.kept(held);
+        context.count_waiting();
+        drop(context);
+        drop(other);
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! SPEC: R-OP-5, R-OP-6, R-WAIT-1, R-WAIT-2, R-WAIT-7, R-LIMIT-5.
 
+use crate::engine::host::file::Family;
 use crate::engine::host::thread;
 use crate::engine::request::operation::Operation;
 use crate::engine::request::wait::Direction;
@@ -191,14 +192,14 @@ fn serve_file<'a>(
     const ANYTHING: EventFlags = EventFlags::HUP.union(EventFlags::ERR);
     let input = ANYTHING | EventFlags::IN | EventFlags::PRI | EventFlags::RDHUP;
     let output = ANYTHING | EventFlags::OUT;
-    context.polls.files.fired(token);
+    let socket = context.polls.fired(token);
     for (direction, events) in [(Direction::In, input), (Direction::Out, output)] {
         if !flags.intersects(events) {
             continue;
         }
         for _ in 0..TURNS {
             let Some(id) = context.polls.files.next(token, direction) else { break };
-            let (goes_on, after) = try_again(shared, context, id, moved);
+            let (goes_on, after) = try_again(shared, context, id, socket, moved);
             context = after;
             if !goes_on {
                 break;
@@ -214,6 +215,7 @@ fn try_again<'a>(
     shared: &'a Arc<Shared>,
     mut context: MutexGuard<'a, Context>,
     id: u64,
+    socket: Option<(i32, Family)>,
     moved: &mut u64,
 ) -> (bool, MutexGuard<'a, Context>) {
     let held = match context.slots.known(id) {
@@ -221,7 +223,8 @@ fn try_again<'a>(
         _ => None,
     };
     let Some((id, mut job)) = held else { return (false, context) };
-    let mut facts = Facts::default();
+    let facts = socket.map(|(fd, family)| Facts::of_ready_socket(fd, family));
+    let mut facts = facts.unwrap_or_default();
     if !run::may_retry(&job.request, &mut facts) {
         context.hand_over(id, job);
         return (false, context);
