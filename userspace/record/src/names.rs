@@ -100,5 +100,6 @@ pub(crate) fn file(fd: i32) -> Option<File> {
     }
     // SAFETY: fstat has filled it in.
     let stat = unsafe { stat.assume_init() };
-    Some((stat.st_dev, stat.st_ino))
+    #[allow(clippy::useless_conversion)] // on i686 it has 32 bits
+    Some((stat.st_dev, stat.st_ino.into()))
 }
