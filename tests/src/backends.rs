@@ -26,19 +26,19 @@ impl Factory for InProcess {
     }
 }
 
-/// The in-process engine, which gives io_uring whatever it can, and not only what
-/// waits for a device.
+/// The in-process engine, which gives io_uring or Linux AIO whatever it can, and not
+/// only what waits for a device.
 #[derive(Clone, Copy, Debug)]
-pub struct OnIoUring;
+pub struct OnDevice;
 
-impl Factory for OnIoUring {
+impl Factory for OnDevice {
     fn name(&self) -> &'static str {
         "engine"
     }
 
     fn create(&self, setup: &Setup) -> Result<Box<dyn Backend>, Errno> {
         // SAFETY: a descriptor of a test is its own, or not open.
-        let engine = unsafe { Engine::with_all_on_io_uring(setup) };
+        let engine = unsafe { Engine::with_all_on_device(setup) };
         engine.map(|engine| Box::new(engine) as Box<dyn Backend>)
     }
 

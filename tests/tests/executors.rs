@@ -1,11 +1,12 @@
-//! The conformance suite on the engine with each of its executors: io_uring wherever
-//! it can be asked, threads alone, and where a filter forbids io_uring. The column
+//! The conformance suite on the engine with each of its executors: io_uring and Linux
+//! AIO wherever they can be asked, threads alone, and where a filter forbids the first
+//! or both. The column
 //! `engine` is what an application gets that says nothing.
 
 mod common;
 
 use aio2::Executor;
-use aio2_conformance::backends::{InProcess, OnIoUring};
+use aio2_conformance::backends::{InProcess, OnDevice};
 use aio2_conformance::child;
 use aio2_conformance::env::Factory;
 use aio2_conformance::suite::TESTS;
@@ -15,30 +16,48 @@ use std::process::Command;
 /// Says which column a process is.
 const COLUMN: &str = "AIO2_COLUMN";
 
-/// Its name, the implementation, and what it must have found.
-type Column = (&'static str, &'static dyn Factory, Executor);
+/// Its name, the implementation, what the environment and a filter forbid, and what it
+/// must have found.
+struct Column {
+    name: &'static str,
+    factory: &'static dyn Factory,
+    wish: Option<&'static str>,
+    forbidden: &'static [libc::c_long],
+    found: Executor,
+}
 
-const COLUMNS: [Column; 3] = [
-    ("io_uring", &OnIoUring, Executor::IoUring),
-    ("threads", &InProcess, Executor::Threads),
-    ("forbidden", &OnIoUring, Executor::Threads),
+const fn column(name: &'static str, found: Executor) -> Column {
+    Column { name, factory: &OnDevice, wish: None, forbidden: &[], found }
+}
+
+const COLUMNS: [Column; 5] = [
+    column("io_uring", Executor::IoUring),
+    Column { wish: Some("linux_aio"), ..column("linux_aio", Executor::LinuxAio) },
+    Column { factory: &InProcess, wish: Some("threads"), ..column("threads", Executor::Threads) },
+    Column {
+        forbidden: &[libc::SYS_io_uring_setup],
+        ..column("io_uring forbidden", Executor::LinuxAio)
+    },
+    Column {
+        forbidden: &[libc::SYS_io_uring_setup, libc::SYS_io_setup],
+        ..column("both forbidden", Executor::Threads)
+    },
 ];
 
 fn main() {
     let arguments = common::arguments();
     let Ok(name) = std::env::var(COLUMN) else {
-        let trials = COLUMNS.map(|(name, ..)| Trial::test(name, move || run(name)));
+        let trials = COLUMNS.map(|column| Trial::test(column.name, move || run(&column)));
         libtest_mimic::run(&arguments, trials.into()).exit();
     };
-    let (_, factory, executor) = COLUMNS.into_iter().find(|c| c.0 == name).expect("a column");
-    if name == "forbidden" {
-        forbid(libc::SYS_io_uring_setup);
-    }
+    let column = COLUMNS.into_iter().find(|column| column.name == name).expect("a column");
+    let Column { factory, found: executor, forbidden, .. } = column;
+    forbidden.iter().for_each(|&nr| forbid(nr));
     child::play_role(&[factory]);
     let context = aio2::Builder::default().prefer(aio2::Prefer::Engine).build();
     let found = context.expect("a context").executor();
-    if found != Some(executor) && executor == Executor::IoUring {
-        println!("SKIP {name}, {} tests: io_uring is not to be had here", TESTS.len());
+    if found != Some(executor) && executor != Executor::Threads {
+        println!("SKIP {name}, {} tests: {executor} is not to be had here", TESTS.len());
         return;
     }
     assert_eq!(found, Some(executor));
@@ -46,12 +65,11 @@ fn main() {
 }
 
 /// Runs the suite of this column in a process of its own.
-fn run(name: &str) -> Result<(), libtest_mimic::Failed> {
+fn run(column: &Column) -> Result<(), libtest_mimic::Failed> {
+    let name = column.name;
     let mut suite = Command::new(std::env::current_exe()?);
     suite.env(COLUMN, name).env_remove("AIO2_EXECUTOR").args(["--format", "terse"]);
-    if name == "threads" {
-        suite.env("AIO2_EXECUTOR", "threads");
-    }
+    suite.envs(column.wish.map(|wish| ("AIO2_EXECUTOR", wish)));
     let output = suite.output()?;
     let said = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {

@@ -3,10 +3,11 @@
 //! `AIO2_SEED` repeats the choices of a run, `AIO2_EVENTS` says how many events
 //! it takes: `cargo xtask verify --events N --seed S`.
 
-use aio2_conformance::backends::{InProcess, OnIoUring};
+use aio2_conformance::backends::{InProcess, OnDevice};
 use aio2_conformance::env::Factory;
 use aio2_conformance::random::seed;
 use aio2_conformance::storm::{Totals, rage};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How often a long run says how far it is.
@@ -50,7 +51,18 @@ fn random_requests_end_once_as_they_may_and_in_the_order_that_was_asked_for() {
 /// SPEC: R-RUN-14, R-EVENT-1, R-OVF-7, R-CANCEL-4, R-DEADLINE-1
 #[test]
 fn random_requests_end_once_also_where_io_uring_has_a_part_in_them() {
-    storm(&OnIoUring, events(150_000));
+    storm(&OnDevice, events(150_000));
+}
+
+/// The environment chooses Linux AIO, for the process: in one of its own.
+///
+/// SPEC: R-RUN-14, R-RUN-15, R-EVENT-1, R-OVF-7, R-CANCEL-4, R-DEADLINE-1
+#[test]
+fn random_requests_end_once_also_where_linux_aio_has_a_part_in_them() {
+    let mut storm = Command::new(std::env::current_exe().expect("this test"));
+    let only = "random_requests_end_once_also_where_io_uring_has_a_part_in_them";
+    storm.env("AIO2_EXECUTOR", "linux_aio").args(["--exact", only, "--nocapture"]);
+    assert!(storm.status().expect("it starts").success());
 }
 
 #[test]
@@ -62,5 +74,5 @@ fn millions_of_random_requests() {
 #[test]
 #[ignore = "takes minutes"]
 fn millions_of_random_requests_with_io_uring() {
-    storm(&OnIoUring, events(10_000_000));
+    storm(&OnDevice, events(10_000_000));
 }

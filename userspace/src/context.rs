@@ -110,9 +110,10 @@ impl Builder {
         self
     }
 
-    /// Whether the engine may use io_uring(7) underneath: where the host permits it,
-    /// or not at all. What is not said here is said by the environment variable
-    /// `AIO2_EXECUTOR`, `threads` or `io_uring`; either can forbid io_uring.
+    /// What the engine may use underneath for direct transfers: io_uring(7), or else
+    /// Linux AIO, or else threads, the first of these that the host permits and nobody
+    /// forbids. Each forbids what stands before it, said here or by the environment
+    /// variable `AIO2_EXECUTOR`: `io_uring`, `linux_aio` or `threads`.
     /// [`Context::executor`] says what has come of it.
     #[must_use]
     pub fn executor(mut self, executor: Executor) -> Self {

@@ -61,7 +61,7 @@
 //! | `engine/request/transfer.rs` | what is left of it behind the bytes moved |
 //! | `engine/executors/mod.rs` | it is given to an executor |
 //! | `engine/executors/worker.rs` | a worker runs it |
-//! | `engine/executors/uring.rs` | or io_uring, if it is that kind of transfer |
+//! | `engine/executors/device.rs` | or io_uring or Linux AIO, if it is that kind of transfer |
 //! | `engine/threads/poller.rs` | unless it waits for its file: then one thread for all tries it again |
 //! | `engine/run/outcome.rs` | what was asked for is measured |
 //! | `engine/run/event.rs` | its event is written |

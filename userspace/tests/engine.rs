@@ -5,6 +5,8 @@
 mod cache;
 #[path = "engine/context.rs"]
 mod context;
+#[path = "engine/device.rs"]
+mod device;
 #[path = "engine/faults.rs"]
 mod faults;
 #[path = "engine/gone.rs"]
@@ -24,8 +26,6 @@ mod request;
 mod requests;
 #[path = "engine/table.rs"]
 mod table;
-#[path = "engine/uring.rs"]
-mod uring;
 #[path = "engine/waiting.rs"]
 mod waiting;
 #[path = "engine/waits.rs"]

@@ -54,7 +54,7 @@ pub use executors::Executor;
 use host::thread::Thread;
 use libc::{EINVAL, ENOMEM, EXDEV};
 use state::context::Shared;
-use state::uring::Reach;
+use state::device::Reach;
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -102,7 +102,7 @@ impl Engine {
     ) -> Result<Self, Errno> {
         let setup = backend::lend(setup, eventfd)?;
         // SAFETY: the eventfd is borrowed.
-        unsafe { Engine::make(&setup, Reach::of(Executor::find(executor)), recorder) }
+        unsafe { Engine::make(&setup, Reach::direct(Executor::find(executor)), recorder) }
     }
 
     /// As `io_setup2`, with descriptors by their numbers.
@@ -115,10 +115,10 @@ impl Engine {
     /// or nothing may be.
     pub unsafe fn with_numbers(setup: &Setup) -> Result<Self, Errno> {
         // SAFETY: as this function's contract.
-        unsafe { Engine::make(setup, Reach::of(Executor::find(None)), None) }
+        unsafe { Engine::make(setup, Reach::direct(Executor::find(None)), None) }
     }
 
-    /// As [`Engine::with_numbers`], with all that can be given to io_uring given to
+    /// As [`Engine::with_numbers`], with all that can be given to a device so given to
     /// it, where it is to be had: for tests.
     ///
     /// # Errors
@@ -127,11 +127,8 @@ impl Engine {
     /// # Safety
     /// As there.
     #[cfg(feature = "unstable")]
-    pub unsafe fn with_all_on_io_uring(setup: &Setup) -> Result<Self, Errno> {
-        let reach = match Executor::find(Some(Executor::IoUring)) {
-            Executor::Threads => Reach::Nothing,
-            Executor::IoUring => Reach::Everything,
-        };
+    pub unsafe fn with_all_on_device(setup: &Setup) -> Result<Self, Errno> {
+        let reach = Executor::find(None).map_or(Reach::Nothing, Reach::Everything);
         // SAFETY: as this function's contract.
         unsafe { Engine::make(setup, reach, None) }
     }
@@ -191,10 +188,7 @@ impl Engine {
     /// context was made. It may be lost later: then threads run it.
     #[must_use]
     pub fn executor(&self) -> Executor {
-        match self.shared.reach {
-            Reach::Nothing => Executor::Threads,
-            Reach::Direct | Reach::Everything => Executor::IoUring,
-        }
+        Executor::of(self.shared.reach.facility())
     }
 
     /// Waits until the workers have gone, which are told to, and sends them what
@@ -211,9 +205,9 @@ impl Engine {
         }
     }
 
-    /// Waits until the thread of io_uring has gone, if there is one.
-    fn stop_uring(&self) {
-        let (thread, seat) = self.shared.lock().uring.stop();
+    /// Waits until the thread for the device has gone, if there is one.
+    fn stop_device(&self) {
+        let (thread, seat) = self.shared.lock().device.stop();
         seat.iter().for_each(|seat| seat.bell.ring());
         thread.into_iter().for_each(Thread::join);
         let mut context = self.shared.lock();
@@ -327,7 +321,7 @@ impl Drop for Engine {
             self.shared.notifier.close_in_child();
             if let Some(context) = self.shared.try_lock() {
                 context.polls.close_in_child();
-                context.uring.close_in_child();
+                context.device.close_in_child();
             }
             return;
         }
@@ -335,7 +329,7 @@ impl Drop for Engine {
         // ENOENT: there is nothing to cancel.
         let _ = cancel::cancel(&self.shared, &mut all);
         // What it gives back goes to workers.
-        self.stop_uring();
+        self.stop_device();
         let handles = self.shared.lock().workers.stop();
         self.shared.jobs.notify_all();
         self.wait_for_workers();
@@ -352,7 +346,7 @@ impl Drop for Engine {
         let handles = context.workers.stop();
         let alarm = context.timers.stop();
         drop(context);
-        self.stop_uring();
+        self.stop_device();
         handles.into_iter().chain(alarm).for_each(Thread::join);
         let mut context = self.shared.lock();
         context.bury_the_rest();
@@ -369,15 +363,6 @@ impl fmt::Debug for Engine {
             .field("setup", &self.setup)
             .field("executor", &self.executor())
             .finish_non_exhaustive()
-    }
-}
-
-impl Reach {
-    fn of(executor: Executor) -> Self {
-        match executor {
-            Executor::Threads => Reach::Nothing,
-            Executor::IoUring => Reach::Direct,
-        }
     }
 }
 

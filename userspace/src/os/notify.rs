@@ -82,6 +82,12 @@ impl Notifier {
         let _ = write(&self.fd, &count.to_ne_bytes());
     }
 
+    /// Has one that no one else sees not be readable before it is signalled again.
+    pub(crate) fn clear(&self) {
+        debug_assert!(!self.shared, "it does not wait");
+        let _ = rustix::io::read(&self.fd, &mut [0; 8]);
+    }
+
     /// Reads a counter that is at its maximum; what to write in its place. None
     /// if there is no way to read it that is sure not to wait.
     #[cold]

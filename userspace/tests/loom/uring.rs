@@ -38,7 +38,7 @@ impl Model {
             ..Setup::default()
         };
         // SAFETY: it names no descriptor.
-        let engine = unsafe { Engine::with_all_on_io_uring(&setup) }.unwrap();
+        let engine = unsafe { Engine::with_all_on_device(&setup) }.unwrap();
         let file = crate::context::file_of(&[7; BYTES]);
         Arc::new(Model { f: Fixture { engine }, file, buffers: vec![[0; BYTES]; requests] })
     }

@@ -118,7 +118,7 @@ impl Context {
             Some(State::Running) if self.polls.files.stop_try(id.get(), errno) => {
                 Stopped::Interrupted
             }
-            Some(State::Running) if self.uring.interrupt(id, errno) => {
+            Some(State::Running) if self.device.interrupt(id, errno) => {
                 self.bury_ring();
                 Stopped::Interrupted
             }

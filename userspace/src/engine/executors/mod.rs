@@ -17,14 +17,15 @@
 //! | room | duty |
 //! |---|---|
 //! | `worker` | threads, each of which runs one syscall at a time |
-//! | `uring` | io_uring, for transfers that wait for a device |
+//! | `device` | io_uring or Linux AIO, for transfers that wait for a device |
 //!
 //! SPEC: section 6.4.
 
-mod uring;
+mod device;
 mod worker;
 
 use crate::engine::host;
+use crate::engine::host::device::Facility;
 use crate::engine::request::Request;
 use crate::engine::run::sure::Facts;
 use crate::engine::state::context::{Context, Job, Shared};
@@ -42,29 +43,41 @@ pub enum Executor {
     Threads,
     /// The kernel's io_uring(7), of what it gives to a device.
     IoUring,
+    /// Linux AIO, of what it gives to a device.
+    LinuxAio,
 }
 
-impl Executor {
-    /// What is used if nobody says anything: what has cost less.
-    const DEFAULT: Executor = Executor::IoUring;
+/// Those beside threads, what has cost less first.
+const FACILITIES: [(Facility, Executor); 2] =
+    [(Facility::IoUring, Executor::IoUring), (Facility::LinuxAio, Executor::LinuxAio)];
 
-    /// What a context will have for which the application has `chosen` so: io_uring
-    /// only if neither it nor the environment forbids that, and the host permits it.
+impl Executor {
+    /// What a context will have for which the application has `chosen` so: the first of
+    /// io_uring, Linux AIO and threads that neither it nor the environment forbids, and
+    /// the host permits. Each forbids what stands before it.
     ///
     /// SPEC: R-RUN-15
-    pub(crate) fn find(chosen: Option<Executor>) -> Executor {
+    pub(crate) fn find(chosen: Option<Executor>) -> Option<Facility> {
         let environment = match std::env::var_os("AIO2_EXECUTOR") {
             Some(name) if name == "threads" => Some(Executor::Threads),
+            Some(name) if name == "linux_aio" => Some(Executor::LinuxAio),
             Some(name) if name == "io_uring" => Some(Executor::IoUring),
             _ => None,
         };
-        let wishes = [chosen, environment];
-        let wanted = wishes.into_iter().flatten().next().unwrap_or(Self::DEFAULT);
-        let is_forbidden = wishes.contains(&Some(Executor::Threads));
-        if wanted == Executor::IoUring && !is_forbidden && host::uring::probe().is_ok() {
-            Executor::IoUring
-        } else {
-            Executor::Threads
+        let place = |wish| FACILITIES.iter().position(|&(_, executor)| executor == wish);
+        let wishes = chosen.into_iter().chain(environment);
+        // Threads stand behind all of them.
+        let first = wishes.map(|wish| place(wish).unwrap_or(FACILITIES.len())).max().unwrap_or(0);
+        let rest = FACILITIES[first..].iter().map(|&(facility, _)| facility);
+        rest.into_iter().find(|&facility| host::device::probe(facility).is_ok())
+    }
+
+    /// Who gives transfers to a device by this facility, or without one.
+    pub(crate) fn of(facility: Option<Facility>) -> Executor {
+        match facility {
+            None => Executor::Threads,
+            Some(Facility::IoUring) => Executor::IoUring,
+            Some(Facility::LinuxAio) => Executor::LinuxAio,
         }
     }
 }
@@ -74,6 +87,7 @@ impl fmt::Display for Executor {
         f.write_str(match self {
             Executor::Threads => "threads",
             Executor::IoUring => "io_uring",
+            Executor::LinuxAio => "linux_aio",
         })
     }
 }
@@ -100,14 +114,14 @@ pub(crate) fn give(shared: &Arc<Shared>, job: Job, id: Option<Id>, pinned: bool)
 
 /// Whose a request is that has to be run.
 pub(crate) fn lane(shared: &Shared, request: &Request, facts: &mut Facts) -> Lane {
-    if uring::suits(request, facts, shared.reach) { Lane::Device } else { Lane::Workers }
+    if device::suits(request, facts, shared.reach) { Lane::Device } else { Lane::Workers }
 }
 
 /// Sees to it that somebody comes to `jobs` that were queued for workers, and to
 /// what was queued for a `device`.
 pub(crate) fn staff(shared: &Arc<Shared>, jobs: usize, device: bool) {
     if device {
-        uring::ensure(shared);
+        device::ensure(shared);
     }
     for _ in 0..jobs {
         worker::call_one(shared, shared.lock());
@@ -127,7 +141,7 @@ impl Context {
         self.slots.enqueue(id, job, lane);
         match lane {
             Lane::Workers => self.deferred.jobs += 1,
-            Lane::Device => self.deferred.device |= self.uring.call(),
+            Lane::Device => self.deferred.device |= self.device.call(),
         }
     }
 
@@ -140,6 +154,6 @@ impl Context {
 
     /// Where a request waits: with the workers, if its own executor is no more.
     fn lane_of(&self, job: &Job) -> Lane {
-        if self.uring.is_open() { job.progress.lane } else { Lane::Workers }
+        if self.device.is_open() { job.progress.lane } else { Lane::Workers }
     }
 }

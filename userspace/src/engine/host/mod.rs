@@ -2,6 +2,7 @@
 //!
 //! | room | duty |
 //! |---|---|
+//! | `device` | facilities that take transfers for a device: io_uring, Linux AIO |
 //! | `file` | questions about a descriptor |
 //! | `identity` | as whom a thread acts on files |
 //! | `interrupt` | the signal that wakes a worker from its syscall |
@@ -9,8 +10,9 @@
 //! | `seat` | what a worker runs, and whether it is to stop |
 //! | `signal` | the signal of a completion |
 //! | `thread` | creating threads, and their end |
-//! | `uring` | io_uring(7): transfers in, results out |
 
+#[cfg_attr(aio2_loom, path = "device_model.rs")]
+pub(crate) mod device;
 pub(crate) mod file;
 pub(crate) mod identity;
 pub(crate) mod interrupt;
@@ -21,5 +23,3 @@ pub(crate) mod seat;
 pub mod seat;
 pub(crate) mod signal;
 pub(crate) mod thread;
-#[cfg_attr(aio2_loom, path = "uring_model.rs")]
-pub(crate) mod uring;

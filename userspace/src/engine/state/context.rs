@@ -7,11 +7,11 @@
 //! SPEC: sections 5.6 (overflow), 5.7 (notification), 10 (limits).
 
 use super::deferred::Deferred;
+use super::device::{Device, Reach};
 use super::order::Order;
 use super::polls::Polls;
 use super::slots::{Keys, Known, MANY, Slots};
 use super::timers::Timers;
-use super::uring::{Reach, Uring};
 use super::waiters::{Round, Waiters};
 use super::workers::Workers;
 use crate::engine::request::Request;
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     /// The timer waits here for something to do.
     pub(crate) alarm: Condvar,
     pub(crate) notifier: Notifier,
-    /// What may be given to io_uring, as far as was known at the beginning.
+    /// What may be given to a device, as far as was known at the beginning.
     pub(crate) reach: Reach,
     /// Where each request is recorded, if it is.
     pub(crate) recorder: Option<&'static Recorder>,
@@ -65,7 +65,7 @@ pub(crate) struct Context {
     pub(crate) slots: Slots<Job>,
     pub(crate) waiters: Waiters,
     pub(crate) workers: Workers,
-    pub(crate) uring: Uring,
+    pub(crate) device: Device,
     pub(crate) order: Order,
     pub(crate) timers: Timers,
     pub(crate) polls: Polls,
@@ -108,7 +108,7 @@ impl Shared {
             slots: Slots::new(),
             waiters: Waiters::default(),
             workers: Workers::new(setup.concurrency),
-            uring: Uring::new(reach != Reach::Nothing),
+            device: Device::new(reach != Reach::Nothing),
             order: Order::new(setup.max_requests as usize),
             timers: Timers::default(),
             polls: Polls::default(),

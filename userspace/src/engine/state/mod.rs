@@ -11,11 +11,12 @@
 //! | `files` | who waits for which file, and who comes next |
 //! | `polls` | the files that are watched |
 //! | `lead` | who waits for them |
-//! | `uring` | what is with io_uring |
+//! | `device` | what is with a device |
 //! | `deferred` | what is to be done once the lock is released |
 
 pub(crate) mod context;
 pub(crate) mod deferred;
+pub(crate) mod device;
 #[cfg(not(aio2_loom))]
 pub(crate) mod files;
 #[cfg(aio2_loom)]
@@ -28,6 +29,5 @@ pub(crate) mod order;
 pub(crate) mod polls;
 pub(crate) mod slots;
 pub(crate) mod timers;
-pub(crate) mod uring;
 pub(crate) mod waiters;
 pub(crate) mod workers;

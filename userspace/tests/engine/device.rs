@@ -1,4 +1,5 @@
-//! What io_uring(7) runs underneath, and what becomes of it when io_uring is lost.
+//! What io_uring(7) and Linux AIO run underneath, and what becomes of it when they are
+//! lost.
 
 use crate::context::{Fixture, Iocb, alone, syscall};
 use crate::gone::filter_threads;
@@ -25,18 +26,20 @@ const BLOCKS: usize = 64;
 struct Block([u8; BLOCK]);
 
 /// Blocks, each filled with its number, in a file that is opened with O_DIRECT, and
-/// a context that has io_uring.
+/// a context that has such a facility.
 struct Direct {
     f: Fixture,
     file: File,
 }
 
+const FACILITIES: [Executor; 2] = [Executor::IoUring, Executor::LinuxAio];
+
 /// None, and says why, where this cannot be.
-fn direct() -> Option<Direct> {
+fn direct(executor: Executor) -> Option<Direct> {
     let setup = Setup { version: 1, ..Setup::default() };
-    let engine = Engine::with_executor(&setup, None, Some(Executor::IoUring), None).unwrap();
-    if engine.executor() != Executor::IoUring {
-        println!("SKIP: io_uring is not to be had here, or AIO2_EXECUTOR forbids it");
+    let engine = Engine::with_executor(&setup, None, Some(executor), None).unwrap();
+    if engine.executor() != executor {
+        println!("SKIP: {executor} is not to be had here, or AIO2_EXECUTOR forbids it");
         return None;
     }
     let mut plain = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -110,13 +113,19 @@ impl Direct {
     }
 }
 
-/// More than are with io_uring at once.
+/// More than are with the device at once.
 const MANY: usize = 500;
 
 /// SPEC: R-RUN-14, R-PATH-1
 #[test]
 fn a_direct_transfer_is_moved_by_the_device() {
-    let Some(d) = direct() else { return };
+    for executor in FACILITIES {
+        a_direct_transfer_is_moved_by_the_device_by(executor);
+    }
+}
+
+fn a_direct_transfer_is_moved_by_the_device_by(executor: Executor) {
+    let Some(d) = direct(executor) else { return };
     assert!(d.read_all(MANY, || {}).iter().all(|&place| place == PATH_DEVICE));
     // ASYNC changes nothing, and a vector is one as well.
     let mut memory = blocks(2);
@@ -150,7 +159,13 @@ fn a_direct_transfer_is_moved_by_the_device() {
 /// SPEC: R-RUN-14, R-RUN-5
 #[test]
 fn what_is_not_moved_whole_has_the_result_of_the_plain_call() {
-    let Some(d) = direct() else { return };
+    for executor in FACILITIES {
+        what_is_not_moved_whole_has_the_result_of_the_plain_call_by(executor);
+    }
+}
+
+fn what_is_not_moved_whole_has_the_result_of_the_plain_call_by(executor: Executor) {
+    let Some(d) = direct(executor) else { return };
     let end = (BLOCKS * BLOCK) as u64;
     d.file.set_len(end + 100).unwrap();
     let mut memory = blocks(2);
@@ -212,11 +227,11 @@ fn rings() -> Vec<i32> {
 #[test]
 fn who_closes_its_descriptor_loses_nothing_and_what_has_its_number_is_left_alone() {
     if !alone(
-        "uring::who_closes_its_descriptor_loses_nothing_and_what_has_its_number_is_left_alone",
+        "device::who_closes_its_descriptor_loses_nothing_and_what_has_its_number_is_left_alone",
     ) {
         return;
     }
-    let Some(d) = direct() else { return };
+    let Some(d) = direct(Executor::IoUring) else { return };
     let ring = rings()[0];
     d.read_all(MANY, || {
         // SAFETY: of nobody but the engine, which must bear it.
@@ -232,10 +247,16 @@ fn who_closes_its_descriptor_loses_nothing_and_what_has_its_number_is_left_alone
 /// SPEC: R-RUN-15
 #[test]
 fn a_filter_that_comes_later_leaves_the_rest_to_workers() {
-    if !alone("uring::a_filter_that_comes_later_leaves_the_rest_to_workers") {
+    if !alone("device::a_filter_that_comes_later_leaves_the_rest_to_workers") {
         return;
     }
-    for error in [libc::EPERM, libc::EAGAIN, libc::ENOMEM, libc::ENOSYS] {
+    let calls = [
+        (Executor::IoUring, libc::SYS_io_uring_enter),
+        (Executor::LinuxAio, libc::SYS_io_submit),
+        (Executor::LinuxAio, libc::SYS_io_getevents),
+    ];
+    let errors = [libc::EPERM, libc::EAGAIN, libc::ENOMEM, libc::ENOSYS];
+    for ((executor, nr), error) in calls.into_iter().flat_map(|call| errors.map(|e| (call, e))) {
         // The filter is for good, so each has a process of its own.
         // SAFETY: the child makes its own context, and ends at once.
         let child = unsafe { libc::fork() };
@@ -245,13 +266,13 @@ fn a_filter_that_comes_later_leaves_the_rest_to_workers() {
                 eprintln!("{why}");
                 std::process::exit(1);
             }));
-            let Some(d) = direct() else { std::process::exit(0) };
+            let Some(d) = direct(executor) else { std::process::exit(0) };
             let refuse = libc::SECCOMP_RET_ERRNO | error as u32;
             d.read_all(MANY, || {
-                filter_threads(libc::SYS_io_uring_enter, refuse, libc::SECCOMP_FILTER_FLAG_TSYNC);
+                filter_threads(nr, refuse, libc::SECCOMP_FILTER_FLAG_TSYNC);
             });
             let places = d.read_all(MANY, || {});
-            assert!(places.iter().all(|&place| place == PATH_WORKER), "{error}");
+            assert!(places.iter().all(|&place| place == PATH_WORKER), "{nr} {error}");
             drop(d);
             assert!(rings().is_empty());
             std::process::exit(0);
@@ -259,24 +280,33 @@ fn a_filter_that_comes_later_leaves_the_rest_to_workers() {
         let mut status = -1;
         // SAFETY: the status can be written.
         assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-        assert_eq!(status, 0, "{error}");
+        assert_eq!(status, 0, "{nr} {error}");
     }
 }
 
 /// SPEC: R-RUN-15
 #[test]
 fn where_it_is_forbidden_workers_run_the_same() {
-    if !alone("uring::where_it_is_forbidden_workers_run_the_same") {
+    if !alone("device::where_it_is_forbidden_workers_run_the_same") {
         return;
     }
-    // The thread that makes the ring is refused it, though the probe was not.
-    let Some(d) = direct() else { return };
+    for executor in FACILITIES {
+        refused_by_its_thread(executor);
+    }
+}
+
+/// The thread that makes the ring is refused it, though the probe was not.
+fn refused_by_its_thread(executor: Executor) {
+    let Some(d) = direct(executor) else { return };
     drop(d);
-    let Some(d) = direct() else { return };
+    let Some(d) = direct(executor) else { return };
     thread::sleep(Duration::from_millis(2500));
     assert!(rings().is_empty(), "the idle thread has gone");
     filter_threads(
-        libc::SYS_io_uring_setup,
+        match executor {
+            Executor::IoUring => libc::SYS_io_uring_setup,
+            _ => libc::SYS_io_setup,
+        },
         libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
         libc::SECCOMP_FILTER_FLAG_TSYNC,
     );
@@ -294,15 +324,20 @@ fn a_thread_is_in(nr: libc::c_long) -> bool {
 /// SPEC: R-RUN-10, R-RUN-15
 #[test]
 fn what_a_thread_had_that_was_killed_ends_when_it_is_cancelled() {
-    if !alone("uring::what_a_thread_had_that_was_killed_ends_when_it_is_cancelled") {
+    if !alone("device::what_a_thread_had_that_was_killed_ends_when_it_is_cancelled") {
         return;
     }
-    let Some(d) = direct() else { return };
-    while !a_thread_is_in(libc::SYS_io_uring_enter) {
+    killed(Executor::IoUring, libc::SYS_io_uring_enter);
+    killed(Executor::LinuxAio, libc::SYS_io_getevents);
+}
+
+fn killed(executor: Executor, nr: libc::c_long) {
+    let Some(d) = direct(executor) else { return };
+    while !a_thread_is_in(nr) {
         thread::sleep(Duration::from_millis(1));
     }
     let kill = libc::SECCOMP_RET_KILL_THREAD;
-    filter_threads(libc::SYS_io_uring_enter, kill, libc::SECCOMP_FILTER_FLAG_TSYNC);
+    filter_threads(nr, kill, libc::SECCOMP_FILTER_FLAG_TSYNC);
     let mut memory = blocks(3);
     let [one, two, three] = &mut memory[..] else { unreachable!() };
     d.f.submit([d.read(one, 0, 1)]);
@@ -321,11 +356,11 @@ fn what_a_thread_had_that_was_killed_ends_when_it_is_cancelled() {
 /// SPEC: R-CANCEL-3, R-CANCEL-4, R-LIFE-1, R-LIFE-3
 #[test]
 fn what_is_cancelled_at_any_moment_has_one_event_and_nothing_is_left_behind() {
-    if !alone("uring::what_is_cancelled_at_any_moment_has_one_event_and_nothing_is_left_behind") {
+    if !alone("device::what_is_cancelled_at_any_moment_has_one_event_and_nothing_is_left_behind") {
         return;
     }
-    for round in 0..100 {
-        let Some(d) = direct() else { return };
+    for (executor, round) in FACILITIES.into_iter().flat_map(|e| (0..100).map(move |n| (e, n))) {
+        let Some(d) = direct(executor) else { return };
         let mut memory = blocks(MANY);
         let reads = memory.iter_mut().enumerate();
         d.f.submit(reads.map(|(i, to)| d.read(to, i, i as u64).deadline(1000 * round)));

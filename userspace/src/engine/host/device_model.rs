@@ -1,4 +1,4 @@
-//! In place of io_uring(7), for the model checker: results come late, one at each
+//! In place of what takes transfers for a device, for the model checker: results come late, one at each
 //! call; a ring can break.
 
 use crate::engine::request::transfer::AtOffset;
@@ -33,11 +33,28 @@ impl Bell {
     pub(crate) fn close_in_child(&self) {}
 }
 
-pub(crate) fn probe() -> Result<(), Errno> {
-    Ok(())
+/// Which facility it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Facility {
+    IoUring,
+    LinuxAio,
 }
 
-pub(crate) fn close_in_child(_fd: i32) {}
+/// What a ring is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Name;
+
+impl Name {
+    pub(crate) fn close_in_child(self) {}
+
+    pub(crate) fn has_ended(self) -> bool {
+        true
+    }
+}
+
+pub(crate) fn probe(_facility: Facility) -> Result<(), Errno> {
+    Ok(())
+}
 
 /// A ring.
 #[derive(Debug)]
@@ -50,12 +67,13 @@ pub(crate) struct Ring<'r> {
 }
 
 pub(crate) fn with_ring<T>(
+    _facility: Facility,
     _transfers: usize,
     bell: &Bell,
-    body: impl FnOnce(&mut Ring<'_>, i32) -> T,
+    body: impl FnOnce(&mut Ring<'_>, Name) -> T,
 ) -> Result<T, Errno> {
     let (pushed, taken, results) = Default::default();
-    Ok(body(&mut Ring { bell, pushed, taken, results, broken: false }, -1))
+    Ok(body(&mut Ring { bell, pushed, taken, results, broken: false }, Name))
 }
 
 impl Ring<'_> {

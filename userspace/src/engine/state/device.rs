@@ -1,30 +1,45 @@
-//! What is given to io_uring: whether that may be, and what its thread has.
+//! What is given to a device by a facility of the host: whether that may be, and what its thread has.
 //!
-//! What the thread does is in `executors::uring`.
+//! What the thread does is in `executors::device`.
 //!
 //! SPEC: R-RUN-14, R-RUN-15, R-CANCEL-7.
 
 use super::slots::Id;
+use crate::engine::host::device::{Bell, Facility, Name};
 use crate::engine::host::life::Life;
 use crate::engine::host::thread::Thread;
-use crate::engine::host::uring::{self, Bell};
 use std::collections::TryReserveError;
 use std::sync::Arc;
 
-/// Most requests that are with io_uring at once; others wait. The model checker's
+/// Most requests that are with the device at once; others wait. The model checker's
 /// threads have small stacks.
 pub(crate) const MOST: usize = if cfg!(aio2_loom) { 2 } else { 128 };
 
-/// What may be given to io_uring.
+/// What may be given to a device, and by which facility.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// Nothing.
     Nothing,
     /// Transfers that wait for nothing but a device.
-    Direct,
+    Direct(Facility),
     /// Whatever can be asked for without being told of the page cache: for tests,
     /// which then meet it more often.
-    Everything,
+    Everything(Facility),
+}
+
+impl Reach {
+    /// Direct transfers, if there is a facility for them.
+    pub(crate) fn direct(facility: Option<Facility>) -> Self {
+        facility.map_or(Reach::Nothing, Reach::Direct)
+    }
+
+    /// By which.
+    pub(crate) fn facility(self) -> Option<Facility> {
+        match self {
+            Reach::Nothing => None,
+            Reach::Direct(facility) | Reach::Everything(facility) => Some(facility),
+        }
+    }
 }
 
 /// What the thread and others know it by.
@@ -34,7 +49,7 @@ pub(crate) struct RingSeat {
     pub(crate) bell: Bell,
 }
 
-/// A request that is with io_uring.
+/// A request that is with the device.
 #[derive(Clone, Copy, Debug)]
 struct Running {
     id: Id,
@@ -42,9 +57,9 @@ struct Running {
     stopped: Option<i32>,
 }
 
-/// What is given to io_uring.
+/// What is given to a device.
 #[derive(Debug)]
-pub(crate) struct Uring {
+pub(crate) struct Device {
     /// Requests may be given to it.
     is_open: bool,
     /// The thread exists or is being created.
@@ -54,22 +69,22 @@ pub(crate) struct Uring {
     pub(crate) stopping: bool,
     pub(crate) thread: Option<Thread>,
     pub(crate) seat: Option<Arc<RingSeat>>,
-    /// The descriptor of the ring, while there is one.
-    pub(crate) fd: Option<i32>,
+    /// The name of the ring, while there is one.
+    pub(crate) name: Option<Name>,
     /// By their numbers; memory for [`MOST`] of them once there is a thread.
     running: Vec<Option<Running>>,
 }
 
-impl Uring {
+impl Device {
     pub(crate) fn new(is_open: bool) -> Self {
-        Uring {
+        Device {
             is_open,
             exists: false,
             asleep: false,
             stopping: false,
             thread: None,
             seat: None,
-            fd: None,
+            name: None,
             running: Vec::new(),
         }
     }
@@ -100,7 +115,7 @@ impl Uring {
     /// Closes the descriptors of a child after fork.
     pub(crate) fn close_in_child(&self) {
         self.seat.iter().for_each(|seat| seat.bell.close_in_child());
-        self.fd.into_iter().for_each(uring::close_in_child);
+        self.name.into_iter().for_each(Name::close_in_child);
     }
 
     /// Sees to it that requests can be noted.
@@ -157,27 +172,27 @@ mod tests {
 
     #[test]
     fn it_is_called_once_for_all_that_is_queued_while_it_sleeps() {
-        let mut uring = Uring::new(true);
-        assert!(uring.call(), "there is no thread yet");
-        uring.exists = true;
-        assert!(!uring.call(), "it looks before it sleeps");
-        uring.asleep = true;
-        assert_eq!([uring.call(), uring.call()], [true, false]);
+        let mut device = Device::new(true);
+        assert!(device.call(), "there is no thread yet");
+        device.exists = true;
+        assert!(!device.call(), "it looks before it sleeps");
+        device.asleep = true;
+        assert_eq!([device.call(), device.call()], [true, false]);
     }
 
     #[test]
     fn a_stop_is_for_one_request_and_the_first_one_counts() {
-        let (mut uring, mut slots) = (Uring::new(true), Slots::<()>::new());
+        let (mut device, mut slots) = (Device::new(true), Slots::<()>::new());
         slots.reserve(2).unwrap();
         let [one, two] = [(); 2].map(|()| slots.start(Keys::default()));
-        uring.reserve().unwrap();
-        assert!(!uring.interrupt(one, 1));
-        uring.begin(3, one);
-        uring.begin(4, two);
-        assert!(uring.interrupt(one, 1) && uring.interrupt(one, 2));
-        assert_eq!([uring.end(3), uring.end(4), uring.end(3)], [Some(1), None, None]);
-        uring.begin(3, two);
-        assert!(!uring.interrupt(one, 1));
-        assert_eq!([uring.take_left(), uring.take_left()], [Some(two), None]);
+        device.reserve().unwrap();
+        assert!(!device.interrupt(one, 1));
+        device.begin(3, one);
+        device.begin(4, two);
+        assert!(device.interrupt(one, 1) && device.interrupt(one, 2));
+        assert_eq!([device.end(3), device.end(4), device.end(3)], [Some(1), None, None]);
+        device.begin(3, two);
+        assert!(!device.interrupt(one, 1));
+        assert_eq!([device.take_left(), device.take_left()], [Some(two), None]);
     }
 }

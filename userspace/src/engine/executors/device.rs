@@ -1,28 +1,28 @@
-//! io_uring underneath: transfers that wait for nothing but a device of this
-//! machine.
+//! io_uring or Linux AIO underneath: transfers that wait for nothing but a device of
+//! this machine.
 //!
 //! One thread for a context, created with the first such request, gives them to
 //! the kernel and takes their results; it runs nothing itself. What comes back
 //! whole is the result. Of all else, an error, a part, what would have to wait,
 //! a worker makes the plain call, or goes on with it: so a result is never
-//! another than that of a thread, whatever io_uring says.
+//! another than that of a thread, whatever the facility says.
 //!
-//! Where io_uring cannot be had, or no more, workers run what is queued.
+//! Where neither can be had, or no more, workers run what is queued.
 //!
 //! SPEC: R-RUN-14, R-RUN-15, R-RUN-4, R-RUN-10.
 #![allow(unsafe_code)] // passes on what the submitter vouches for
 
+use crate::engine::host::device::{self, Bell, Name, Ring};
 use crate::engine::host::life::Life;
 use crate::engine::host::thread::{self, Thread};
-use crate::engine::host::uring::{self, Bell, Ring};
 use crate::engine::request::Request;
 use crate::engine::request::operation::Operation;
 use crate::engine::request::transfer::Transfer;
 use crate::engine::run::outcome::{self, Outcome};
 use crate::engine::run::sure::Facts;
 use crate::engine::state::context::{Context, Job, Shared};
+use crate::engine::state::device::{MOST, Reach, RingSeat};
 use crate::engine::state::slots::{Id, Lane};
-use crate::engine::state::uring::{MOST, Reach, RingSeat};
 use crate::os::clock;
 use crate::syscall::Class;
 use aio2_abi::attr::{CACHE, CHECKSUM, PATH, PATH_DEVICE, TIMING};
@@ -33,7 +33,7 @@ use std::time::Duration;
 /// How long the thread waits for a request before it goes.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Whether `request` is one for io_uring.
+/// Whether `request` is one for a device.
 ///
 /// The kernel makes no other difference between what it runs in its own workers
 /// and what the engine's run: these are left to the latter, and what takes the
@@ -55,7 +55,7 @@ pub(super) fn suits(request: &Request, facts: &mut Facts, reach: Reach) -> bool 
                 && transfer.at_offset().is_some()
                 && match reach {
                     // Of a pipe or a socket it would overlook the offset.
-                    Reach::Everything => {
+                    Reach::Everything(_) => {
                         facts.has_offsets(transfer.fd())
                             && !request.measures(CACHE)
                             && !request.measures(PATH)
@@ -71,8 +71,8 @@ pub(super) fn ensure(shared: &Arc<Shared>) {
     if context.bury_ring() {
         return shared.tell(context);
     }
-    if context.uring.exists {
-        let seat = context.uring.seat.clone();
+    if context.device.exists {
+        let seat = context.device.seat.clone();
         drop(context);
         seat.iter().for_each(|seat| seat.bell.ring());
         return;
@@ -81,9 +81,9 @@ pub(super) fn ensure(shared: &Arc<Shared>) {
     if context.slots.queued(Lane::Device) == 0 {
         return;
     }
-    context.uring.exists = true;
-    let (before, seat) = (context.uring.thread.take(), context.uring.seat.take());
-    let may_be = !context.uring.stopping && context.uring.reserve().is_ok();
+    context.device.exists = true;
+    let (before, seat) = (context.device.thread.take(), context.device.seat.take());
+    let may_be = !context.device.stopping && context.device.reserve().is_ok();
     drop(context);
     // It has gone, or is about to.
     before.into_iter().for_each(Thread::join);
@@ -93,16 +93,16 @@ pub(super) fn ensure(shared: &Arc<Shared>) {
     });
     let spawned = seat.filter(|_| may_be).and_then(|seat| {
         let mut context = shared.lock();
-        context.uring.seat = Some(seat.clone());
+        context.device.seat = Some(seat.clone());
         drop(context);
         let of_thread = shared.clone();
-        thread::spawn(c"aio2-uring", move || run(&of_thread, &seat)).ok()
+        thread::spawn(c"aio2-dev", move || run(&of_thread, &seat)).ok()
     });
     let mut context = shared.lock();
     if spawned.is_none() {
-        context.leave_uring();
+        context.leave_device();
     }
-    context.uring.thread = spawned;
+    context.device.thread = spawned;
     shared.tell(context);
 }
 
@@ -111,8 +111,9 @@ fn run(shared: &Arc<Shared>, seat: &Arc<RingSeat>) {
     // SAFETY: the thread has a count of the seat until it has ended it, and for
     // ever if it is killed.
     unsafe { seat.life.begin() };
-    let ran = uring::with_ring(MOST, &seat.bell, |ring, fd| {
-        shared.lock().uring.fd = Some(fd);
+    let Some(facility) = shared.reach.facility() else { return seat.life.end() };
+    let ran = device::with_ring(facility, MOST, &seat.bell, |ring, name| {
+        shared.lock().device.name = Some(name);
         Server {
             shared,
             ring,
@@ -125,7 +126,7 @@ fn run(shared: &Arc<Shared>, seat: &Arc<RingSeat>) {
     });
     if ran.is_err() {
         let mut context = shared.lock();
-        context.leave_uring();
+        context.leave_device();
         shared.tell(context);
     }
     seat.life.end();
@@ -151,7 +152,7 @@ impl Server<'_, '_, '_> {
         let mut is_idle = false;
         loop {
             let mut context = self.shared.lock();
-            context.uring.asleep = false;
+            context.device.asleep = false;
             for (number, told) in self.ended.drain(..) {
                 if let Some((id, job)) = self.jobs[number].take() {
                     self.free.push(number);
@@ -159,7 +160,7 @@ impl Server<'_, '_, '_> {
                 }
             }
             if self.ring.broken().is_some() {
-                context.uring.close();
+                context.device.close();
                 context.reroute();
             }
             while let Some(&number) = self.free.last()
@@ -167,18 +168,18 @@ impl Server<'_, '_, '_> {
             {
                 self.free.pop();
                 self.fresh.push(number);
-                context.uring.begin(number, id);
+                context.device.begin(number, id);
                 self.jobs[number] = Some((id, job));
             }
             let in_flight = MOST - self.free.len();
-            let goes = is_idle || context.uring.stopping || self.ring.broken().is_some();
+            let goes = is_idle || context.device.stopping || self.ring.broken().is_some();
             if in_flight == 0 && goes {
-                context.uring.exists = false;
-                context.uring.fd = None;
+                context.device.exists = false;
+                context.device.name = None;
                 self.shared.tell(context);
                 return;
             }
-            context.uring.asleep = context.slots.queued(Lane::Device) == 0;
+            context.device.asleep = context.slots.queued(Lane::Device) == 0;
             self.shared.tell(context);
             for place in 0..self.fresh.len() {
                 self.push(self.fresh[place]);
@@ -244,7 +245,7 @@ impl Context {
     /// Request `id` has come back from the ring; with what is told of it if it ran
     /// to its end.
     fn leave_ring(&mut self, number: usize, id: Id, job: Job, told: Option<Outcome>) {
-        match (told, self.uring.end(number)) {
+        match (told, self.device.end(number)) {
             (Some(told), _) => {
                 self.publish_one(&job.request, &told);
                 self.retire(id, &job.request, told.result);
@@ -262,10 +263,10 @@ impl Context {
     }
 
     /// There is no thread for the ring, and will be none.
-    fn leave_uring(&mut self) {
-        self.uring.close();
-        self.uring.exists = false;
-        self.uring.fd = None;
+    fn leave_device(&mut self) {
+        self.device.close();
+        self.device.exists = false;
+        self.device.name = None;
         self.reroute();
     }
 
@@ -273,14 +274,15 @@ impl Context {
     ///
     /// SPEC: R-RUN-10, R-RUN-11
     pub(crate) fn bury_ring(&mut self) -> bool {
-        let is_gone = self.uring.is_gone();
+        // Not before nothing can touch its memory any more.
+        let is_gone = self.device.is_gone() && self.device.name.is_none_or(Name::has_ended);
         if is_gone {
-            while let Some(id) = self.uring.take_left() {
+            while let Some(id) = self.device.take_left() {
                 if let Some(job) = self.slots.running(id) {
                     self.give_up(id, &job.request, EOWNERDEAD);
                 }
             }
-            self.leave_uring();
+            self.leave_device();
         }
         is_gone
     }

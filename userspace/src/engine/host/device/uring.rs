@@ -1,69 +1,31 @@
-//! io_uring(7), as far as an executor needs it: transfers at an offset go in,
-//! results come out.
+//! io_uring(7), as far as an executor needs it.
 //!
-//! The thread that makes a ring is the only one that uses it. The ring is named
+//! The ring is named
 //! by a number that is registered for that thread, so that who closes its
 //! descriptor does not reach it. Results come by any syscall of the thread
 //! (COOP_TASKRUN, and not DEFER_TASKRUN): also where `io_uring_enter` is not to
 //! be had any more, nothing that the kernel has taken is lost.
 //!
-//! Nothing here goes to the kernel's own workers: RWF_NOWAIT has it say EAGAIN.
-//!
 //! SPEC: R-RUN-14, R-RUN-15.
 #![allow(unsafe_code)] // addresses of the application; the end of a ring
 
+use super::bell::{BELL, Bell, LOOK};
 use crate::engine::request::transfer::AtOffset;
 use crate::error::Errno;
-use crate::os::notify::Notifier;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, opcode};
 use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd};
-use std::sync::OnceLock;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-/// Number of the bell's poll; those of transfers are below.
-const BELL: u64 = u64::MAX;
-/// How long the thread of a broken ring sleeps before it looks again.
-const LOOK: Duration = Duration::from_millis(1);
-
-/// Wakes the thread of a ring.
-#[derive(Debug)]
-pub(crate) struct Bell(Notifier);
-
-impl Bell {
-    /// # Errors
-    /// As eventfd(2).
-    pub(crate) fn new() -> Result<Self, Errno> {
-        Notifier::private().map(Bell)
-    }
-
-    /// Has [`Ring::enter`] return, this time or the next. Without a lock.
-    pub(crate) fn ring(&self) {
-        self.0.signal();
-    }
-
-    pub(crate) fn close_in_child(&self) {
-        self.0.close_in_child();
-    }
-}
-
-/// Whether this process may use io_uring, as of the first time it was asked.
+/// Whether this process may use it.
 ///
 /// # Errors
 /// The errno that says why not.
-pub(crate) fn probe() -> Result<(), Errno> {
-    static FOUND: OnceLock<Result<(), Errno>> = OnceLock::new();
-    *FOUND.get_or_init(|| Instance::new(1).map(drop))
-}
-
-/// Closes the descriptor of a ring in a child after fork, whose owner there is
-/// leaked.
-pub(crate) fn close_in_child(fd: i32) {
-    // SAFETY: takes no address; the owner is never dropped in the child.
-    unsafe { libc::close(fd) };
+pub(super) fn probe() -> Result<(), Errno> {
+    Instance::new(1).map(drop)
 }
 
 /// A ring, with all that its thread needs.
@@ -84,10 +46,10 @@ pub(crate) struct Ring<'r> {
 ///
 /// # Errors
 /// Those of io_uring_setup(2) and io_uring_register(2).
-pub(crate) fn with_ring<T>(
+pub(super) fn with_ring<T>(
     transfers: usize,
     bell: &Bell,
-    body: impl FnOnce(&mut Ring<'_>, i32) -> T,
+    body: impl FnOnce(Ring<'_>, i32) -> T,
 ) -> Result<T, Errno> {
     // One more for the bell.
     let mut instance = Instance::new(transfers as u32 + 1)?;
@@ -95,18 +57,14 @@ pub(crate) fn with_ring<T>(
     let (mut submitter, entries, results) = instance.0.split();
     submitter.register_ring_fd().map_err(errno)?;
     let pushed = VecDeque::with_capacity(transfers + 1);
-    let mut ring = Ring { submitter, entries, results, bell, hears: false, pushed, broken: None };
-    Ok(body(&mut ring, fd))
+    let ring = Ring { submitter, entries, results, bell, hears: false, pushed, broken: None };
+    Ok(body(ring, fd))
 }
 
 impl Ring<'_> {
-    /// Adds a transfer, whose result will have this number; false if there is no
-    /// room.
-    ///
     /// # Safety
-    /// The call that it is a part of must be kept until the result has come, or
-    /// [`Ring::returned`] has given the number back.
-    pub(crate) unsafe fn push(&mut self, transfer: &AtOffset, number: u64) -> bool {
+    /// As [`super::Ring::push`].
+    pub(super) unsafe fn push(&mut self, transfer: &AtOffset, number: u64) -> bool {
         let &AtOffset { fd, address, len, offset, is_vector, is_read } = transfer;
         let fd = Fd(fd);
         let place = std::ptr::with_exposed_provenance_mut::<u8>(address as usize);
@@ -134,16 +92,14 @@ impl Ring<'_> {
         fits
     }
 
-    /// Has the kernel take what was pushed, and waits for a result or the bell, at
-    /// most for `timeout`; whether that has passed.
-    pub(crate) fn enter(&mut self, timeout: Option<Duration>) -> bool {
+    pub(super) fn enter(&mut self, timeout: Option<Duration>) -> bool {
         if self.broken.is_some() {
             std::thread::sleep(LOOK);
             self.results.sync();
             return false;
         }
         if !self.hears {
-            let bell = Fd(self.bell.0.as_fd().as_raw_fd());
+            let bell = Fd(self.bell.number());
             let poll = opcode::PollAdd::new(bell, libc::POLLIN as u32).multi(true).build();
             // SAFETY: it names no memory.
             self.hears = unsafe { self.entries.push(&poll.user_data(BELL)) }.is_ok();
@@ -173,8 +129,7 @@ impl Ring<'_> {
         }
     }
 
-    /// The next result: the number, and the bytes or the negative errno.
-    pub(crate) fn next(&mut self) -> Option<(u64, i64)> {
+    pub(super) fn next(&mut self) -> Option<(u64, i64)> {
         loop {
             let result = self.results.next()?;
             match result.user_data() {
@@ -184,14 +139,11 @@ impl Ring<'_> {
         }
     }
 
-    /// Why the kernel takes nothing any more. What it has taken still comes.
-    pub(crate) fn broken(&self) -> Option<Errno> {
+    pub(super) fn broken(&self) -> Option<Errno> {
         self.broken
     }
 
-    /// What a broken ring gives back, since the kernel has not taken it and never
-    /// will.
-    pub(crate) fn returned(&mut self) -> Option<u64> {
+    pub(super) fn returned(&mut self) -> Option<u64> {
         self.broken?;
         loop {
             match self.pushed.pop_front()? {
