@@ -1,21 +1,27 @@
-//! `cargo bench -p aio2 --bench ring`: the ring against a queue that users have.
+//! `cargo xtask bench ring [--json] [--short]`: the ring against queues that users have.
 //!
 //! Events of 64 bytes from one producer to one or two consumers, on real
 //! threads, and within one thread, in turns in one run. Prints medians and ratios, and the round trip
 //! of a cache line in the same run, on which all else depends. `--json`
-//! prints an object a line. Not a test: nothing passes or fails by speed.
+//! prints an object a line, with the rates of all rounds. Not a test: nothing passes or
+//! fails by speed.
 #![allow(missing_docs)]
+
+#[path = "common/mod.rs"]
+mod common;
 
 use std::hint::black_box;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
 
 use aio2::ring::{self, Consumer, ExclusiveConsumer, Geometry, Pending, Producer, Word, header};
 use aio2::shm::{ConsumerMap, ProducerMap, create};
+use common::{median, quartiles, round_trip_ns};
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::Backoff;
+use ringbuf::HeapRb;
+use ringbuf::traits::{Consumer as _, Producer as _, Split as _};
 
 const EVENT_WORDS: usize = 8;
 const RING_EVENTS: usize = 1024;
@@ -36,16 +42,21 @@ struct Contender {
     baseline: bool,
 }
 
-const CONTENDERS: [Contender; 9] = [
+const CONTENDERS: [Contender; 14] = [
     contender("crossbeam ArrayQueue", 0, 4_000_000, array_queue_alone).baseline(),
     contender("aio2 in place, batches of 32", 0, 16_000_000, in_place_alone),
     contender("crossbeam ArrayQueue", 1, 2_000_000, array_queue).baseline(),
     contender("aio2 in place, batches of 32", 1, 16_000_000, in_place::<BATCH>),
     contender("aio2 in place, one by one", 1, 4_000_000, in_place::<1>),
     contender("aio2 claimed, batches of 32", 1, 8_000_000, claimed::<BATCH>),
+    contender("rtrb, chunks of 32", 1, 16_000_000, rtrb_chunks),
+    contender("rtrb, one by one", 1, 4_000_000, rtrb_singly),
+    contender("ringbuf, batches of 32", 1, 16_000_000, ringbuf_batches),
     contender("crossbeam ArrayQueue", 2, 2_000_000, array_queue).baseline(),
     contender("aio2 claimed, batches of 32", 2, 8_000_000, claimed::<BATCH>),
     contender("aio2 claimed, one by one", 2, 2_000_000, claimed::<1>),
+    contender("rtrb, a ring each, chunks of 32", 2, 8_000_000, rtrb_chunks),
+    contender("ringbuf, a ring each, batches of 32", 2, 8_000_000, ringbuf_batches),
 ];
 
 const fn contender(
@@ -64,20 +75,21 @@ impl Contender {
 }
 
 fn main() {
-    let json = std::env::args().any(|arg| arg == "--json");
+    let has = |name: &str| std::env::args().any(|arg| arg == name);
+    let json = has("--json");
+    let (rounds, share) = if has("--short") { (3, 100) } else { (ROUNDS, 4) };
     let mut rates: Vec<Vec<f64>> = CONTENDERS.iter().map(|_| Vec::new()).collect();
     let mut trips = Vec::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         trips.push(round_trip_ns());
         for (contender, rates) in CONTENDERS.iter().zip(&mut rates) {
-            rates.push((contender.run)(contender.events, contender.consumers));
+            let events = (contender.events / share).next_multiple_of(2 * BATCH as u64);
+            rates.push((contender.run)(events, contender.consumers));
         }
     }
     let trip = median(&trips);
-    if json {
-        println!("{{\"bench\":\"ring\",\"round_trip_ns\":{trip:.1}}}");
-    } else {
-        println!("events of 64 bytes, one producer; medians of {ROUNDS} rounds, in turns");
+    if !json {
+        println!("events of 64 bytes, one producer; medians of {rounds} rounds, in turns");
         println!("round trip of a cache line between two threads: {trip:.0} ns\n");
         println!("| consumers | | M events/s | x ArrayQueue (quartiles) |\n|---|---|---|---|");
     }
@@ -92,25 +104,15 @@ fn main() {
         let [low, ratio, high] = quartiles(&ratios);
         let (name, consumers, rate) = (contender.name, contender.consumers, median(own) / 1e6);
         if json {
+            let all = own.iter().map(|rate| format!("{rate:.0}")).collect::<Vec<_>>().join(",");
             println!(
-                "{{\"bench\":\"ring\",\"name\":\"{name}\",\"consumers\":{consumers},\
-                 \"million_per_second\":{rate:.1},\"ratio\":{ratio:.2},\
-                 \"ratio_low\":{low:.2},\"ratio_high\":{high:.2}}}"
+                "{{\"bench\":\"ring\",\"contender\":\"{name}\",\"consumers\":{consumers},\
+                 \"round_trip_ns\":{trip:.1},\"per_second\":[{all}]}}"
             );
         } else {
             println!("| {consumers} | {name} | {rate:.1} | {ratio:.2} ({low:.2} to {high:.2}) |");
         }
     }
-}
-
-fn quartiles(values: &[f64]) -> [f64; 3] {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    [1, 2, 3].map(|quarter| sorted[(sorted.len() - 1) * quarter / 4])
-}
-
-fn median(values: &[f64]) -> f64 {
-    quartiles(values)[1]
 }
 
 fn event(id: u64) -> Event {
@@ -317,29 +319,124 @@ fn array_queue_alone(events: u64, _: usize) -> f64 {
     events as f64 / begun.elapsed().as_secs_f64()
 }
 
-/// How long a cache line takes to another processor and back, in ns.
-fn round_trip_ns() -> f64 {
-    const TRIPS: u64 = 100_000;
-    let ball = AtomicU64::new(0);
-    let wait_for = |value| {
-        let mut spins = 0;
-        while ball.load(Relaxed) != value {
-            spins += 1;
-            if spins % 10_000 == 0 { thread::yield_now() } else { std::hint::spin_loop() }
+/// How many events each consumer has, where it has a ring of its own.
+fn share(events: u64, consumers: usize) -> u64 {
+    events / consumers as u64
+}
+
+/// The ids of each batch, and whose it is.
+fn batches(events: u64, consumers: usize) -> impl Iterator<Item = (usize, [Event; BATCH])> {
+    assert!(events.is_multiple_of(consumers as u64 * BATCH as u64), "whole batches for each");
+    (0..events / BATCH as u64).map(move |batch| {
+        let first = batch * BATCH as u64;
+        let to = (batch % consumers as u64) as usize;
+        (to, std::array::from_fn(|n| event(first + n as u64)))
+    })
+}
+
+/// Rings of one producer and one consumer, one for each consumer.
+fn rtrb_chunks(events: u64, consumers: usize) -> f64 {
+    let (mut producers, rings): (Vec<_>, Vec<_>) =
+        (0..consumers).map(|_| rtrb::RingBuffer::<Event>::new(RING_EVENTS)).unzip();
+    let produce = move || {
+        let backoff = Backoff::new();
+        for (to, batch) in batches(events, consumers) {
+            loop {
+                if let Ok(chunk) = producers[to].write_chunk_uninit(BATCH) {
+                    chunk.fill_from_iter(batch);
+                    backoff.reset();
+                    break;
+                }
+                backoff.snooze();
+            }
         }
     };
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for trip in 0..TRIPS {
-                wait_for(2 * trip + 1);
-                ball.store(2 * trip + 2, Relaxed);
+    let consume = |mut ring: rtrb::Consumer<Event>| {
+        move || {
+            let backoff = Backoff::new();
+            let (mut sum, mut seen) = (0, 0);
+            while seen < share(events, consumers) {
+                let there = ring.slots();
+                if there == 0 {
+                    backoff.snooze();
+                    continue;
+                }
+                backoff.reset();
+                let chunk = ring.read_chunk(there).expect("so many are there");
+                let (first, rest) = chunk.as_slices();
+                sum += first.iter().chain(rest).map(|event| black_box(event)[7]).sum::<u64>();
+                seen += there as u64;
+                chunk.commit_all();
             }
-        });
-        let begun = Instant::now();
-        for trip in 0..TRIPS {
-            ball.store(2 * trip + 1, Relaxed);
-            wait_for(2 * trip + 2);
+            sum
         }
-        begun.elapsed().as_nanos() as f64 / TRIPS as f64
-    })
+    };
+    race(events, produce, rings.into_iter().map(consume).collect())
+}
+
+fn rtrb_singly(events: u64, _: usize) -> f64 {
+    let (mut producer, mut ring) = rtrb::RingBuffer::<Event>::new(RING_EVENTS);
+    let produce = move || {
+        let backoff = Backoff::new();
+        for id in 0..events {
+            while producer.push(event(id)).is_err() {
+                backoff.snooze();
+            }
+            backoff.reset();
+        }
+    };
+    let consume = move || {
+        let backoff = Backoff::new();
+        let (mut sum, mut seen) = (0, 0);
+        while seen < events {
+            match ring.pop() {
+                Ok(event) => {
+                    sum += black_box(&event)[7];
+                    seen += 1;
+                    backoff.reset();
+                }
+                Err(_) => backoff.snooze(),
+            }
+        }
+        sum
+    };
+    race(events, produce, vec![consume])
+}
+
+/// As [`rtrb_chunks`].
+fn ringbuf_batches(events: u64, consumers: usize) -> f64 {
+    let (mut producers, rings): (Vec<_>, Vec<_>) =
+        (0..consumers).map(|_| HeapRb::<Event>::new(RING_EVENTS).split()).unzip();
+    let produce = move || {
+        let backoff = Backoff::new();
+        for (to, batch) in batches(events, consumers) {
+            let mut left = &batch[..];
+            while !left.is_empty() {
+                let taken = producers[to].push_slice(left);
+                left = &left[taken..];
+                if taken == 0 { backoff.snooze() } else { backoff.reset() }
+            }
+        }
+    };
+    let consume = |mut ring: ringbuf::HeapCons<Event>| {
+        move || {
+            let backoff = Backoff::new();
+            let (mut sum, mut seen) = (0, 0);
+            while seen < share(events, consumers) {
+                let there = ring.iter().map(|event| {
+                    sum += black_box(event)[7];
+                });
+                let there = there.count();
+                if there == 0 {
+                    backoff.snooze();
+                    continue;
+                }
+                backoff.reset();
+                ring.skip(there);
+                seen += there as u64;
+            }
+            sum
+        }
+    };
+    race(events, produce, rings.into_iter().map(consume).collect())
 }

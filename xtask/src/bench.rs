@@ -6,8 +6,7 @@
 
 use crate::budget::{self, Budget};
 use crate::costs::{self, Costs};
-use crate::kernel;
-use crate::side_by_side;
+use crate::{kernel, page, side_by_side};
 use anyhow::{Result, bail};
 use std::process::Command;
 
@@ -26,6 +25,15 @@ pub struct Args {
     /// Instead, count the instructions of each call with more and more requests in flight
     #[arg(long, value_name = "WHAT", num_args = 0..=1, default_missing_value = "check")]
     costs: Option<Costs>,
+    /// Measure all of it, for some nine minutes, and write the page with plots, userspace/benches/page; with --short to the target directory
+    #[arg(long)]
+    page: bool,
+    /// Write the page anew from the results that are kept with it
+    #[arg(long)]
+    redraw: bool,
+    /// Measure for a few seconds only: shows that it works, and no more
+    #[arg(long)]
+    short: bool,
     /// Print one JSON object a line instead of tables
     #[arg(long)]
     json: bool,
@@ -41,6 +49,12 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(costs) = args.costs {
         return costs::run(costs);
     }
+    if args.page {
+        return page::run(args.short);
+    }
+    if args.redraw {
+        return page::redraw();
+    }
     let mut benches: Vec<&str> = args.which.iter().map(String::as_str).collect();
     if benches.is_empty() {
         benches = vec!["ring", "engine"];
@@ -52,9 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["bench", "--quiet", "-p", "aio2", "--bench", bench]);
-        if args.json {
-            cargo.args(["--", "--json"]);
-        }
+        cargo.arg("--").args(args.json.then_some("--json")).args(args.short.then_some("--short"));
         if !cargo.status()?.success() {
             bail!("benchmark {bench} failed; what it said stands above");
         }

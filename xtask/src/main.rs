@@ -14,6 +14,7 @@ mod kernel;
 mod man;
 mod package;
 mod packages;
+mod page;
 mod side_by_side;
 mod test;
 mod verify;
