@@ -1,6 +1,8 @@
 //! Operations on files, beyond those that have a shape of their own.
 
-use super::args::{Arg, Args, Vectors, read, room, written};
+#[cfg(target_pointer_width = "64")]
+use super::args::written;
+use super::args::{Arg, Args, Vectors, read, room};
 use super::{Op, Shape, signed};
 use crate::submit::{Buffer, Dir, SharedFd};
 use crate::syscall::number::SYS_newfstatat;
@@ -18,7 +20,7 @@ impl<B> Op<B> {
 
     pub(super) fn words(&self, nr: libc::c_long, n: usize) -> Option<&[u64]> {
         match &self.shape {
-            Shape::Args(args) if i64::from(self.nr) == nr => args.words(n),
+            Shape::Args(args) if self.nr as libc::c_long == nr => args.words(n),
             _ => None,
         }
     }
@@ -52,6 +54,7 @@ impl<B> Op<B> {
     /// Locks a range of an open file, or with `wait` waits for it on a worker:
     /// fcntl(2) with F_OFD_SETLK or F_OFD_SETLKW. `kind` is F_RDLCK, F_WRLCK or
     /// F_UNLCK; `len` 0 means to the end.
+    #[cfg(target_pointer_width = "64")]
     pub fn lock(fd: impl Into<SharedFd>, kind: i32, start: u64, len: u64, wait: bool) -> Self {
         let command = if wait { libc::F_OFD_SETLKW } else { libc::F_OFD_SETLK };
         // SAFETY: a structure of integers, which may all be zero.

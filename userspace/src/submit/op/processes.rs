@@ -82,8 +82,9 @@ impl<B> Op<B> {
     /// What a completed [`Op::clock_gettime`] has found.
     #[must_use]
     pub fn time(&self) -> Option<Duration> {
-        let words = self.words(libc::SYS_clock_gettime, 0)?;
-        Some(Duration::new(*words.first()?, u32::try_from(*words.get(1)?).ok()?))
+        // SAFETY: a structure of integers.
+        let time: libc::timespec = unsafe { read(self.words(libc::SYS_clock_gettime, 0)?) }?;
+        Some(Duration::new(time.tv_sec.try_into().ok()?, time.tv_nsec.try_into().ok()?))
     }
 
     /// Sleeps, on a worker: nanosleep(2). To wait without one there is

@@ -1,7 +1,7 @@
 //! Operations on sockets, and waits for readiness.
 
 use super::address::{SocketAddress, socket_addr};
-use super::args::{Arg, Message, address_room, length_of, read};
+use super::args::{Arg, Message, address_room, length_of, read, written};
 use super::{Op, Shape, signed};
 use crate::submit::{Buffer, SharedFd};
 use std::net::SocketAddr;
@@ -11,9 +11,15 @@ use std::time::Duration;
 /// Descriptors that a message has at most: Linux's SCM_MAX_FD.
 const MOST_DESCRIPTORS: usize = 253;
 
-/// A relative time, as the words of a `timespec`.
+/// A relative time, as the words of a `timespec`; what is longer than one can be is cut
+/// to 68 years.
 pub(super) fn timespec(time: Duration) -> Box<[u64]> {
-    Box::new([time.as_secs().min(i64::MAX as u64), time.subsec_nanos().into()])
+    // SAFETY: a structure of integers, which may all be zero.
+    let mut value: libc::timespec = unsafe { std::mem::zeroed() };
+    value.tv_sec = time.as_secs().try_into().unwrap_or(i32::MAX.into());
+    value.tv_nsec = time.subsec_nanos() as libc::c_long;
+    // SAFETY: it was zeroed.
+    unsafe { written(value) }
 }
 
 impl<B> Op<B> {

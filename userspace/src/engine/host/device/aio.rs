@@ -184,7 +184,7 @@ impl<'r> Ring<'r> {
         let no_time = (!self.refused.is_empty()).then_some(Duration::ZERO);
         let timespec = no_time.or(timeout).map(|timeout| libc::timespec {
             tv_sec: timeout.as_secs() as libc::time_t,
-            tv_nsec: timeout.subsec_nanos().into(),
+            tv_nsec: timeout.subsec_nanos() as libc::c_long,
         });
         let timespec = timespec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         let (room, to) = (self.room, self.results.as_mut_ptr());

@@ -15,6 +15,16 @@
 
 mod aio;
 mod bell;
+#[cfg_attr(
+    not(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64",
+        target_arch = "loongarch64",
+        target_arch = "powerpc64"
+    )),
+    path = "uring_none.rs"
+)]
 mod uring;
 
 use crate::engine::request::transfer::AtOffset;
@@ -73,6 +83,8 @@ pub(crate) fn probe(facility: Facility) -> Result<(), Errno> {
     static FOUND: [OnceLock<Result<(), Errno>>; 2] = [const { OnceLock::new() }; 2];
     match facility {
         Facility::IoUring => *FOUND[0].get_or_init(uring::probe),
+        // Its calls are made here with words of 64 bits.
+        Facility::LinuxAio if cfg!(not(target_pointer_width = "64")) => Err(Errno(libc::ENOSYS)),
         Facility::LinuxAio => *FOUND[1].get_or_init(aio::probe),
     }
 }
