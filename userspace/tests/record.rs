@@ -1,7 +1,7 @@
 //! A context that records: each request once, with what was measured, and no event
 //! differs from what its request has asked for.
 
-use aio2::abi::iocb::Flags;
+use aio2::abi::iocb::IocbFlags;
 use aio2::abi::{attr, event};
 use aio2::libc;
 use aio2::{Attribute, Context, Implementation, Iocbs, Prefer, SetupError, Wait};
@@ -47,10 +47,11 @@ fn each_request_is_recorded_and_no_event_grows() {
         (libc::SYS_fsync, &[number]),
     ];
     for (n, (call, args)) in calls.into_iter().enumerate() {
-        stream.push(call as u32, args, Flags::empty(), n as u64).unwrap();
+        stream.push(call as u32, args, IocbFlags::empty(), n as u64).unwrap();
     }
-    let mut asks = stream.push(libc::SYS_pread64 as u32, calls[0].1, Flags::empty(), 5).unwrap();
-    asks.attr(attr::TIMING, attr::Flags::RETURN, &[]).unwrap();
+    let mut asks =
+        stream.push(libc::SYS_pread64 as u32, calls[0].1, IocbFlags::empty(), 5).unwrap();
+    asks.attr(attr::TIMING, attr::AttrFlags::RETURN, &[]).unwrap();
     // SAFETY: file, memory and vector outlive the wait.
     assert_eq!(unsafe { context.submit_raw(stream.bytes_mut()) }.unwrap(), stream.len());
     context.wait(&Wait::events(6)).unwrap();
@@ -104,7 +105,7 @@ fn contexts_share_a_record_and_those_that_are_not_told_have_none() {
     let untold = Context::builder().record_nothing().build().unwrap();
     for context in told.iter().chain([&untold]) {
         let mut stream = Iocbs::new();
-        stream.push(aio2::abi::op::NOP, &[], Flags::empty(), 1).unwrap();
+        stream.push(aio2::abi::op::NOP, &[], IocbFlags::empty(), 1).unwrap();
         // SAFETY: it has no addresses.
         unsafe { context.submit_raw(stream.bytes_mut()) }.unwrap();
         context.wait(&Wait::events(1)).unwrap();

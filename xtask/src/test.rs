@@ -3,6 +3,12 @@
 //! Runs the stages one after another, lets their output through, and counts
 //! what the test runners and the suites report: passed, failed, skipped. It
 //! decides nothing that a stage has not said.
+//!
+//! Not by cargo-nextest: it is not there on a fresh machine, and is minutes in
+//! compiling on two cores. It runs no examples of the documentation, and the suites
+//! here have a harness of their own, which tells of skips with their reasons and
+//! limits the time of each test (`watchdog` of the conformance suite). Who has it can
+//! use it on the crates' own tests: `cargo nextest run -p aio2 --all-features`.
 
 use anyhow::{Context, Result, bail};
 use std::collections::VecDeque;
