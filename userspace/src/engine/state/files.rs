@@ -12,7 +12,8 @@
 //! SPEC: R-WAIT-2, R-WAIT-3, R-WAIT-4.
 
 pub use crate::engine::request::wait::Direction;
-use std::collections::{HashMap, TryReserveError, VecDeque};
+use rustc_hash::FxHashMap;
+use std::collections::{TryReserveError, VecDeque};
 
 /// Stale entries of a queue that are not worth a cleaning.
 const FEW: usize = 64;
@@ -72,9 +73,9 @@ pub struct Files<H> {
     generation: u32,
     free: Vec<u32>,
     /// The file that a descriptor meant when it was waited for last.
-    by_fd: HashMap<i32, u32>,
+    by_fd: FxHashMap<i32, u32>,
     /// Where each request waits.
-    places: HashMap<u64, (u32, Direction)>,
+    places: FxHashMap<u64, (u32, Direction)>,
     /// The request that is tried again without the lock, and the errno
     /// (positive) that it is to end with if it still has to wait.
     tried: Option<(u64, Option<i32>)>,
@@ -86,8 +87,8 @@ impl<H> Default for Files<H> {
             slots: Vec::new(),
             generation: 0,
             free: Vec::new(),
-            by_fd: HashMap::new(),
-            places: HashMap::new(),
+            by_fd: FxHashMap::default(),
+            places: FxHashMap::default(),
             tried: None,
         }
     }

@@ -20,6 +20,7 @@ use crate::error::Errno;
 use crate::os::park::Parker;
 use arrayvec::ArrayVec;
 use libc::{EAGAIN, EBADF, EPERM};
+use rustc_hash::FxHashMap;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::{DupFlags, dup3, fcntl_dupfd_cloexec};
@@ -68,7 +69,7 @@ pub(crate) struct Polls {
     /// The other requests that wait for files.
     pub(crate) files: Files<Held>,
     /// What was held for files that nobody waits for, by the application's numbers.
-    kept: HashMap<i32, Held>,
+    kept: FxHashMap<i32, Held>,
     /// Who waits for the files.
     pub(crate) lead: Lead,
     /// The context's own thread for it exists or is being created.
@@ -323,7 +324,7 @@ impl Polls {
             epoll.delete(&held.fd);
             (held.is_added, held.is_armed) = (false, false);
         }
-        if held.is_socket && self.kept.len() < KEPT && self.kept.try_reserve(1).is_ok() {
+        if held.is_socket && self.kept.len() < KEPT && self.kept.try_reserve(KEPT).is_ok() {
             return Some(epoll.fd.clone());
         }
         if held.is_added {

@@ -11,10 +11,12 @@ use crate::engine::executors;
 use crate::engine::host::signal;
 use crate::engine::state::context::Shared;
 use crate::engine::state::polls::Held;
+use arrayvec::ArrayVec;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-/// Signals that are sent between two looks under the lock.
+/// Signals that are sent, and files that are let go of, between two looks under the
+/// lock.
 const ROUND: usize = 8;
 
 /// Does what there is to do. Not to be called under the lock.
@@ -32,16 +34,20 @@ pub(crate) fn do_deferred(shared: &Arc<Shared>) {
         let alarm = std::mem::take(&mut deferred.alarm);
         let poller = std::mem::take(&mut deferred.poller);
         let fd = deferred.closing.pop();
-        let leaving = deferred.leaving.pop();
+        let round = deferred.leaving.len().min(ROUND);
+        let mut leaving: ArrayVec<_, ROUND> =
+            deferred.leaving.drain(..round).map(|held| (held, None)).collect();
         let round = deferred.signals.len().min(ROUND);
         for (place, signal) in signals.iter_mut().zip(deferred.signals.drain(..round)) {
             *place = Some(signal);
         }
-        let leaving = leaving.map(|mut held| (context.polls.keep(&mut held), held));
+        for (held, instead) in &mut leaving {
+            *instead = context.polls.keep(held);
+        }
         drop(context);
         drop(fd);
-        if let Some((instead, held)) = leaving {
-            let_go(shared, held, instead);
+        if !leaving.is_empty() {
+            let_go(shared, leaving);
         }
         if alarm {
             timer::ensure(shared);
@@ -54,14 +60,15 @@ pub(crate) fn do_deferred(shared: &Arc<Shared>) {
     }
 }
 
-/// Lets go of a file; its descriptor means something `instead`, and is kept, or is
-/// closed.
-fn let_go(shared: &Shared, held: Held, instead: Option<Arc<OwnedFd>>) {
-    if let Some(held) = instead.and_then(|instead| held.hold(instead.as_fd())) {
-        let mut context = shared.lock();
-        let other = context.polls.kept(held);
-        context.count_waiting();
-        drop(context);
-        drop(other);
-    }
+/// Lets go of files; the descriptor of each means something instead, and is kept, or
+/// is closed.
+fn let_go(shared: &Shared, leaving: ArrayVec<(Held, Option<Arc<OwnedFd>>), ROUND>) {
+    let kept = leaving.into_iter().filter_map(|(held, instead)| held.hold(instead?.as_fd()));
+    let kept: ArrayVec<Held, ROUND> = kept.collect();
+    let mut context = shared.lock();
+    let others: ArrayVec<Held, ROUND> =
+        kept.into_iter().filter_map(|held| context.polls.kept(held)).collect();
+    context.count_waiting();
+    drop(context);
+    drop(others);
 }
