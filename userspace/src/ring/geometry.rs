@@ -38,11 +38,13 @@ impl Geometry {
     }
 
     /// Size of the ring, in bytes.
+    #[inline]
     pub fn ring_bytes(&self) -> u32 {
         self.ring_bytes
     }
 
     /// Longest event, in bytes.
+    #[inline]
     pub fn event_max(&self) -> u32 {
         self.event_max
     }

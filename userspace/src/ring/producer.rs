@@ -193,7 +193,8 @@ impl<M: Memory> Producer<M> {
         if !self.has_room(len) {
             return false;
         }
-        self.place(event.iter().copied(), len);
+        self.memory.view().segments(self.next, event.len()).store_from(event);
+        self.next = self.next.wrapping_add(len) & M::TAIL_MASK;
         true
     }
 

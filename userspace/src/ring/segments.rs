@@ -48,15 +48,30 @@ impl<'a, W: Word> Segments<'a, W> {
     /// Loads all words into `copy`, which must be of the same length.
     #[inline]
     pub(super) fn load_into(&self, copy: &mut [u64]) {
-        let (copy_of_first, copy_of_rest) = copy.split_at_mut(self.first.len());
-        for (segment, copy) in [(self.first, copy_of_first), (self.rest, copy_of_rest)] {
-            for (word, copy) in segment.iter().zip(copy) {
-                *copy = word.load();
-            }
+        // Always so on mirrored memory: one loop, without what splitting costs.
+        if self.first.len() == copy.len() {
+            load(self.first, copy);
+            return;
         }
+        let (copy_of_first, copy_of_rest) = copy.split_at_mut(self.first.len());
+        load(self.first, copy_of_first);
+        load(self.rest, copy_of_rest);
     }
 
     /// Stores `words`, of which there must be as many.
+    #[inline]
+    pub(super) fn store_from(&self, words: &[u64]) {
+        // As above.
+        if self.first.len() == words.len() {
+            store(self.first, words);
+            return;
+        }
+        let (to_first, to_rest) = words.split_at(self.first.len());
+        store(self.first, to_first);
+        store(self.rest, to_rest);
+    }
+
+    /// As [`Segments::store_from`], of words that stand nowhere together.
     #[inline]
     pub(super) fn store(&self, mut words: impl Iterator<Item = u64>) {
         for segment in [self.first, self.rest] {
@@ -65,5 +80,19 @@ impl<'a, W: Word> Segments<'a, W> {
                 slot.store(word);
             }
         }
+    }
+}
+
+#[inline]
+fn load<W: Word>(words: &[W], copy: &mut [u64]) {
+    for (word, copy) in words.iter().zip(copy) {
+        *copy = word.load();
+    }
+}
+
+#[inline]
+fn store<W: Word>(slots: &[W], words: &[u64]) {
+    for (slot, word) in slots.iter().zip(words) {
+        slot.store(*word);
     }
 }
