@@ -65,6 +65,8 @@ pub fn run(args: &Args) -> Result<()> {
             continue;
         }
         let mut cargo = Command::new(env!("CARGO"));
+        // It leaves out inlining between crates.
+        cargo.env("CARGO_INCREMENTAL", "0");
         cargo.args(["bench", "--quiet", "-p", "aio2", "--bench", bench]);
         cargo.arg("--").args(args.json.then_some("--json")).args(args.short.then_some("--short"));
         if !cargo.status()?.success() {

@@ -75,7 +75,10 @@ pub fn head(compiler: &str) -> String {
 /// Builds a benchmark of the library; its program.
 pub fn build(name: &str) -> Result<PathBuf> {
     let args = ["bench", "-p", "aio2", "--bench", name, "--no-run", "--message-format=json"];
-    let built = Command::new(env!("CARGO")).args(args).stderr(Stdio::inherit()).output()?;
+    // Incremental compilation leaves out inlining between crates.
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(args).env("CARGO_INCREMENTAL", "0").stderr(Stdio::inherit());
+    let built = cargo.output()?;
     ensure!(built.status.success(), "{name} does not build");
     String::from_utf8(built.stdout)?
         .lines()

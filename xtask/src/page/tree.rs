@@ -57,7 +57,9 @@ pub fn compare(scratch: &Path, files: usize, rounds: usize) -> Result<Vec<Measur
 /// The command, as it is shipped.
 fn command() -> Result<PathBuf> {
     let args = ["build", "--release", "-p", "aio2-cli", "--message-format=json"];
-    let built = Command::new(env!("CARGO")).args(args).stderr(Stdio::inherit()).output()?;
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(args).env("CARGO_INCREMENTAL", "0").stderr(Stdio::inherit());
+    let built = cargo.output()?;
     ensure!(built.status.success(), "the command does not build");
     String::from_utf8(built.stdout)?
         .lines()
