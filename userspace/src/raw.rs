@@ -49,6 +49,7 @@ impl Context {
     /// event is there, and longer if the operation uses it longer
     /// ([`crate::Op::syscall`]). If the context belongs to a [`crate::Queue`] or a
     /// [`crate::Driver`], user_data must not be below 2^63, which are theirs.
+    #[inline]
     pub unsafe fn submit_raw(&self, iocbs: &mut [u8]) -> Result<usize, SubmitError> {
         // SAFETY: the caller's promise is the one that is asked for.
         unsafe { self.submit_iocbs(iocbs) }

@@ -61,6 +61,7 @@ impl Reaper {
     /// # Errors
     /// [`ReapError`]; it stays. [`ReapError::Forked`] in a child after fork: what
     /// was claimed is the parent's to hand out.
+    #[inline]
     pub fn batch(&mut self) -> Result<ReapBatch<'_>, ReapError> {
         self.fill()?;
         let words = &self.buffer[self.next..self.end];
@@ -164,13 +165,14 @@ impl Reaper {
     /// Claims what is in the ring, if nothing that was claimed is left.
     #[inline]
     fn fill(&mut self) -> Result<(), ReapError> {
-        self.in_its_process()?;
         if self.next < self.end {
-            return Ok(());
+            return self.in_its_process();
         }
         if let Some(reason) = self.malformed.get() {
+            self.in_its_process()?;
             return Err(ReapError::Malformed(reason));
         }
+        // Which says so itself in a child after fork.
         self.claim()?;
         if self.left == 0 { self.look_further() } else { Ok(()) }
     }

@@ -92,17 +92,36 @@ impl<M: Memory> Consumer<M> {
         buffer: &'b mut [u64],
         max_events: usize,
     ) -> Result<Events<'b>, ReapError> {
-        if let Some(broken) = self.shared.broken.get() {
-            return Err(ReapError::Corrupt(*broken));
-        }
         if !self.is_here() {
             return Err(ReapError::Forked);
         }
+        if let Some(broken) = self.shared.broken.get() {
+            return Err(ReapError::Corrupt(*broken));
+        }
         let view = self.shared.memory.view();
         // Acquire: whoever set this head had seen a tail not behind it, so the
-        // tail loaded next is not behind it either. Pairs with the release
-        // below, and with that of `Drain::drop`.
-        let mut head = view.head.load(Ordering::Acquire);
+        // tail loaded next is not behind it either. Pairs with the release of
+        // `claim`, and with that of `Drain::drop`.
+        let head = view.head.load(Ordering::Acquire);
+        // Mostly there are events, all of them bare, and nobody else takes them.
+        if let Ok(Copied { words: words @ 1.., events, left: 0 }) =
+            copy_bare::<M>(&view, head, buffer, max_events)
+            && claim(&view, head, head.wrapping_add(words as u64 * 8) & M::HEAD_MASK).is_ok()
+        {
+            return Ok(Events::new(&buffer[..words], events, head));
+        }
+        self.reap_from(head, buffer, max_events)
+    }
+
+    /// The general way, from a head on that was there.
+    #[inline(never)]
+    fn reap_from<'b>(
+        &self,
+        mut head: u64,
+        buffer: &'b mut [u64],
+        max_events: usize,
+    ) -> Result<Events<'b>, ReapError> {
+        let view = self.shared.memory.view();
         loop {
             let copied = copy::<M>(&view, head, buffer, max_events);
             let bytes = match copied {
@@ -122,15 +141,9 @@ impl<M: Memory> Consumer<M> {
                 Err(_) => 0,
             };
             let next = head.wrapping_add(bytes) & M::HEAD_MASK;
-            // Release: the bytes are read before the producer may write them
-            // again. Pairs with the acquire of `head` in the producer
-            // (kernel: aio2_ring_head()) and, as the acquire on failure, with
-            // the load above. SPEC: R-RING-10, R-RING-11, R-RING-12.
-            let claim =
-                view.head.compare_exchange(head, next, Ordering::Release, Ordering::Acquire);
-            match (claim, copied) {
+            match (claim(&view, head, next), copied) {
                 (Err(other), _) => head = other,
-                (Ok(_), Ok(Copied { words, events })) => {
+                (Ok(_), Ok(Copied { words, events, .. })) => {
                     return Ok(Events::new(&buffer[..words], events, head));
                 }
                 (Ok(_), Err(error)) => {
@@ -227,30 +240,44 @@ impl<M: Memory> Consumer<M> {
     }
 }
 
+/// Moves `head` on, if it still stands where it stood.
+#[inline]
+fn claim<W>(view: &View<'_, W>, head: u64, next: u64) -> Result<u64, u64> {
+    // Release: the bytes are read before the producer may write them again.
+    // Pairs with the acquire of `head` in the producer (kernel:
+    // aio2_ring_head()) and, as the acquire on failure, with the first load of
+    // `head`. SPEC: R-RING-10, R-RING-11, R-RING-12.
+    view.head.compare_exchange(head, next, Ordering::Release, Ordering::Acquire)
+}
+
 #[derive(Clone, Copy)]
 struct Copied {
     words: usize,
     events: usize,
+    /// Bytes that are left in the ring.
+    left: u32,
 }
 
 /// Words of an event that is nothing but its fixed part, as most are.
 const BARE: usize = 3;
 
-/// Copies such events, up to the first other one or the end of anything, for
-/// which the general way is. There are `left` bytes from `position` on.
+/// Copies such events from `head` on, up to the first other one or the end of
+/// anything, for which the general way is. What it returns is not true unless
+/// `head` turns out not to have moved. SPEC: R-RING-12, R-RING-15.
 #[inline]
-fn copy_bare<W: Word>(
-    view: &View<'_, W>,
-    position: u32,
-    left: u32,
+fn copy_bare<M: Memory>(
+    view: &View<'_, M::Word>,
+    head: u64,
     buffer: &mut [u64],
     max_events: usize,
-) -> Copied {
-    let mut copied = Copied { words: 0, events: 0 };
+) -> Result<Copied, ReapError> {
+    let tail = acquire(view.tail);
+    let left = used::<M>(head, tail, view.ring_bytes)?;
+    let mut copied = Copied { words: 0, events: 0, left };
     if view.event_max < BARE as u32 * 8 {
-        return copied;
+        return Ok(copied);
     }
-    let mut words = view.segments(position, left as usize / 8).first();
+    let mut words = view.segments(head as u32, left as usize / 8).first();
     let mut room = buffer.as_chunks_mut().0.iter_mut().take(max_events);
     while let Some(([first, user_data, res], rest)) = words.split_first_chunk::<BARE>() {
         // Loaded once, as below. SPEC: R-RING-14.
@@ -264,28 +291,24 @@ fn copy_bare<W: Word>(
         copied.events += 1;
     }
     copied.words = copied.events * BARE;
-    copied
+    copied.left = left - copied.words as u32 * 8;
+    Ok(copied)
 }
 
-/// Copies whole events from `head` on. Nothing of it is true unless `head`
-/// turns out not to have moved. SPEC: R-RING-12, R-RING-15.
+/// Copies whole events from `head` on; as [`copy_bare`], of any kind.
 fn copy<M: Memory>(
     view: &View<'_, M::Word>,
     head: u64,
     buffer: &mut [u64],
     max_events: usize,
 ) -> Result<Copied, ReapError> {
-    let tail = acquire(view.tail);
-    let mut left = used::<M>(head, tail, view.ring_bytes)?;
-    let mut position = head as u32;
-    let mut copied = copy_bare(view, position, left, buffer, max_events);
-    let bytes = copied.words as u32 * 8;
-    (position, left) = (position.wrapping_add(bytes), left - bytes);
-    while left > 0 && copied.events < max_events {
+    let mut copied = copy_bare::<M>(view, head, buffer, max_events)?;
+    let mut position = (head as u32).wrapping_add(copied.words as u32 * 8);
+    while copied.left > 0 && copied.events < max_events {
         // Loaded once: what is checked is what goes into the buffer.
         // SPEC: R-RING-14.
         let first = view.word(position).load();
-        let error = match valid_len(first, left.min(view.event_max)) {
+        let error = match valid_len(first, copied.left.min(view.event_max)) {
             // Told if it is the first one, which stands at `head`.
             None => ReapError::Corrupt(Corruption::BadLength { position: head, header: first }),
             Some(len) => match buffer.get_mut(copied.words..copied.words + len as usize / 8) {
@@ -294,7 +317,7 @@ fn copy<M: Memory>(
                     view.segments(position, event.len()).load_into(event);
                     event[0] = first;
                     position = position.wrapping_add(len);
-                    left -= len;
+                    copied.left -= len;
                     copied.words += event.len();
                     copied.events += 1;
                     continue;

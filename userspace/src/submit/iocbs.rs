@@ -67,6 +67,7 @@ impl Iocbs {
     }
 
     /// Bytes of all iocbs together.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         (self.end - self.start) * 8
@@ -85,12 +86,14 @@ impl Iocbs {
     }
 
     /// The stream, to be submitted; with WRITE_ID the ids are written into it.
+    #[inline]
     #[must_use]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         self.words[self.start..self.end].as_mut_bytes()
     }
 
     /// Removes all iocbs and keeps the memory.
+    #[inline]
     pub fn clear(&mut self) {
         (self.start, self.end, self.count) = (0, 0, 0);
     }
