@@ -7,6 +7,7 @@
 
 mod aio;
 mod aio2;
+mod cancel;
 mod filter;
 mod plain;
 mod uring;
@@ -141,6 +142,7 @@ fn main() -> Result<()> {
         Ok(())
     };
     measure("", &operations)?;
+    cancel::measure()?;
     // For good: it comes last.
     filter::install(FILTER)?;
     measure("+filter", &operations[1..2])
