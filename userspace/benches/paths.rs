@@ -11,6 +11,7 @@ use aio2::shm::{ConsumerMap, ProducerMap, create};
 use aio2::{Consumer, Context, Op, Prefer, Queue, SharedFd, Timeout, ring};
 use aio2_abi::setup::Setup;
 use aio2_abi::{event, iocb, op};
+use aio2_record::Recorder;
 use std::fs::File;
 use std::hint::black_box;
 use std::io::Write as _;
@@ -24,11 +25,12 @@ const EVENT_WORDS: usize = 8;
 /// Does so many operations.
 type Path = fn(usize);
 
-const PATHS: [(&str, Path); 10] = [
-    ("engine, NOP, batch 32", |n| engine(n, BATCH, false)),
-    ("engine, NOP, one at a time", |n| engine(n, 1, false)),
-    ("engine, cached read, batch 32", |n| engine(n, BATCH, true)),
-    ("engine, cached read, one at a time", |n| engine(n, 1, true)),
+const PATHS: [(&str, Path); 11] = [
+    ("engine, NOP, batch 32", |n| engine(n, BATCH, false, None)),
+    ("engine, NOP, one at a time", |n| engine(n, 1, false, None)),
+    ("engine, cached read, batch 32", |n| engine(n, BATCH, true, None)),
+    ("engine, cached read, one at a time", |n| engine(n, 1, true, None)),
+    ("engine, cached read, recorded, batch 32", recorded),
     ("queue, NOP, batch 32", |n| queue(n, BATCH, false)),
     ("queue, cached read, batch 32", |n| queue(n, BATCH, true)),
     ("queue, cached read, one at a time", |n| queue(n, 1, true)),
@@ -53,8 +55,17 @@ fn file() -> File {
     file
 }
 
-fn engine(count: usize, batch: usize, reads: bool) {
-    let engine = Engine::new(&Setup { version: 1, ..Setup::default() }, None).expect("an engine");
+/// With what the thread does that writes.
+fn recorded(count: usize) {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a scratch directory");
+    let recorder = Recorder::to(&dir.path().join("record")).expect("a record");
+    engine(count, BATCH, true, Some(recorder));
+    recorder.flush();
+}
+
+fn engine(count: usize, batch: usize, reads: bool, recorder: Option<&'static Recorder>) {
+    let setup = Setup { version: 1, ..Setup::default() };
+    let engine = Engine::with_executor(&setup, None, None, recorder).expect("an engine");
     let consumer = engine.consumer();
     let file = file();
     let mut buffers = vec![[0_u8; BLOCK]; batch];

@@ -127,7 +127,8 @@ impl Builder {
     /// read it.
     ///
     /// A thread writes, in blocks, at the latest after 50 ms; the submitter never waits
-    /// for it. What it cannot keep up with is counted as lost. The environment variable
+    /// for it, but who drops the context does, for a second at most. What it cannot keep
+    /// up with is counted as lost. The environment variable
     /// `AIO2_RECORD` does the same for every context that is not told anything, unless the
     /// program runs with more rights than its user. Only the engine records: it is chosen
     /// unless the kernel is asked for, which is refused.

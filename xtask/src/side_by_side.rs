@@ -2,8 +2,10 @@
 //! fio beside others, in one run.
 //!
 //! Each round runs all contenders of a row one after the other on the same file; the
-//! ratio to the first of them is taken within the round, and its median is told.
-//! What was to go through AIO2 and did not fails the run.
+//! ratio to the first of them is taken within the round, and its median is told; so is
+//! that of the processor time of a request, all threads together, which says more where
+//! the machine has other things to do. What was to go through AIO2 and did not fails the
+//! run.
 
 use crate::install;
 use aio2_record::{Count, Counters};
@@ -104,6 +106,15 @@ const HOWS: [How; 5] = [
     How { name: "direct, depth 32", depth: "32", options: &[], is_direct: true },
 ];
 
+/// What a contender has done in a round.
+#[derive(Clone, Copy)]
+struct Round {
+    /// Requests in a second.
+    rate: f64,
+    /// Processor time of a request.
+    cpu_ns: f64,
+}
+
 /// Where all of it is.
 struct Stage {
     dir: tempfile::TempDir,
@@ -129,7 +140,10 @@ pub fn run(as_json: bool) -> Result<()> {
     file.sync_all()?;
     if !as_json {
         println!("4 KiB reads of {FILE_MIB} MiB, medians of {ROUNDS} rounds of a second");
-        println!("{:<24} {:<26} {:>10} {:>8} {:>8}", "", "", "IOPS", "ratio", "goal");
+        println!(
+            "{:<24} {:<26} {:>10} {:>8} {:>8} {:>10} {:>8}",
+            "", "", "IOPS", "ratio", "goal", "CPU ns", "ratio"
+        );
     }
     for (goals, contenders) in groups() {
         for how in &HOWS {
@@ -147,11 +161,11 @@ fn row(
     contenders: &[Contender],
     as_json: bool,
 ) -> Result<()> {
-    let mut rates = vec![Vec::new(); contenders.len()];
+    let mut all = vec![Vec::new(); contenders.len()];
     for _ in 0..ROUNDS {
-        for (rates, contender) in rates.iter_mut().zip(contenders) {
-            let rate = stage.rate(how, contender);
-            rates.push(rate.with_context(|| format!("{}, {}", contender.name, how.name))?);
+        for (rounds, contender) in all.iter_mut().zip(contenders) {
+            let round = stage.round(how, contender);
+            rounds.push(round.with_context(|| format!("{}, {}", contender.name, how.name))?);
         }
     }
     let goal = match how {
@@ -160,18 +174,24 @@ fn row(
         _ => goals[1],
     };
     for (n, contender) in contenders.iter().enumerate() {
-        let ratios = rates[n].iter().zip(&rates[0]).map(|(own, first)| own / first).collect();
-        let (rate, ratio) = (median(rates[n].clone()), median(ratios));
+        let told = |of: fn(&Round) -> f64| {
+            let ratios = all[n].iter().zip(&all[0]).map(|(own, first)| of(own) / of(first));
+            (median(all[n].iter().map(of).collect()), median(ratios.collect()))
+        };
+        let ((rate, ratio), (cpu, cpu_ratio)) = (told(|r| r.rate), told(|r| r.cpu_ns));
         let goal = if n > 0 && goal > 0.0 { Some(goal) } else { None };
         if as_json {
             let line = json!({
                 "how": how.name, "contender": contender.name, "iops": rate, "ratio": ratio,
-                "goal": goal,
+                "goal": goal, "cpu_ns": cpu, "cpu_ratio": cpu_ratio,
             });
             println!("{line}");
         } else {
             let goal = goal.map_or_else(String::new, |goal| format!("{goal:.2}"));
-            println!("{:<24} {:<26} {rate:>10.0} {ratio:>8.2} {goal:>8}", how.name, contender.name);
+            println!(
+                "{:<24} {:<26} {rate:>10.0} {ratio:>8.2} {goal:>8} {cpu:>10.0} {cpu_ratio:>8.2}",
+                how.name, contender.name
+            );
         }
     }
     Ok(())
@@ -187,8 +207,7 @@ impl Stage {
         self.dir.path().join(name)
     }
 
-    /// Requests in a second.
-    fn rate(&self, how: &How, contender: &Contender) -> Result<f64> {
+    fn round(&self, how: &How, contender: &Contender) -> Result<Round> {
         let (count, record) = (self.path("count"), self.path("record"));
         for file in [&count, &record] {
             let _ = fs::remove_file(file);
@@ -213,7 +232,9 @@ impl Stage {
         if contender.reaches == Reaches::Recorded {
             fio.env("AIO2_RECORD", &record);
         }
+        let before = cpu_of_children()?;
         let output = fio.output().context("fio cannot be started (apt-get install fio)")?;
+        let cpu = cpu_of_children()? - before;
         let said = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
         // A note may stand before it.
@@ -223,8 +244,20 @@ impl Stage {
         let done = read["total_ios"].as_u64().unwrap_or(0);
         let reached = reached(contender.reaches, &count, &record)?;
         ensure!(reached.is_none_or(|n| n >= done), "{reached:?} of {done} requests reached AIO2");
-        read["iops"].as_f64().context("fio tells no rate")
+        let rate = read["iops"].as_f64().context("fio tells no rate")?;
+        Ok(Round { rate, cpu_ns: cpu * 1e9 / done.max(1) as f64 })
     }
+}
+
+/// Processor time of all children so far, in seconds: proc_pid_stat(5).
+fn cpu_of_children() -> Result<f64> {
+    /// USER_HZ, which no architecture has otherwise.
+    const TICKS: f64 = 100.0;
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // Behind the name, which may have spaces, cutime and cstime are the 14th and 15th.
+    let behind = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = behind.split_whitespace().skip(13).take(2).map(str::parse::<u64>);
+    Ok(ticks.sum::<Result<u64, _>>()? as f64 / TICKS)
 }
 
 /// How many requests have reached AIO2, as far as that is counted.

@@ -352,6 +352,10 @@ impl Drop for Engine {
         context.bury_the_rest();
         context.sink.set_dead();
         self.shared.tell(context);
+        // The process may leave without its exit handlers.
+        if let Some(recorder) = self.shared.recorder {
+            recorder.flush();
+        }
         // SAFETY: it is not used again.
         unsafe { ManuallyDrop::drop(&mut self.shared) };
     }

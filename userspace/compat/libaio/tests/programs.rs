@@ -168,7 +168,8 @@ fn stress_ng_runs_by_the_preloaded_drop_in() {
 }
 
 /// Python's wrappers, as PyPI has them: one for the library, one that makes the
-/// calls by number. (npm has none.)
+/// calls by number. npm has none: its package libaio is epoll(7) and inotify(7), and
+/// makes no call of Linux AIO.
 #[test]
 fn python_wrappers_read_what_they_wrote() {
     let venv = tempfile::tempdir().unwrap();
