@@ -46,6 +46,7 @@ const _: () = assert!(BATCH_REQUESTS <= u64::BITS as usize);
 /// As [`crate::backend::Backend::submit`].
 pub(crate) unsafe fn submit(shared: &Arc<Shared>, iocbs: &mut [u8]) -> Result<usize, Errno> {
     let mut batch = Batch::new(shared);
+    let recorder = shared.recorder;
     let mut at = 0;
     let mut stopped = Ok(());
     while at < iocbs.len() {
@@ -60,7 +61,7 @@ pub(crate) unsafe fn submit(shared: &Arc<Shared>, iocbs: &mut [u8]) -> Result<us
         let len = iocb.header.len as usize;
         // SAFETY: the caller vouches for the addresses in the stream.
         let mut request = unsafe { Request::new(&iocb) };
-        if let Some(recorder) = shared.recorder {
+        if let Some(recorder) = recorder {
             request.record(recorder);
         }
         if !batch.admit(&request, rest) {
