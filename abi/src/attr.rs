@@ -43,9 +43,6 @@ bitflags! {
     }
 }
 
-#[doc(hidden)] // for branches that are under way
-pub use AttrFlags as Flags;
-
 /// What is known of an attribute: its row in the table of SPEC section 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {

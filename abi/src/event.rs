@@ -22,9 +22,6 @@ bitflags! {
     }
 }
 
-#[doc(hidden)] // for branches that are under way
-pub use EventFlags as Flags;
-
 /// `struct aio2_event`: the fixed part of an event.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,

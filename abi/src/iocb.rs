@@ -33,9 +33,6 @@ bitflags! {
     }
 }
 
-#[doc(hidden)] // for branches that are under way
-pub use IocbFlags as Flags;
-
 /// `struct aio2_iocb` without its arguments.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,

@@ -28,9 +28,6 @@ bitflags! {
     }
 }
 
-#[doc(hidden)] // for branches that are under way
-pub use RingFlags as Flags;
-
 /// `struct aio2_ring_consumer`: the page that userspace writes.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,

@@ -61,9 +61,6 @@ bitflags! {
     }
 }
 
-#[doc(hidden)] // for branches that are under way
-pub use SetupFlags as Flags;
-
 /// `struct aio2_setup`: parameters of `io_setup2`, in and out.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
