@@ -4,12 +4,15 @@
 use super::{Contender, Done};
 use crate::work::{EMPTY_PATH, Request, STATX_FLAGS, STATX_MASK, Work};
 use io_uring::types::{Fd, Fixed};
-use io_uring::{IoUring, opcode, squeue};
+use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, opcode, squeue};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
+/// Its parts, of which the first one knows that the ring is registered.
 pub struct Uring {
-    ring: IoUring,
+    submitter: Submitter<'static>,
+    entries: SubmissionQueue<'static>,
+    results: CompletionQueue<'static>,
     registered: RawFd,
 }
 
@@ -20,13 +23,14 @@ impl Uring {
         let mut builder = IoUring::builder();
         builder.setup_single_issuer().setup_defer_taskrun().setup_coop_taskrun();
         let ring = builder.build((work.slots() as u32).max(8))?;
-        let mut submitter = ring.submitter();
+        // For ever: its parts borrow it. There are some thirty.
+        let (mut submitter, entries, results) = Box::leak(Box::new(ring)).split();
         submitter.register_ring_fd()?;
         let registered = work.file().as_raw_fd();
         submitter.register_files(&[registered])?;
         // SAFETY: the memory stays as long as the work, which outlives its contenders.
         unsafe { submitter.register_buffers(&[work.memory()]) }?;
-        Ok(Uring { ring, registered })
+        Ok(Uring { submitter, entries, results, registered })
     }
 
     #[inline(always)]
@@ -64,19 +68,25 @@ impl Contender for Uring {
     fn push(&mut self, slot: usize, request: &Request) {
         let entry = self.entry(request).user_data(slot as u64);
         // SAFETY: what a request names is there while the work is.
-        unsafe { self.ring.submission().push(&entry) }.expect("room for each slot");
+        unsafe { self.entries.push(&entry) }.expect("room for each slot");
     }
 
     fn turn(&mut self, done: &mut Done) {
-        self.ring.submit_and_wait(1).expect("submitted");
-        let ended = self.ring.completion();
+        self.entries.sync();
+        self.submitter.submit_and_wait(1).expect("submitted");
+        self.entries.sync();
+        self.results.sync();
+        let ended = &mut self.results;
         done.extend(ended.map(|event| (event.user_data() as usize, event.result().into())));
+        self.results.sync();
     }
 }
 
 impl Drop for Uring {
     fn drop(&mut self) {
-        // A thread has sixteen places for such rings, which are not given back otherwise.
-        let _ = self.ring.submitter().unregister_ring_fd();
+        // The memory is not to stay pinned, and a thread has sixteen places for rings.
+        let _ = self.submitter.unregister_buffers();
+        let _ = self.submitter.unregister_files();
+        let _ = self.submitter.unregister_ring_fd();
     }
 }
