@@ -24,6 +24,8 @@ use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Calls of one syscall.
 type Row = (&'static str, fn(&mut Stage<'_>) -> Played);
@@ -132,16 +134,16 @@ pub(crate) fn data_moves_between_descriptors_by_requests(env: &Env<'_>) -> Outco
     let pipe = Pipe::new();
     let (left, right) = socket_pair(libc::SOCK_STREAM);
     let fd = |f: &dyn AsRawFd| f.as_raw_fd() as u64;
-    let offset = 0_u64;
+    let offset = AtomicU64::new(0);
     let args = [fd(&from), address(&offset), fd(&to), 0, 6000, 0];
     let copied = run(libc::SYS_copy_file_range, &args);
     if copied < 0 {
         println!("note: copy_file_range gives {copied} here");
     } else {
-        assert_eq!((copied, offset), (6000, 6000));
+        assert_eq!((copied, offset.load(Relaxed)), (6000, 6000));
         assert_eq!(std::fs::read(to_path).expect("it is there").len(), 6000);
     }
-    let offset = 0_u64;
+    let offset = AtomicU64::new(0);
     assert_eq!(
         run(libc::SYS_splice, &[fd(&from), address(&offset), fd(&pipe.writer), 0, 4096, 0]),
         4096
@@ -149,9 +151,9 @@ pub(crate) fn data_moves_between_descriptors_by_requests(env: &Env<'_>) -> Outco
     let other = Pipe::new();
     assert_eq!(run(libc::SYS_tee, &[fd(&pipe.reader), fd(&other.writer), 4096, 0]), 4096);
     assert_eq!((pipe.readable_bytes(), other.readable_bytes()), (4096, 4096));
-    let offset = 100_u64;
+    let offset = AtomicU64::new(100);
     let args = [fd(&left), fd(&from), address(&offset), 500];
-    assert_eq!((run(libc::SYS_sendfile, &args), offset), (500, 600));
+    assert_eq!((run(libc::SYS_sendfile, &args), offset.load(Relaxed)), (500, 600));
     let mut buffer = [0_u8; 600];
     let args = [fd(&right), address(&buffer), 600, 0, 0, 0];
     assert_eq!(run(libc::SYS_recvfrom, &args), 500);
