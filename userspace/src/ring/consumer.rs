@@ -102,6 +102,8 @@ impl<M: Memory> Consumer<M> {
         // Acquire: whoever set this head had seen a tail not behind it, so the
         // tail loaded next is not behind it either. Pairs with the release of
         // `claim`, and with that of `Drain::drop`.
+        // No model fails without it: a tail that is behind is no event for the
+        // short way, and its fence orders the look of the general one.
         let head = view.head.load(Ordering::Acquire);
         // Mostly there are events, all of them bare, and nobody else takes them.
         if let Ok(Copied { words: words @ 1.., events, left: 0 }) =
