@@ -267,4 +267,7 @@ pub use set::Set;
 #[cfg(all(not(aio2_loom), feature = "raw"))]
 pub use submit::Iocbs;
 #[cfg(not(aio2_loom))]
-pub use submit::{After, Buffer, CacheHint, Dir, DirectBuf, Exit, Op, Priority, SharedFd, Signal};
+pub use submit::{
+    After, AnyBuf, Buffer, CacheHint, Dir, DirectBuf, Exit, Op, PathArg, Priority, ReadBuf,
+    SharedFd, Signal,
+};

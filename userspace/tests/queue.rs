@@ -52,8 +52,12 @@ struct Watched {
 
 // SAFETY: as for the vector.
 unsafe impl Buffer for Watched {
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
+    fn content(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn room(&mut self) -> Option<std::ptr::NonNull<[u8]>> {
+        Some(std::ptr::NonNull::from(&mut self.bytes[..]))
     }
 }
 

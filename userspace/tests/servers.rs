@@ -2,12 +2,14 @@
 //! workers.
 #![allow(dead_code)] // what the examples do alone
 
+mod common;
 #[path = "../examples/echo.rs"]
 mod echo;
-#[path = "../examples/files.rs"]
-mod files;
+#[path = "../examples/http.rs"]
+mod http;
 
-use std::io::{Read, Write};
+use common::response;
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command};
 use std::sync::Mutex;
@@ -109,7 +111,7 @@ fn files_are_served_to_idle_and_busy_connections() {
     let to = listener.local_addr().unwrap();
     let mut client = client_of("files_are_served_to_idle_and_busy_connections", to);
     let open = std::fs::File::open(dir.path()).unwrap();
-    let server = thread::spawn(move || files::serve(listener, open, idle + busy));
+    let server = thread::spawn(move || http::serve(listener, open, idle + busy));
     let most = watch(&mut client);
     let expected = (0..ROUNDS).flat_map(|round| (0..busy).map(move |n| (n + round) % 6));
     assert_eq!(server.join().unwrap().unwrap(), expected.filter(|file| *file < 4).count() as u64);
@@ -132,8 +134,7 @@ fn ask_for_files(to: SocketAddr, idle: usize, busy: usize, contents: &[Vec<u8>])
         }
         for (n, client) in clients.iter_mut().enumerate() {
             let (status, body) = match (n + round) % 6 {
-                4 => ("404", &[][..]),
-                5 => ("400", &[][..]),
+                4 | 5 => ("404", &[][..]),
                 file => ("200", &contents[file][..]),
             };
             let (head, got) = response(client);
@@ -142,19 +143,4 @@ fn ask_for_files(to: SocketAddr, idle: usize, busy: usize, contents: &[Vec<u8>])
         }
     }
     drop((quiet, clients));
-}
-
-/// The head and the body of an answer.
-fn response(client: &mut TcpStream) -> (String, Vec<u8>) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        client.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8(head).unwrap();
-    let len = head.split("content-length: ").nth(1).unwrap().trim().parse().unwrap();
-    let mut body = vec![0; len];
-    client.read_exact(&mut body).unwrap();
-    (head, body)
 }

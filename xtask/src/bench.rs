@@ -13,8 +13,8 @@ use std::process::Command;
 /// Which benchmarks to run.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The ring against other queues, the engine against the kernel's interfaces, both if none is named; an echo server against one with epoll and one with threads; fio on the drop-ins and the originals, on AIO2's engine and others
-    #[arg(value_parser = ["ring", "engine", "servers", "fio"])]
+    /// The ring against other queues, the engine against the kernel's interfaces, both if none is named; an echo server against one with epoll and one with threads; an HTTP server against one with threads and one of hyper; fio on the drop-ins and the originals, on AIO2's engine and others
+    #[arg(value_parser = ["ring", "engine", "servers", "http", "fio"])]
     which: Vec<String>,
     /// Instead, count instructions in a guest with the kernel series
     #[arg(long, value_name = "CONFIG", num_args = 0..=1, default_missing_value = "perf")]

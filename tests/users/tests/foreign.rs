@@ -3,7 +3,7 @@
 //!
 //! | where | what runs there |
 //! |---|---|
-//! | `Queue::push` | `Buffer::bytes_mut`, which takes unsafe code to write |
+//! | `Queue::push` | `Buffer::content` and `room`, which take unsafe code to write |
 //! | `Queue::drop` | `Drop` of tokens and buffers, when nothing uses them any more |
 //! | `Completion` | `Drop` of both, which the caller owns |
 //! | `Dispatcher::run` | callbacks; `Drop` of what they own |

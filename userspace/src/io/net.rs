@@ -172,6 +172,12 @@ macro_rules! listener {
         }
 
         impl $name {
+            /// A listener over a socket that listens already, and not O_NONBLOCK:
+            /// otherwise an accept does not wait (EAGAIN).
+            pub fn over(handle: &Handle<Vec<u8>>, socket: impl Into<SharedFd>) -> Self {
+                $name { handle: handle.clone(), fd: socket.into() }
+            }
+
             /// The next connection. Waits without a thread.
             async fn next(&self) -> io::Result<$stream> {
                 let done = self.handle.start(Op::accept(&self.fd)).await;
@@ -200,7 +206,10 @@ impl TcpListener {
     /// As bind(2) and listen(2).
     pub fn bind(handle: &Handle<Vec<u8>>, at: impl ToSocketAddrs) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind(at)?;
-        Ok(TcpListener { handle: handle.clone(), fd: listener.into() })
+        // std has room for 128 that wait to be accepted; another one tries again after
+        // a second. The system has a limit of its own.
+        rustix::net::listen(&listener, i32::MAX)?;
+        Ok(TcpListener::over(handle, listener))
     }
 
     /// Its own address.
@@ -230,7 +239,7 @@ impl UnixListener {
     /// As bind(2) and listen(2).
     pub fn bind(handle: &Handle<Vec<u8>>, path: impl AsRef<Path>) -> io::Result<Self> {
         let listener = unix::UnixListener::bind(path)?;
-        Ok(UnixListener { handle: handle.clone(), fd: listener.into() })
+        Ok(UnixListener::over(handle, listener))
     }
 
     /// Accepts a connection.

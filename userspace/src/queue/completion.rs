@@ -26,6 +26,9 @@ impl<B: Buffer, T> Completion<B, T> {
         let (result, owned) = (event.result(), OwnedEvent::of(&event));
         let mut ended = Completion { token, op, result, opened: None, event: owned };
         ended.opened = take_effect(&mut ended.op, &event);
+        if let Ok(bytes) = result {
+            ended.op.note_filled(bytes);
+        }
         ended
     }
 
@@ -119,10 +122,42 @@ impl<B, T> Completion<B, T> {
         (old, Completion { token, op, result, opened, event })
     }
 
+    /// How many bytes it moved, if it moves bytes.
+    ///
+    /// # Errors
+    /// The one with which it failed.
+    pub fn bytes(&self) -> Result<usize, Errno> {
+        // No system call moves more than isize::MAX.
+        self.result.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
+    /// The descriptor that it opened.
+    ///
+    /// # Errors
+    /// The one with which it failed; EBADF if it is no operation that opens one, or its
+    /// descriptor was taken before.
+    pub fn into_fd(self) -> Result<OwnedFd, Errno> {
+        self.result?;
+        self.opened.ok_or(Errno(libc::EBADF))
+    }
+
     /// The buffer, if the operation had one.
     #[must_use]
     pub fn into_buffer(self) -> Option<B> {
         self.op.into_buffer()
+    }
+}
+
+impl<T> Completion<Vec<u8>, T> {
+    /// What it has read: its buffer, which ends with the last byte that was read.
+    ///
+    /// # Errors
+    /// The one with which it failed.
+    pub fn into_bytes(self) -> Result<Vec<u8>, Errno> {
+        let end = self.op.begin().saturating_add(self.bytes()?);
+        let mut bytes = self.into_buffer().unwrap_or_default();
+        bytes.truncate(end);
+        Ok(bytes)
     }
 }
 

@@ -135,9 +135,11 @@ impl<B: Buffer, T> Queue<B, T> {
     /// Queues an operation; [`Queue::submit`] or [`Queue::wait`] submits it.
     ///
     /// If its attributes are too long for an iocb, its completion says E2BIG; if
-    /// it could use its buffer after its completion, EOPNOTSUPP ([`Op::send`]).
+    /// it could use its buffer after its completion, EOPNOTSUPP ([`Op::send`]); if it
+    /// would fill one that is shared, EFAULT ([`Buffer`]); if a path of it has a byte 0,
+    /// EINVAL.
     #[inline]
-    pub fn push(&mut self, op: Op<B>, token: T) -> Key {
+    pub fn push(&mut self, mut op: Op<B>, token: T) -> Key {
         let (refusal, has_order) = (op.refusal(), op.has_order());
         let place = Place::queued(self.order.next);
         let (key, entry) = self.entries.insert(Entry { op, token, place });

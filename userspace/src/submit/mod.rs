@@ -15,8 +15,9 @@ mod iocbs;
 mod key;
 #[allow(unsafe_code)]
 mod op;
+mod path;
 
-pub use buffer::{Buffer, DirectBuf};
+pub use buffer::{AnyBuf, Buffer, DirectBuf, ReadBuf};
 pub use fd::{Dir, SharedFd};
 #[cfg(not(feature = "raw"))]
 pub(crate) use iocbs::{IocbMut, Iocbs};
@@ -25,3 +26,4 @@ pub use iocbs::{IocbMut, Iocbs};
 pub use key::Key;
 pub(crate) use op::Follows;
 pub use op::{After, CacheHint, Exit, Op, Priority, Signal};
+pub use path::PathArg;

@@ -8,7 +8,8 @@ use aio2_abi::iocb::Stream;
 use aio2_abi::setup::{Features, Setup};
 use aio2_abi::wait::Cancel;
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
+use std::net::TcpStream;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -154,4 +155,20 @@ impl Backend for Stingy {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.engine.as_fd()
     }
+}
+
+/// The head and the body of an answer of HTTP.
+pub fn response(client: &mut TcpStream) -> (String, Vec<u8>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let len = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap();
+    let len = len.parse().unwrap();
+    let mut body = vec![0; len];
+    client.read_exact(&mut body).unwrap();
+    (head, body)
 }

@@ -3,9 +3,9 @@
 
 use super::address::SocketAddress;
 use super::register::{address, raw_fd, signed};
-use crate::submit::{Buffer, Dir, SharedFd};
+use super::way::Way;
+use crate::submit::{Buffer, Dir, PathArg, SharedFd};
 use aio2_abi::op::MAX_ARGS;
-use std::ffi::CString;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -18,14 +18,16 @@ pub(super) enum Arg<B> {
     Number(u64),
     Fd(SharedFd),
     Dir(Dir),
-    Path(CString),
+    Path(PathArg),
     Address(Box<SocketAddress>),
     /// A structure that the call reads, writes, or both.
     Words(Box<[u64]>),
     /// The address of a word that others use, too.
     Shared(Arc<AtomicU32>),
-    /// A buffer, and as the next argument its length.
+    /// A buffer that is filled, and as the next argument its length.
     Buffer(B),
+    /// A buffer that is written out, and as the next argument its length.
+    Content(B),
     /// The length of the buffer before.
     Length,
     /// Vectors of several buffers.
@@ -36,6 +38,8 @@ pub(super) enum Arg<B> {
 /// Several buffers, and their `iovec`s.
 pub(super) struct Vectors<B> {
     pub(super) buffers: Vec<B>,
+    /// Whether they are filled, or written out.
+    way: Way,
     vectors: Vec<[usize; 2]>,
 }
 
@@ -68,18 +72,36 @@ const _: () = assert!(size_of::<[usize; 2]>() == size_of::<libc::iovec>());
 const CMSG_HEAD: usize = size_of::<libc::cmsghdr>();
 
 impl<B> Vectors<B> {
-    pub(super) fn new(buffers: Vec<B>) -> Self {
-        Vectors { buffers, vectors: Vec::new() }
+    pub(super) fn new(buffers: Vec<B>, way: Way) -> Self {
+        Vectors { buffers, way, vectors: Vec::new() }
     }
 }
 
 impl<B: Buffer> Vectors<B> {
+    /// Whether one is to be filled that is shared.
+    fn is_shared(&mut self) -> bool {
+        self.way == Way::In && self.buffers.iter_mut().any(|buffer| buffer.room().is_none())
+    }
+
+    /// They were filled with so many bytes, one after the other.
+    fn filled(&mut self, mut bytes: usize) {
+        if self.way == Way::Out {
+            return;
+        }
+        for buffer in &mut self.buffers {
+            let here = buffer.room().map_or(0, |room| room.len()).min(bytes);
+            // SAFETY: the operation has filled so many bytes of its room.
+            unsafe { buffer.filled(here) };
+            bytes -= here;
+        }
+    }
+
     /// Where the vectors lie that name the buffers.
     fn place(&mut self) -> usize {
         self.vectors.clear();
         for buffer in &mut self.buffers {
-            let bytes = buffer.bytes_mut();
-            self.vectors.push([bytes.as_mut_ptr().expose_provenance(), bytes.len()]);
+            let (start, len) = self.way.place(buffer);
+            self.vectors.push([start.expose_provenance(), len]);
         }
         self.vectors.as_ptr().expose_provenance()
     }
@@ -88,7 +110,7 @@ impl<B: Buffer> Vectors<B> {
 impl<B> Message<B> {
     /// A message to be sent.
     pub(super) fn to(buffers: Vec<B>, to: Option<SocketAddress>, sent: Vec<SharedFd>) -> Self {
-        let mut message = Message::from(buffers, 0);
+        let mut message = Message::new(buffers, 0, Way::Out);
         message.header.name_len = to.as_ref().map_or(0, |to| to.len() as u32);
         if let Some(to) = to {
             to.write_to(&mut message.address);
@@ -114,6 +136,10 @@ impl<B> Message<B> {
 
     /// Room for a message, with at most so many descriptors.
     pub(super) fn from(buffers: Vec<B>, descriptors: usize) -> Self {
+        Message::new(buffers, descriptors, Way::In)
+    }
+
+    fn new(buffers: Vec<B>, descriptors: usize, way: Way) -> Self {
         let control = if descriptors == 0 { 0 } else { CMSG_HEAD + 4 * descriptors };
         let control = vec![0; control.div_ceil(8)];
         let header = Header {
@@ -121,7 +147,7 @@ impl<B> Message<B> {
             control_len: 8 * control.len(),
             ..Header::default()
         };
-        let (address, bytes) = ([0; ADDRESS_WORDS], Vectors::new(buffers));
+        let (address, bytes) = ([0; ADDRESS_WORDS], Vectors::new(buffers, way));
         Message { header, address, bytes, control, sent: Vec::new() }
     }
 
@@ -221,10 +247,15 @@ impl<B> Args<B> {
         }
     }
 
+    /// Whether one of its paths is none.
+    pub(super) fn is_nameless(&self) -> bool {
+        self.list.iter().any(|arg| matches!(arg, Arg::Path(path) if path.is_none()))
+    }
+
     /// Its one buffer.
     pub(super) fn buffer(&self) -> Option<&B> {
         self.list.iter().find_map(|arg| match arg {
-            Arg::Buffer(buffer) => Some(buffer),
+            Arg::Buffer(buffer) | Arg::Content(buffer) => Some(buffer),
             _ => None,
         })
     }
@@ -232,7 +263,7 @@ impl<B> Args<B> {
     /// Its buffers.
     pub(super) fn into_buffers(self) -> Vec<B> {
         let buffers = self.list.into_iter().map(|arg| match arg {
-            Arg::Buffer(buffer) => vec![buffer],
+            Arg::Buffer(buffer) | Arg::Content(buffer) => vec![buffer],
             Arg::Buffers(vectors) => vectors.buffers,
             Arg::Message(message) => message.bytes.buffers,
             _ => Vec::new(),
@@ -242,6 +273,32 @@ impl<B> Args<B> {
 }
 
 impl<B: Buffer> Args<B> {
+    /// Whether a buffer is to be filled that is shared.
+    pub(super) fn is_shared(&mut self) -> bool {
+        self.list.iter_mut().any(|arg| match arg {
+            Arg::Buffer(buffer) => buffer.room().is_none(),
+            Arg::Buffers(vectors) => vectors.is_shared(),
+            Arg::Message(message) => message.bytes.is_shared(),
+            _ => false,
+        })
+    }
+
+    /// It has moved so many bytes.
+    pub(super) fn filled(&mut self, bytes: usize) {
+        for arg in &mut self.list {
+            match arg {
+                Arg::Buffer(buffer) => {
+                    let here = buffer.room().map_or(0, |room| room.len()).min(bytes);
+                    // SAFETY: the operation has filled so many bytes of its room.
+                    unsafe { buffer.filled(here) };
+                }
+                Arg::Buffers(vectors) => vectors.filled(bytes),
+                Arg::Message(message) => message.bytes.filled(bytes),
+                _ => {}
+            }
+        }
+    }
+
     /// The arguments as numbers, and how many there are.
     pub(super) fn place(&mut self, args: &mut [u64; MAX_ARGS]) -> usize {
         let mut length = 0;
@@ -255,9 +312,14 @@ impl<B: Buffer> Args<B> {
                 Arg::Words(words) => address(words.as_mut_ptr()),
                 Arg::Shared(word) => address(word.as_ptr()),
                 Arg::Buffer(buffer) => {
-                    let bytes = buffer.bytes_mut();
-                    length = bytes.len() as u64;
-                    address(bytes.as_mut_ptr())
+                    let (start, len) = Way::In.place(buffer);
+                    length = len as u64;
+                    address(start)
+                }
+                Arg::Content(buffer) => {
+                    let (start, len) = Way::Out.place(buffer);
+                    length = len as u64;
+                    address(start)
                 }
                 Arg::Length => length,
                 Arg::Buffers(vectors) => vectors.place() as u64,

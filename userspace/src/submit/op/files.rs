@@ -3,10 +3,10 @@
 #[cfg(target_pointer_width = "64")]
 use super::args::written;
 use super::args::{Arg, Args, Vectors, read, room};
+use super::way::Way;
 use super::{Op, Shape, signed};
-use crate::submit::{Buffer, Dir, SharedFd};
+use crate::submit::{Buffer, Dir, PathArg, SharedFd};
 use crate::syscall::number::SYS_newfstatat;
-use std::ffi::CString;
 
 /// A number that is an offset, or none: the position of the file.
 fn offset<B>(offset: Option<u64>) -> Arg<B> {
@@ -41,7 +41,7 @@ impl<B> Op<B> {
     }
 
     /// Sets the length of the file of this name in bytes: truncate(2).
-    pub fn truncate(path: impl Into<CString>, len: u64) -> Self {
+    pub fn truncate(path: impl Into<PathArg>, len: u64) -> Self {
         Op::on_args(libc::SYS_truncate, [Arg::Path(path.into()), Arg::Number(len)])
     }
 
@@ -88,7 +88,7 @@ impl<B> Op<B> {
     /// lead, such as RESOLVE_BENEATH: openat2(2). The completion holds the descriptor.
     pub fn openat2(
         dir: impl Into<Dir>,
-        path: impl Into<CString>,
+        path: impl Into<PathArg>,
         flags: i32,
         mode: u32,
         resolve: u64,
@@ -102,14 +102,14 @@ impl<B> Op<B> {
     }
 
     /// Whether this process may use a file so, with its real ids: faccessat(2).
-    pub fn faccessat(dir: impl Into<Dir>, path: impl Into<CString>, mode: u32) -> Self {
+    pub fn faccessat(dir: impl Into<Dir>, path: impl Into<PathArg>, mode: u32) -> Self {
         Op::on_path(libc::SYS_faccessat, dir, path, [mode.into()])
     }
 
     /// As [`Op::faccessat`], with flags such as AT_EACCESS: faccessat2(2).
     pub fn faccessat2(
         dir: impl Into<Dir>,
-        path: impl Into<CString>,
+        path: impl Into<PathArg>,
         mode: u32,
         flags: i32,
     ) -> Self {
@@ -124,7 +124,7 @@ impl<B> Op<B> {
 
     /// Asks what is known of a name: fstatat(2). [`Op::stat`] has the answer.
     #[cfg(target_pointer_width = "64")]
-    pub fn fstatat(dir: impl Into<Dir>, path: impl Into<CString>, flags: i32) -> Self {
+    pub fn fstatat(dir: impl Into<Dir>, path: impl Into<PathArg>, flags: i32) -> Self {
         let (path, room) = (Arg::Path(path.into()), Arg::Words(room::<libc::stat>()));
         let args = [Arg::Dir(dir.into()), path, room, Arg::Number(signed(flags))];
         Op::on_args(SYS_newfstatat, args)
@@ -148,7 +148,7 @@ impl<B> Op<B> {
 
     /// Asks about the file system of a name: statfs(2). [`Op::file_system`] has the
     /// answer.
-    pub fn statfs(path: impl Into<CString>) -> Self {
+    pub fn statfs(path: impl Into<PathArg>) -> Self {
         let room = Arg::Words(room::<libc::statfs>());
         Op::on_args(libc::SYS_statfs, [Arg::Path(path.into()), room])
     }
@@ -163,18 +163,18 @@ impl<B> Op<B> {
     }
 
     /// Removes an extended attribute: fremovexattr(2).
-    pub fn fremovexattr(fd: impl Into<SharedFd>, name: impl Into<CString>) -> Self {
+    pub fn fremovexattr(fd: impl Into<SharedFd>, name: impl Into<PathArg>) -> Self {
         Op::on_args(libc::SYS_fremovexattr, [Arg::Fd(fd.into()), Arg::Path(name.into())])
     }
 
     /// Removes an extended attribute of a name, symbolic links followed:
     /// removexattr(2).
-    pub fn removexattr(path: impl Into<CString>, name: impl Into<CString>) -> Self {
+    pub fn removexattr(path: impl Into<PathArg>, name: impl Into<PathArg>) -> Self {
         Op::on_args(libc::SYS_removexattr, [Arg::Path(path.into()), Arg::Path(name.into())])
     }
 
     /// As [`Op::removexattr`], of a symbolic link itself: lremovexattr(2).
-    pub fn lremovexattr(path: impl Into<CString>, name: impl Into<CString>) -> Self {
+    pub fn lremovexattr(path: impl Into<PathArg>, name: impl Into<PathArg>) -> Self {
         Op::on_args(libc::SYS_lremovexattr, [Arg::Path(path.into()), Arg::Path(name.into())])
     }
 
@@ -225,9 +225,15 @@ impl<B> Op<B> {
 }
 
 impl<B: Buffer> Op<B> {
-    fn vectored(nr: libc::c_long, fd: impl Into<SharedFd>, buffers: Vec<B>, rest: &[u64]) -> Self {
+    fn vectored(
+        nr: libc::c_long,
+        fd: impl Into<SharedFd>,
+        buffers: Vec<B>,
+        way: Way,
+        rest: &[u64],
+    ) -> Self {
         let count = buffers.len() as u64;
-        let mut args = vec![Arg::Fd(fd.into()), Arg::Buffers(Vectors::new(buffers))];
+        let mut args = vec![Arg::Fd(fd.into()), Arg::Buffers(Vectors::new(buffers, way))];
         args.push(Arg::Number(count));
         args.extend(rest.iter().map(|number| Arg::Number(*number)));
         Op::on_args(nr, args)
@@ -236,32 +242,32 @@ impl<B: Buffer> Op<B> {
     /// Reads at the file's position into several buffers, one after the other:
     /// readv(2). [`Op::into_buffers`] gives them back.
     pub fn readv(fd: impl Into<SharedFd>, buffers: Vec<B>) -> Self {
-        Op::vectored(libc::SYS_readv, fd, buffers, &[])
+        Op::vectored(libc::SYS_readv, fd, buffers, Way::In, &[])
     }
 
     /// Writes several buffers at the file's position: writev(2).
     pub fn writev(fd: impl Into<SharedFd>, buffers: Vec<B>) -> Self {
-        Op::vectored(libc::SYS_writev, fd, buffers, &[])
+        Op::vectored(libc::SYS_writev, fd, buffers, Way::Out, &[])
     }
 
     /// Reads at `offset` bytes into several buffers: preadv(2).
     pub fn readv_at(fd: impl Into<SharedFd>, buffers: Vec<B>, offset: u64) -> Self {
-        Op::vectored(libc::SYS_preadv, fd, buffers, &[offset, 0])
+        Op::vectored(libc::SYS_preadv, fd, buffers, Way::In, &[offset, 0])
     }
 
     /// Writes several buffers at `offset` bytes: pwritev(2).
     pub fn writev_at(fd: impl Into<SharedFd>, buffers: Vec<B>, offset: u64) -> Self {
-        Op::vectored(libc::SYS_pwritev, fd, buffers, &[offset, 0])
+        Op::vectored(libc::SYS_pwritev, fd, buffers, Way::Out, &[offset, 0])
     }
 
     /// As [`Op::readv_at`], with flags such as RWF_NOWAIT: preadv2(2).
     pub fn preadv2(fd: impl Into<SharedFd>, buffers: Vec<B>, offset: u64, flags: i32) -> Self {
-        Op::vectored(libc::SYS_preadv2, fd, buffers, &[offset, 0, signed(flags)])
+        Op::vectored(libc::SYS_preadv2, fd, buffers, Way::In, &[offset, 0, signed(flags)])
     }
 
     /// As [`Op::writev_at`], with flags such as RWF_DSYNC: pwritev2(2).
     pub fn pwritev2(fd: impl Into<SharedFd>, buffers: Vec<B>, offset: u64, flags: i32) -> Self {
-        Op::vectored(libc::SYS_pwritev2, fd, buffers, &[offset, 0, signed(flags)])
+        Op::vectored(libc::SYS_pwritev2, fd, buffers, Way::Out, &[offset, 0, signed(flags)])
     }
 
     /// Takes the operation apart and keeps its buffers.
@@ -273,33 +279,35 @@ impl<B: Buffer> Op<B> {
         }
     }
 
-    fn xattr(nr: libc::c_long, what: Arg<B>, name: Option<CString>, buf: B, flags: &[i32]) -> Self {
+    fn xattr(nr: libc::c_long, what: Arg<B>, name: Option<PathArg>, buf: B, flags: &[i32]) -> Self {
         let mut args = vec![what];
         args.extend(name.map(Arg::Path));
-        args.extend([Arg::Buffer(buf), Arg::Length]);
+        // Only those that set one have flags.
+        let buffer = if flags.is_empty() { Arg::Buffer(buf) } else { Arg::Content(buf) };
+        args.extend([buffer, Arg::Length]);
         args.extend(flags.iter().map(|flags| Arg::Number(signed(*flags))));
         Op::on_args(nr, args)
     }
 
     /// Reads an extended attribute: fgetxattr(2).
-    pub fn fgetxattr(fd: impl Into<SharedFd>, name: impl Into<CString>, buf: B) -> Self {
+    pub fn fgetxattr(fd: impl Into<SharedFd>, name: impl Into<PathArg>, buf: B) -> Self {
         Op::xattr(libc::SYS_fgetxattr, Arg::Fd(fd.into()), Some(name.into()), buf, &[])
     }
 
     /// Reads an extended attribute of a name, symbolic links followed: getxattr(2).
-    pub fn getxattr(path: impl Into<CString>, name: impl Into<CString>, buf: B) -> Self {
+    pub fn getxattr(path: impl Into<PathArg>, name: impl Into<PathArg>, buf: B) -> Self {
         Op::xattr(libc::SYS_getxattr, Arg::Path(path.into()), Some(name.into()), buf, &[])
     }
 
     /// As [`Op::getxattr`], of a symbolic link itself: lgetxattr(2).
-    pub fn lgetxattr(path: impl Into<CString>, name: impl Into<CString>, buf: B) -> Self {
+    pub fn lgetxattr(path: impl Into<PathArg>, name: impl Into<PathArg>, buf: B) -> Self {
         Op::xattr(libc::SYS_lgetxattr, Arg::Path(path.into()), Some(name.into()), buf, &[])
     }
 
     /// Sets an extended attribute: fsetxattr(2).
     pub fn fsetxattr(
         fd: impl Into<SharedFd>,
-        name: impl Into<CString>,
+        name: impl Into<PathArg>,
         value: B,
         flags: i32,
     ) -> Self {
@@ -308,8 +316,8 @@ impl<B: Buffer> Op<B> {
 
     /// Sets an extended attribute of a name, symbolic links followed: setxattr(2).
     pub fn setxattr(
-        path: impl Into<CString>,
-        name: impl Into<CString>,
+        path: impl Into<PathArg>,
+        name: impl Into<PathArg>,
         value: B,
         flags: i32,
     ) -> Self {
@@ -318,8 +326,8 @@ impl<B: Buffer> Op<B> {
 
     /// As [`Op::setxattr`], of a symbolic link itself: lsetxattr(2).
     pub fn lsetxattr(
-        path: impl Into<CString>,
-        name: impl Into<CString>,
+        path: impl Into<PathArg>,
+        name: impl Into<PathArg>,
         value: B,
         flags: i32,
     ) -> Self {
@@ -333,12 +341,12 @@ impl<B: Buffer> Op<B> {
 
     /// Reads the names of a name's extended attributes, symbolic links followed:
     /// listxattr(2).
-    pub fn listxattr(path: impl Into<CString>, buf: B) -> Self {
+    pub fn listxattr(path: impl Into<PathArg>, buf: B) -> Self {
         Op::xattr(libc::SYS_listxattr, Arg::Path(path.into()), None, buf, &[])
     }
 
     /// As [`Op::listxattr`], of a symbolic link itself: llistxattr(2).
-    pub fn llistxattr(path: impl Into<CString>, buf: B) -> Self {
+    pub fn llistxattr(path: impl Into<PathArg>, buf: B) -> Self {
         Op::xattr(libc::SYS_llistxattr, Arg::Path(path.into()), None, buf, &[])
     }
 }

@@ -13,17 +13,17 @@
 //! | `processes` | operations on processes, time, and what processes share |
 //! | `register` | arguments as registers hold them |
 //! | `shape` | what an operation owns, and its arguments |
+//! | `way` | which way bytes go |
 //! | `attributes` | the attributes asked for, and their bytes |
 //! | `asked` | asking for them, one by one |
 //!
 //! SPEC: section 6.3 and appendix A (numbers of arguments).
 
 use crate::error::Errno;
-use crate::submit::{Buffer, Dir, SharedFd};
+use crate::submit::{Buffer, Dir, PathArg, SharedFd};
 use crate::syscall;
 use aio2_abi::iocb::IocbFlags;
 use aio2_abi::op::{self, MAX_ARGS};
-use std::ffi::CString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -38,6 +38,7 @@ mod processes;
 mod register;
 mod shape;
 mod sockets;
+mod way;
 
 pub(crate) use attributes::Follows;
 pub use attributes::{After, CacheHint, Priority, Signal};
@@ -47,6 +48,7 @@ use address::SocketAddress;
 use attributes::Attributes;
 use register::signed;
 use shape::Shape;
+use way::Way;
 
 /// IocbFlags of send(2) and recv(2) that leave the buffer to the caller once the call
 /// has returned. Not MSG_ZEROCOPY, MSG_SPLICE_PAGES, MSG_SOCK_DEVMEM, and none
@@ -124,7 +126,7 @@ impl<B> Op<B> {
     fn on_path<const N: usize>(
         nr: libc::c_long,
         dir: impl Into<Dir>,
-        path: impl Into<CString>,
+        path: impl Into<PathArg>,
         rest: [u64; N],
     ) -> Self {
         let mut args = [0; 3];
@@ -225,7 +227,7 @@ impl<B> Op<B> {
     /// Sets the times of access and of modification of a name: utimensat(2).
     pub fn utimensat(
         dir: impl Into<Dir>,
-        path: impl Into<CString>,
+        path: impl Into<PathArg>,
         times: [libc::timespec; 2],
         flags: i32,
     ) -> Self {
@@ -262,25 +264,25 @@ impl<B> Op<B> {
 
     /// Opens a file, close-on-exec: openat(2). The completion holds the
     /// descriptor.
-    pub fn openat(dir: impl Into<Dir>, path: impl Into<CString>, flags: i32, mode: u32) -> Self {
+    pub fn openat(dir: impl Into<Dir>, path: impl Into<PathArg>, flags: i32, mode: u32) -> Self {
         let flags = signed(flags | libc::O_CLOEXEC);
         Op::on_path(libc::SYS_openat, dir, path, [flags, mode.into()])
     }
 
     /// Removes a name: unlinkat(2).
-    pub fn unlinkat(dir: impl Into<Dir>, path: impl Into<CString>, flags: i32) -> Self {
+    pub fn unlinkat(dir: impl Into<Dir>, path: impl Into<PathArg>, flags: i32) -> Self {
         Op::on_path(libc::SYS_unlinkat, dir, path, [signed(flags)])
     }
 
     /// Makes a directory: mkdirat(2).
-    pub fn mkdirat(dir: impl Into<Dir>, path: impl Into<CString>, mode: u32) -> Self {
+    pub fn mkdirat(dir: impl Into<Dir>, path: impl Into<PathArg>, mode: u32) -> Self {
         Op::on_path(libc::SYS_mkdirat, dir, path, [mode.into()])
     }
 
     /// Makes a fifo, socket, device or empty file: mknodat(2).
     pub fn mknodat(
         dir: impl Into<Dir>,
-        path: impl Into<CString>,
+        path: impl Into<PathArg>,
         mode: u32,
         device: libc::dev_t,
     ) -> Self {
@@ -288,14 +290,14 @@ impl<B> Op<B> {
     }
 
     /// Sets the permissions of a name, symbolic links followed: fchmodat(2).
-    pub fn fchmodat(dir: impl Into<Dir>, path: impl Into<CString>, mode: u32) -> Self {
+    pub fn fchmodat(dir: impl Into<Dir>, path: impl Into<PathArg>, mode: u32) -> Self {
         Op::on_path(libc::SYS_fchmodat, dir, path, [mode.into()])
     }
 
     /// Sets owner and group of a name; `None` leaves it: fchownat(2).
     pub fn fchownat(
         dir: impl Into<Dir>,
-        path: impl Into<CString>,
+        path: impl Into<PathArg>,
         uid: Option<u32>,
         gid: Option<u32>,
         flags: i32,
@@ -306,8 +308,8 @@ impl<B> Op<B> {
 
     /// Renames a file: renameat2(2).
     pub fn renameat2(
-        from: (impl Into<Dir>, impl Into<CString>),
-        to: (impl Into<Dir>, impl Into<CString>),
+        from: (impl Into<Dir>, impl Into<PathArg>),
+        to: (impl Into<Dir>, impl Into<PathArg>),
         flags: u32,
     ) -> Self {
         let from = (from.0.into(), from.1.into());
@@ -317,8 +319,8 @@ impl<B> Op<B> {
 
     /// Gives a file another name: linkat(2).
     pub fn linkat(
-        from: (impl Into<Dir>, impl Into<CString>),
-        to: (impl Into<Dir>, impl Into<CString>),
+        from: (impl Into<Dir>, impl Into<PathArg>),
+        to: (impl Into<Dir>, impl Into<PathArg>),
         flags: i32,
     ) -> Self {
         let from = (from.0.into(), from.1.into());
@@ -328,16 +330,16 @@ impl<B> Op<B> {
 
     /// Makes a symbolic link at `path` that says `target`: symlinkat(2).
     pub fn symlinkat(
-        target: impl Into<CString>,
+        target: impl Into<PathArg>,
         dir: impl Into<Dir>,
-        path: impl Into<CString>,
+        path: impl Into<PathArg>,
     ) -> Self {
         let shape = Shape::Symlink { target: target.into(), dir: dir.into(), path: path.into() };
         Op::new(libc::SYS_symlinkat, shape)
     }
 
     /// Asks what is known of a file: statx(2). [`Op::statx_buf`] has the answer.
-    pub fn statx(dir: impl Into<Dir>, path: impl Into<CString>, flags: i32, mask: u32) -> Self {
+    pub fn statx(dir: impl Into<Dir>, path: impl Into<PathArg>, flags: i32, mask: u32) -> Self {
         // SAFETY: a structure of integers, which may all be zero.
         let buf = Box::new(unsafe { std::mem::zeroed() });
         let shape = Shape::Statx { dir: dir.into(), path: path.into(), flags, mask, buf };
@@ -360,6 +362,14 @@ impl<B> Op<B> {
             Shape::Bytes { buf, .. } | Shape::PathBytes { buf, .. } => Some(buf),
             Shape::Args(args) => args.buffer(),
             _ => None,
+        }
+    }
+
+    /// Where in its buffer it begins.
+    pub(crate) fn begin(&self) -> usize {
+        match &self.shape {
+            Shape::Bytes { range, .. } => range.start,
+            _ => 0,
         }
     }
 
@@ -398,40 +408,41 @@ impl<B: Buffer> Op<B> {
         nr: libc::c_long,
         fd: impl Into<SharedFd>,
         mut buf: B,
+        way: Way,
         arg: u64,
         nr_args: usize,
     ) -> Self {
-        let range = 0..buf.bytes_mut().len();
-        Op::new(nr, Shape::Bytes { fd: fd.into(), buf, range, arg, nr_args })
+        let range = 0..way.place(&mut buf).1;
+        Op::new(nr, Shape::Bytes { fd: fd.into(), buf, way, range, arg, nr_args })
     }
 
     /// Reads at `offset` bytes: pread(2).
     #[inline]
     pub fn read_at(fd: impl Into<SharedFd>, buf: B, offset: u64) -> Self {
-        Op::on_bytes(libc::SYS_pread64, fd, buf, offset, 4)
+        Op::on_bytes(libc::SYS_pread64, fd, buf, Way::In, offset, 4)
     }
 
     /// Writes at `offset` bytes: pwrite(2).
     #[inline]
     pub fn write_at(fd: impl Into<SharedFd>, buf: B, offset: u64) -> Self {
-        Op::on_bytes(libc::SYS_pwrite64, fd, buf, offset, 4)
+        Op::on_bytes(libc::SYS_pwrite64, fd, buf, Way::Out, offset, 4)
     }
 
     /// Reads at the file's position, or from a pipe: read(2).
     pub fn read(fd: impl Into<SharedFd>, buf: B) -> Self {
-        Op::on_bytes(libc::SYS_read, fd, buf, 0, 3)
+        Op::on_bytes(libc::SYS_read, fd, buf, Way::In, 0, 3)
     }
 
     /// Writes at the file's position, or to a pipe: write(2).
     pub fn write(fd: impl Into<SharedFd>, buf: B) -> Self {
-        Op::on_bytes(libc::SYS_write, fd, buf, 0, 3)
+        Op::on_bytes(libc::SYS_write, fd, buf, Way::Out, 0, 3)
     }
 
     /// Receives from a socket: recv(2).
     ///
     /// IocbFlags that lend memory to the kernel are refused, as in [`Op::send`].
     pub fn recv(fd: impl Into<SharedFd>, buf: B, flags: i32) -> Self {
-        Op::on_bytes(libc::SYS_recvfrom, fd, buf, signed(flags), 6)
+        Op::on_bytes(libc::SYS_recvfrom, fd, buf, Way::In, signed(flags), 6)
     }
 
     /// Sends to a socket: send(2).
@@ -441,18 +452,84 @@ impl<B: Buffer> Op<B> {
     /// EOPNOTSUPP, as is each flag that is not known here to do without the
     /// buffer afterwards; [`Op::syscall`] can do it.
     pub fn send(fd: impl Into<SharedFd>, buf: B, flags: i32) -> Self {
-        Op::on_bytes(libc::SYS_sendto, fd, buf, signed(flags), 6)
+        Op::on_bytes(libc::SYS_sendto, fd, buf, Way::Out, signed(flags), 6)
     }
 
     /// Reads entries of a directory: getdents64(2).
     pub fn getdents(fd: impl Into<SharedFd>, buf: B) -> Self {
-        Op::on_bytes(libc::SYS_getdents64, fd, buf, 0, 3)
+        Op::on_bytes(libc::SYS_getdents64, fd, buf, Way::In, 0, 3)
     }
 
     /// Reads what a symbolic link says: readlinkat(2).
-    pub fn readlinkat(dir: impl Into<Dir>, path: impl Into<CString>, buf: B) -> Self {
+    pub fn readlinkat(dir: impl Into<Dir>, path: impl Into<PathArg>, buf: B) -> Self {
         let shape = Shape::PathBytes { dir: dir.into(), path: path.into(), buf };
         Op::new(libc::SYS_readlinkat, shape)
+    }
+
+    /// Why it cannot be run: it could use its buffer after its completion, or would fill
+    /// one that is shared, or has no path.
+    #[inline]
+    pub(crate) fn refusal(&mut self) -> Option<Errno> {
+        let (nr, lends) = (self.nr as libc::c_long, !signed(MESSAGE_FLAGS));
+        match &mut self.shape {
+            Shape::Bytes { arg, .. }
+                if *arg & lends != 0 && matches!(nr, libc::SYS_sendto | libc::SYS_recvfrom) =>
+            {
+                Some(Errno(libc::EOPNOTSUPP))
+            }
+            Shape::Bytes { way: Way::Out, .. } | Shape::Fd { .. } => None,
+            Shape::Bytes { buf, .. } => buf.room().is_none().then_some(Errno(libc::EFAULT)),
+            Shape::PathBytes { path, .. } if path.is_none() => Some(Errno(libc::EINVAL)),
+            Shape::PathBytes { buf, .. } => buf.room().is_none().then_some(Errno(libc::EFAULT)),
+            Shape::Args(args) => {
+                let flags = match nr {
+                    libc::SYS_sendto | libc::SYS_recvfrom => args.number(3),
+                    libc::SYS_sendmsg | libc::SYS_recvmsg => args.number(2),
+                    _ => 0,
+                };
+                if flags & lends != 0 {
+                    return Some(Errno(libc::EOPNOTSUPP));
+                }
+                if args.is_nameless() {
+                    return Some(Errno(libc::EINVAL));
+                }
+                args.is_shared().then_some(Errno(libc::EFAULT))
+            }
+            shape => shape.is_nameless().then_some(Errno(libc::EINVAL)),
+        }
+    }
+
+    /// It has ended with `result`: buffers take note of what was read.
+    #[inline]
+    pub(crate) fn note_filled(&mut self, result: u64) {
+        let bytes = usize::try_from(result).unwrap_or(0);
+        let nr = self.nr as libc::c_long;
+        let truncates = |flags: u64| flags & signed(libc::MSG_TRUNC) != 0;
+        match &mut self.shape {
+            // What such a receive returns is not how many bytes it has put there.
+            Shape::Bytes { arg, .. } if nr == libc::SYS_recvfrom && truncates(*arg) => {}
+            Shape::Bytes { buf, way: Way::In, range, .. } if range.start == 0 => {
+                let room = buf.room().map_or(0, |room| room.len());
+                // SAFETY: so many bytes were put there from the beginning on.
+                unsafe { buf.filled(bytes.min(range.end).min(room)) };
+            }
+            Shape::PathBytes { buf, .. } => {
+                let room = buf.room().map_or(0, |room| room.len());
+                // SAFETY: as above.
+                unsafe { buf.filled(bytes.min(room)) };
+            }
+            Shape::Args(args) => {
+                let flags = match nr {
+                    libc::SYS_recvfrom => args.number(3),
+                    libc::SYS_recvmsg => args.number(2),
+                    _ => 0,
+                };
+                if !truncates(flags) {
+                    args.filled(bytes);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Uses only this part of the buffer, in bytes; otherwise all is used.
@@ -462,8 +539,8 @@ impl<B: Buffer> Op<B> {
     /// If the range goes beyond the buffer.
     #[must_use]
     pub fn range(mut self, part: Range<usize>) -> Self {
-        if let Shape::Bytes { buf, range, .. } = &mut self.shape {
-            let len = buf.bytes_mut().len();
+        if let Shape::Bytes { buf, way, range, .. } = &mut self.shape {
+            let len = way.place(buf).1;
             assert!(
                 part.start <= part.end && part.end <= len,
                 "range {part:?} of a buffer of {len} bytes"
@@ -495,29 +572,6 @@ impl<B> Op<B> {
     pub fn not_inline(mut self) -> Self {
         self.flags |= IocbFlags::ASYNC;
         self
-    }
-
-    /// Why it cannot be run: it could use its buffer after its completion.
-    #[inline]
-    pub(crate) fn refusal(&self) -> Option<Errno> {
-        match (&self.shape, self.nr as libc::c_long) {
-            (Shape::Bytes { arg, .. }, libc::SYS_sendto | libc::SYS_recvfrom)
-                if *arg & !signed(MESSAGE_FLAGS) != 0 =>
-            {
-                Some(Errno(libc::EOPNOTSUPP))
-            }
-            (Shape::Args(args), libc::SYS_sendto | libc::SYS_recvfrom)
-                if args.number(3) & !signed(MESSAGE_FLAGS) != 0 =>
-            {
-                Some(Errno(libc::EOPNOTSUPP))
-            }
-            (Shape::Args(args), libc::SYS_sendmsg | libc::SYS_recvmsg)
-                if args.number(2) & !signed(MESSAGE_FLAGS) != 0 =>
-            {
-                Some(Errno(libc::EOPNOTSUPP))
-            }
-            _ => None,
-        }
     }
 
     /// The key of the group that it closes.

@@ -199,7 +199,7 @@ impl<B: Buffer> Op<B> {
     /// worker.
     pub fn mq_send(queue: impl Into<SharedFd>, message: B, priority: u32) -> Self {
         let rest = [Arg::Number(priority.into()), Arg::Number(0)];
-        let mut args = vec![Arg::Fd(queue.into()), Arg::Buffer(message), Arg::Length];
+        let mut args = vec![Arg::Fd(queue.into()), Arg::Content(message), Arg::Length];
         args.extend(rest);
         Op::on_args(libc::SYS_mq_timedsend, args)
     }

@@ -3,9 +3,9 @@
 use super::address::SocketAddress;
 use super::args::Args;
 use super::register::{address, raw_fd, signed};
-use crate::submit::{Buffer, Dir, SharedFd};
+use super::way::Way;
+use crate::submit::{Buffer, Dir, PathArg, SharedFd};
 use aio2_abi::op::MAX_ARGS;
-use std::ffi::CString;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 
@@ -16,21 +16,21 @@ pub(super) enum Shape<B> {
     /// A descriptor, then numbers.
     Fd { fd: SharedFd, args: [u64; 3], nr_args: usize },
     /// A descriptor, bytes with their length, a number, then zeros.
-    Bytes { fd: SharedFd, buf: B, range: Range<usize>, arg: u64, nr_args: usize },
+    Bytes { fd: SharedFd, buf: B, way: Way, range: Range<usize>, arg: u64, nr_args: usize },
     /// A path, then numbers.
-    Path { dir: Dir, path: CString, args: [u64; 3], nr_args: usize },
+    Path { dir: Dir, path: PathArg, args: [u64; 3], nr_args: usize },
     /// A path, bytes with their length.
-    PathBytes { dir: Dir, path: CString, buf: B },
+    PathBytes { dir: Dir, path: PathArg, buf: B },
     /// Two paths and flags.
-    Paths { from: (Dir, CString), to: (Dir, CString), flags: u64 },
+    Paths { from: (Dir, PathArg), to: (Dir, PathArg), flags: u64 },
     /// What a link says, and its path.
-    Symlink { target: CString, dir: Dir, path: CString },
+    Symlink { target: PathArg, dir: Dir, path: PathArg },
     /// A descriptor's times of access and of modification.
     Times { fd: SharedFd, times: [libc::timespec; 2] },
     /// A path, its times, and flags.
-    PathTimes { dir: Dir, path: CString, times: [libc::timespec; 2], flags: i32 },
+    PathTimes { dir: Dir, path: PathArg, times: [libc::timespec; 2], flags: i32 },
     /// A path, and room for what is found.
-    Statx { dir: Dir, path: CString, flags: i32, mask: u32, buf: Box<libc::statx> },
+    Statx { dir: Dir, path: PathArg, flags: i32, mask: u32, buf: Box<libc::statx> },
     /// A socket and where to connect it.
     Connect { fd: SharedFd, address: Box<SocketAddress> },
     /// Any others.
@@ -54,9 +54,12 @@ impl<B: Buffer> Shape<B> {
                 args[..4].copy_from_slice(&[raw_fd(fd), *a, *b, *c]);
                 *nr_args
             }
-            Shape::Bytes { fd, buf, range, arg, nr_args } => {
-                let bytes = buf.bytes_mut().get_mut(range.clone()).unwrap_or_default();
-                let (start, len) = (address(bytes.as_mut_ptr()), bytes.len() as u64);
+            Shape::Bytes { fd, buf, way, range, arg, nr_args } => {
+                let (start, all) = way.place(buf);
+                // A buffer of others may have another length now.
+                let end = range.end.min(all);
+                let begin = range.start.min(end);
+                let (start, len) = (address(start.wrapping_add(begin)), (end - begin) as u64);
                 args[..4].copy_from_slice(&[raw_fd(fd), start, len, *arg]);
                 *nr_args
             }
@@ -66,8 +69,8 @@ impl<B: Buffer> Shape<B> {
                 *nr_args
             }
             Shape::PathBytes { dir, path, buf } => {
-                let bytes = buf.bytes_mut();
-                let (start, len) = (address(bytes.as_mut_ptr()), bytes.len() as u64);
+                let (start, len) = Way::In.place(buf);
+                let (start, len) = (address(start), len as u64);
                 args[..4].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr()), start, len]);
                 4
             }
@@ -108,5 +111,22 @@ impl<B: Buffer> Shape<B> {
             }
         };
         (args, nr_args)
+    }
+}
+
+impl<B> Shape<B> {
+    /// Whether a path of it is none.
+    #[inline]
+    pub(super) fn is_nameless(&self) -> bool {
+        match self {
+            Shape::Path { path, .. }
+            | Shape::PathBytes { path, .. }
+            | Shape::PathTimes { path, .. }
+            | Shape::Statx { path, .. } => path.is_none(),
+            Shape::Paths { from, to, .. } => from.1.is_none() || to.1.is_none(),
+            Shape::Symlink { target, path, .. } => target.is_none() || path.is_none(),
+            Shape::Args(args) => args.is_nameless(),
+            _ => false,
+        }
     }
 }

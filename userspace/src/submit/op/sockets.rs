@@ -223,7 +223,7 @@ impl<B: Buffer> Op<B> {
     pub fn send_to(fd: impl Into<SharedFd>, buf: B, flags: i32, to: SocketAddr) -> Self {
         let to = Box::new(SocketAddress::from(to));
         let len = Arg::Number(to.len());
-        let mut args = vec![Arg::Fd(fd.into()), Arg::Buffer(buf), Arg::Length];
+        let mut args = vec![Arg::Fd(fd.into()), Arg::Content(buf), Arg::Length];
         args.extend([Arg::Number(signed(flags)), Arg::Address(to), len]);
         Op::on_args(libc::SYS_sendto, args)
     }
