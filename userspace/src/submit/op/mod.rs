@@ -477,7 +477,7 @@ impl<B: Buffer> Op<B> {
             {
                 Some(Errno(libc::EOPNOTSUPP))
             }
-            Shape::Bytes { way: Way::Out, .. } | Shape::Fd { .. } => None,
+            Shape::Bytes { way: Way::Out, .. } | Shape::Fd { .. } | Shape::Plain { .. } => None,
             Shape::Bytes { buf, .. } => buf.room().is_none().then_some(Errno(libc::EFAULT)),
             Shape::PathBytes { path, .. } if path.is_none() => Some(Errno(libc::EINVAL)),
             Shape::PathBytes { buf, .. } => buf.room().is_none().then_some(Errno(libc::EFAULT)),
