@@ -5,6 +5,9 @@
 //! memory of the process, so that no descriptor can be closed under it; but it does
 //! not end with its thread: [`destroy`] is for who finds that gone.
 //!
+//! The calls do not go through syscall(3): a preloaded library may take them for the
+//! program's own there, as this project's does for programs that use AIO by number.
+//!
 //! Where the calls are not to be had any more, what the kernel has taken is looked
 //! for in the context's own ring, which is mapped where its number says.
 //!
@@ -17,6 +20,7 @@ use crate::error::Errno;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use syscalls::{Sysno, syscall};
 
 const PREAD: u16 = 0;
 const PWRITE: u16 = 1;
@@ -83,13 +87,15 @@ pub(super) fn probe() -> Result<(), Errno> {
     Ok(())
 }
 
+fn errno(errno: syscalls::Errno) -> Errno {
+    Errno(errno.into_raw())
+}
+
 fn setup(events: usize) -> Result<u64, Errno> {
     let mut context = 0_u64;
     // SAFETY: the number can be written.
-    match unsafe { libc::syscall(libc::SYS_io_setup, events, &raw mut context) } {
-        0 => Ok(context),
-        _ => Err(Errno::last()),
-    }
+    unsafe { syscall!(Sysno::io_setup, events, &raw mut context) }.map_err(errno)?;
+    Ok(context)
 }
 
 /// Ends a context, once nothing of it is with a device; false if the kernel does not
@@ -97,7 +103,7 @@ fn setup(events: usize) -> Result<u64, Errno> {
 pub(super) fn destroy(context: u64) -> bool {
     // SAFETY: it takes no address of this process's; the number is that of a context,
     // or nobody's.
-    unsafe { libc::syscall(libc::SYS_io_destroy, context) == 0 }
+    unsafe { syscall!(Sysno::io_destroy, context) }.is_ok()
 }
 
 /// A context, with what its thread needs.
@@ -189,18 +195,15 @@ impl<'r> Ring<'r> {
         let timespec = timespec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         let (room, to) = (self.room, self.results.as_mut_ptr());
         // SAFETY: there is room for so many events, and the time can be read.
-        let found = unsafe {
-            libc::syscall(libc::SYS_io_getevents, self.context, 1_i64, room, to, timespec)
-        };
-        match found {
-            0 => timeout.is_some() && no_time.is_none(),
-            1.. => {
+        let found = unsafe { syscall!(Sysno::io_getevents, self.context, 1, room, to, timespec) };
+        match found.map_err(errno) {
+            Ok(0) => timeout.is_some() && no_time.is_none(),
+            Ok(found) => {
                 // SAFETY: the kernel has written so many, and has no more room.
-                unsafe { self.results.set_len(found as usize) };
+                unsafe { self.results.set_len(found) };
                 false
             }
-            _ => {
-                let errno = Errno::last();
+            Err(errno) => {
                 if errno != Errno(libc::EINTR) {
                     self.broken = Some(errno);
                 }
@@ -223,10 +226,15 @@ impl<'r> Ring<'r> {
             let (count, at) = (list.len(), list.as_ptr());
             // SAFETY: they are read within the call; what they name is vouched for until
             // the result has come, by the contract of `push`.
-            match unsafe { libc::syscall(libc::SYS_io_submit, self.context, count, at) } {
-                taken @ 1.. => drop(self.pushed.drain(..taken as usize)),
-                _ => {
-                    let errno = Errno::last();
+            let taken = unsafe { syscall!(Sysno::io_submit, self.context, count, at) };
+            match taken.map_err(errno) {
+                // None is what a filter says in the kernel's place.
+                Ok(0) => {
+                    self.broken = Some(Errno(libc::ENOSYS));
+                    return;
+                }
+                Ok(taken) => drop(self.pushed.drain(..taken)),
+                Err(errno) => {
                     match self.pushed.front().map(|first| first.data) {
                         // Without its bell it cannot sleep.
                         None | Some(BELL) => {
