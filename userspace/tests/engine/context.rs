@@ -188,12 +188,16 @@ impl Fixture {
         Answer::parse(events.words().as_bytes())
     }
 
-    /// The next event.
+    /// The next event that no other thread has reaped.
     pub fn next(&self) -> Answer {
-        self.wait(&Wait::events(1).within(Duration::from_secs(10))).unwrap();
-        let mut words = [0; 128];
-        let events = self.engine.consumer().reap(&mut words, 1).unwrap();
-        Answer::parse(events.words().as_bytes()).remove(0)
+        loop {
+            self.wait(&Wait::events(1).within(Duration::from_secs(10))).unwrap();
+            let mut words = [0; 128];
+            let events = self.engine.consumer().reap(&mut words, 1).unwrap();
+            if let Some(answer) = Answer::parse(events.words().as_bytes()).into_iter().next() {
+                return answer;
+            }
+        }
     }
 
     /// The next `n` events.
