@@ -25,7 +25,6 @@ use aio2_abi::setup::{RING_BYTES_MAX, RING_BYTES_MIN, Setup};
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap};
-use rustix::process::{Resource, getrlimit};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::os::process::Process;
@@ -449,10 +448,20 @@ fn memory_file(name: &str) -> io::Result<File> {
 
 /// Gives a file its size, unless that brought SIGXFSZ.
 fn set_len(file: &File, len: u64) -> io::Result<()> {
-    if getrlimit(Resource::Fsize).current.is_some_and(|limit| len > limit) {
+    if len as libc::rlim_t > longest_file() {
         return Err(io::Error::from_raw_os_error(libc::EFBIG));
     }
     file.set_len(len)
+}
+
+/// The limit of a file's size; none is known where a sandbox forbids to ask, which
+/// `rustix` takes for impossible.
+fn longest_file() -> libc::rlim_t {
+    let none = libc::RLIM_INFINITY;
+    let mut limit = libc::rlimit { rlim_cur: none, rlim_max: none };
+    // SAFETY: `limit` can be written.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
+    if result == 0 { limit.rlim_cur } else { none }
 }
 
 fn has_seals(file: &File, expected: SealFlags) -> Result<(), FileError> {
