@@ -171,7 +171,19 @@ impl Drop for Instance {
         // file's: the mappings stay then.
         let fd = self.0.as_raw_fd();
         let name = std::fs::read_link(format!("/proc/self/fd/{fd}"));
-        if name.is_ok_and(|name| name.as_os_str() == "anon_inode:[io_uring]") {
+        let is_one = match name {
+            Ok(name) => name.as_os_str() == "anon_inode:[io_uring]",
+            // Without /proc the call itself says what it is asked of.
+            Err(_) => {
+                // SAFETY: submits nothing, waits for nothing, and has no argument.
+                let asked = unsafe { self.0.submitter().enter::<()>(0, 0, 0, None) };
+                // Neither a filter (EPERM, ENOSYS) nor another file says these.
+                asked.map_err(errno).err().is_none_or(|errno| {
+                    [libc::EAGAIN, libc::EBUSY, libc::EINTR, libc::EBADFD].contains(&errno.0)
+                })
+            }
+        };
+        if is_one {
             // SAFETY: it is not used again.
             unsafe { ManuallyDrop::drop(&mut self.0) };
         }
