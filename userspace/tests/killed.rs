@@ -168,7 +168,7 @@ fn killed_at_every_instruction(name: &str, how: Reap) {
     assert!(ring.check(all));
     // Without optimisation there are ten times as many, and the time is quadratic.
     let apart = if cfg!(debug_assertions) { 61 } else { 1 };
-    let near = |at: &usize| at.abs_diff(moves) <= 8 || at % apart == 0;
+    let near = |at: &usize| at.abs_diff(moves) <= 8 || at.is_multiple_of(apart);
     for at in (0..all).filter(near) {
         let ring = Ring::new();
         let child = start(&ring.files, how).expect("as before");

@@ -5,9 +5,9 @@ use super::{BEGIN, END, ENGINE, WAS_GIVEN};
 use aio2::backend::Wait;
 use aio2::error::Errno;
 use aio2_abi::attr;
-use aio2_abi::setup::{Flags, Setup};
+use aio2_abi::setup::{Setup, SetupFlags};
 use aio2_abi::wait::{Cancel, CancelFlags};
-use aio2_conformance::backends::{InProcess, OnIoUring};
+use aio2_conformance::backends::{InProcess, OnDevice};
 use aio2_conformance::context::Context;
 use aio2_conformance::env::{Factory, setup};
 use aio2_conformance::file::{Pipe, eventfd, socket_pair};
@@ -198,7 +198,7 @@ fn files() {
 }
 
 fn files_on_io_uring() {
-    files_of(&OnIoUring);
+    files_of(&OnDevice);
 }
 
 /// Aligned as direct transfers want it.
@@ -228,7 +228,7 @@ fn files_of(factory: &dyn Factory) {
             2,
             Request::pread(fd, &mut b, 512).on_worker().attr(
                 attr::PRIORITY,
-                attr::Flags::empty(),
+                attr::AttrFlags::empty(),
                 priority.as_bytes(),
             ),
             &[512],
@@ -335,7 +335,7 @@ fn cancel() {
 /// More events than the ring holds, an eventfd, a larger ring, and signals.
 fn overflow() {
     let eventfd = eventfd();
-    let flags = Flags::EVENTFD.bits();
+    let flags = SetupFlags::EVENTFD.bits();
     let setup = Setup { flags, eventfd: eventfd.as_raw_fd(), max_requests: 256, ..small() };
     // SAFETY: takes nothing.
     let tid = unsafe { gettid() };
@@ -344,7 +344,7 @@ fn overflow() {
     let Some(mut scene) = Scene::new(&InProcess, &setup) else { return };
     let nop = |name| (name, Request::nop(name), &[0_i64] as &[i64]);
     scene.submit((1..=200).map(nop).collect());
-    let none = attr::Flags::empty();
+    let none = attr::AttrFlags::empty();
     scene.submit(vec![
         (301, Request::nop(301).attr(attr::SIGNAL, none, signal.as_bytes()), &[0]),
         (302, Request::nop(302).on_worker(), &[0]),
