@@ -32,7 +32,7 @@ pub(super) fn pending<M: Memory>(memory: &M) -> Pending {
     // `Producer::should_notify` and `Producer::has_room_after_flag` (kernel:
     // aio2_ring_notify(), aio2_ring_spill()).
     fence(Ordering::SeqCst);
-    // RingFlags before tail: the producer publishes what it flushed, then clears
+    // Flags before tail: the producer publishes what it flushed, then clears
     // OVERFLOW. The other way round, both could be missed. SPEC: R-OVF-5.
     let flags = RingFlags::from_bits_retain(acquire(view.flags));
     let tail = view.tail.load(Ordering::Relaxed) & M::TAIL_MASK;

@@ -3,7 +3,7 @@
 
 use super::address::SocketAddress;
 use super::register::{address, raw_fd, signed};
-use super::way::Way;
+use super::way::{Way, note_filled};
 use crate::submit::{Buffer, Dir, PathArg, SharedFd};
 use aio2_abi::op::MAX_ARGS;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -89,10 +89,8 @@ impl<B: Buffer> Vectors<B> {
             return;
         }
         for buffer in &mut self.buffers {
-            let here = buffer.room().map_or(0, |room| room.len()).min(bytes);
-            // SAFETY: the operation has filled so many bytes of its room.
-            unsafe { buffer.filled(here) };
-            bytes -= here;
+            // SAFETY: the operation has filled so many bytes of them, in their order.
+            bytes -= unsafe { note_filled(buffer, bytes) };
         }
     }
 
@@ -288,9 +286,8 @@ impl<B: Buffer> Args<B> {
         for arg in &mut self.list {
             match arg {
                 Arg::Buffer(buffer) => {
-                    let here = buffer.room().map_or(0, |room| room.len()).min(bytes);
                     // SAFETY: the operation has filled so many bytes of its room.
-                    unsafe { buffer.filled(here) };
+                    unsafe { note_filled(buffer, bytes) };
                 }
                 Arg::Buffers(vectors) => vectors.filled(bytes),
                 Arg::Message(message) => message.bytes.filled(bytes),

@@ -48,9 +48,9 @@ use address::SocketAddress;
 use attributes::Attributes;
 use register::signed;
 use shape::Shape;
-use way::Way;
+use way::{Way, note_filled};
 
-/// IocbFlags of send(2) and recv(2) that leave the buffer to the caller once the call
+/// Flags of send(2) and recv(2) that leave the buffer to the caller once the call
 /// has returned. Not MSG_ZEROCOPY, MSG_SPLICE_PAGES, MSG_SOCK_DEVMEM, and none
 /// that a kernel of tomorrow may have.
 const MESSAGE_FLAGS: i32 = libc::MSG_OOB
@@ -440,7 +440,7 @@ impl<B: Buffer> Op<B> {
 
     /// Receives from a socket: recv(2).
     ///
-    /// IocbFlags that lend memory to the kernel are refused, as in [`Op::send`].
+    /// Flags that lend memory to the kernel are refused, as in [`Op::send`].
     pub fn recv(fd: impl Into<SharedFd>, buf: B, flags: i32) -> Self {
         Op::on_bytes(libc::SYS_recvfrom, fd, buf, Way::In, signed(flags), 6)
     }
@@ -509,14 +509,12 @@ impl<B: Buffer> Op<B> {
             // What such a receive returns is not how many bytes it has put there.
             Shape::Bytes { arg, .. } if nr == libc::SYS_recvfrom && truncates(*arg) => {}
             Shape::Bytes { buf, way: Way::In, range, .. } if range.start == 0 => {
-                let room = buf.room().map_or(0, |room| room.len());
                 // SAFETY: so many bytes were put there from the beginning on.
-                unsafe { buf.filled(bytes.min(range.end).min(room)) };
+                unsafe { note_filled(buf, bytes.min(range.end)) };
             }
             Shape::PathBytes { buf, .. } => {
-                let room = buf.room().map_or(0, |room| room.len());
                 // SAFETY: as above.
-                unsafe { buf.filled(bytes.min(room)) };
+                unsafe { note_filled(buf, bytes) };
             }
             Shape::Args(args) => {
                 let flags = match nr {

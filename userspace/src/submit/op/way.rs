@@ -11,6 +11,18 @@ pub(super) enum Way {
     Out,
 }
 
+/// Tells a buffer how many of `bytes` an operation has put into its room, which may be
+/// smaller; how many that is.
+///
+/// # Safety
+/// It has put so many there, from the beginning on.
+pub(super) unsafe fn note_filled<B: Buffer>(buffer: &mut B, bytes: usize) -> usize {
+    let here = buffer.room().map_or(0, |room| room.len()).min(bytes);
+    // SAFETY: by this function's contract.
+    unsafe { buffer.filled(here) };
+    here
+}
+
 impl Way {
     /// Where the bytes of a buffer lie that go this way, and how many they are.
     #[inline]
