@@ -200,7 +200,7 @@ impl<'r> Ring<'r> {
             Ok(0) => timeout.is_some() && no_time.is_none(),
             Ok(found) => {
                 // SAFETY: the kernel has written so many, and has no more room.
-                unsafe { self.results.set_len(found) };
+                unsafe { self.results.set_len(found.min(room)) };
                 false
             }
             Err(errno) => {
@@ -233,7 +233,8 @@ impl<'r> Ring<'r> {
                     self.broken = Some(Errno(libc::ENOSYS));
                     return;
                 }
-                Ok(taken) => drop(self.pushed.drain(..taken)),
+                // Who answers in the kernel's place may say more than there were.
+                Ok(taken) => drop(self.pushed.drain(..taken.min(count))),
                 Err(errno) => {
                     match self.pushed.front().map(|first| first.data) {
                         // Without its bell it cannot sleep.
