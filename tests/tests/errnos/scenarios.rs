@@ -23,10 +23,13 @@ use zerocopy::IntoBytes;
 
 type Scenario = (&'static str, fn());
 
+/// Its transfers are for the facility that takes those for devices.
+pub const DEVICES: &str = "files on devices";
+
 pub const SCENARIOS: &[Scenario] = &[
     ("pipes", pipes),
     ("files", files),
-    ("files on io_uring", files_on_io_uring),
+    (DEVICES, files_on_devices),
     ("sockets", sockets),
     ("cancel", cancel),
     ("overflow", overflow),
@@ -197,7 +200,7 @@ fn files() {
     files_of(&InProcess);
 }
 
-fn files_on_io_uring() {
+fn files_on_devices() {
     files_of(&OnDevice);
 }
 
