@@ -8,9 +8,11 @@
 //! take turns.
 #![allow(missing_docs, dead_code)]
 
+mod common;
 #[path = "../examples/http.rs"]
 mod http;
 
+use common::median;
 use http::{Parsed, Request};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -22,7 +24,6 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,10 +65,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
         let ratio = |other: usize| {
-            middle(rates[0].iter().zip(&rates[other]).map(|(ours, theirs)| ours / theirs).collect())
+            let pairs = rates[0].iter().zip(&rates[other]);
+            median(&pairs.map(|(ours, theirs): (&f64, &f64)| ours / theirs).collect::<Vec<_>>())
         };
         let (to_threads, to_hyper) = (ratio(1), ratio(2));
-        let [aio2, threads, hyper] = rates.map(middle);
+        let [aio2, threads, hyper] = rates.each_ref().map(|rates| median(rates));
         if json {
             println!(
                 "{{\"bench\":\"http\",\"connections\":{connections},\"aio2\":{aio2:.0},\"threads\":{threads:.0},\"hyper\":{hyper:.0},\"to_threads\":{to_threads:.3},\"to_hyper\":{to_hyper:.3}}}"
@@ -81,23 +83,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn middle(mut of: Vec<f64>) -> f64 {
-    of.sort_by(f64::total_cmp);
-    of[of.len() / 2]
-}
-
 /// Answers a second of one server.
 fn turn(server: Server, dir: File, connections: usize) -> Result<f64, Box<dyn Error>> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let to = listener.local_addr()?.to_string();
-    let client = Command::new(std::env::current_exe()?)
-        .args(["--client", &to, &connections.to_string()])
-        .stdout(Stdio::piped())
-        .spawn()?;
-    server(listener, dir, connections).map_err(|why| why.to_string())?;
-    let said = client.wait_with_output()?;
-    let answers: f64 = String::from_utf8(said.stdout)?.trim().parse()?;
-    Ok(answers / TIME.as_secs_f64())
+    common::turn(connections, TIME, |listener| server(listener, dir, connections))
 }
 
 /// Fetches the file again and again on so many connections; how often.

@@ -10,6 +10,7 @@
 //! is one turn of one server, and tells its processor time for each message.
 #![allow(unsafe_code, missing_docs, dead_code)]
 
+mod common;
 #[path = "../examples/echo.rs"]
 mod echo;
 
@@ -18,7 +19,6 @@ use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const BYTES: usize = 64;
@@ -66,10 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 rates.push(turn(*server, connections)?);
             }
         }
-        let [aio2, epoll, threads] = rates.map(|mut rates| {
-            rates.sort_by(f64::total_cmp);
-            rates[TURNS / 2]
-        });
+        let [aio2, epoll, threads] = rates.each_ref().map(|rates| common::median(rates));
         if json {
             println!(
                 "{{\"bench\":\"echo\",\"connections\":{connections},\"aio2\":{aio2:.0},\"epoll\":{epoll:.0},\"threads\":{threads:.0}}}"
@@ -100,16 +97,7 @@ fn processor_ns() -> u64 {
 
 /// Messages a second of one server.
 fn turn(server: Server, connections: usize) -> Result<f64, Box<dyn Error>> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let to = listener.local_addr()?.to_string();
-    let client = Command::new(std::env::current_exe()?)
-        .args(["--client", &to, &connections.to_string()])
-        .stdout(Stdio::piped())
-        .spawn()?;
-    server(listener, connections).map_err(|why| why.to_string())?;
-    let said = client.wait_with_output()?;
-    let messages: f64 = String::from_utf8(said.stdout)?.trim().parse()?;
-    Ok(messages / TIME.as_secs_f64())
+    common::turn(connections, TIME, |listener| server(listener, connections).map(drop))
 }
 
 fn with_threads(listener: TcpListener, connections: usize) -> Result<u64, Failure> {

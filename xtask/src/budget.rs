@@ -74,11 +74,15 @@ pub fn head(compiler: &str) -> String {
 
 /// Builds a benchmark of the library; its program.
 pub fn build(name: &str) -> Result<PathBuf> {
-    let args = ["bench", "-p", "aio2", "--bench", name, "--no-run", "--message-format=json"];
+    program(&["bench", "-p", "aio2", "--bench", name, "--no-run"], name)
+}
+
+/// Runs cargo with `args`, which build a target of this name, optimised; its program.
+pub fn program(args: &[&str], name: &str) -> Result<PathBuf> {
     // Incremental compilation leaves out inlining between crates.
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(args).env("CARGO_INCREMENTAL", "0").stderr(Stdio::inherit());
-    let built = cargo.output()?;
+    cargo.args(args).arg("--message-format=json").env("CARGO_INCREMENTAL", "0");
+    let built = cargo.stderr(Stdio::inherit()).output()?;
     ensure!(built.status.success(), "{name} does not build");
     String::from_utf8(built.stdout)?
         .lines()

@@ -8,6 +8,7 @@
 //! run.
 
 use crate::install;
+use crate::page::Spread;
 use aio2_record::{Count, Counters};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -197,9 +198,8 @@ fn row(
     Ok(())
 }
 
-fn median(mut of: Vec<f64>) -> f64 {
-    of.sort_by(f64::total_cmp);
-    of[of.len() / 2]
+fn median(of: Vec<f64>) -> f64 {
+    Spread::of(of).map_or(f64::NAN, |spread| spread.mid)
 }
 
 impl Stage {

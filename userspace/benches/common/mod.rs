@@ -1,9 +1,12 @@
 //! What several benchmarks need.
 #![allow(dead_code, reason = "each of them uses a part")]
 
+use std::error::Error;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How long a cache line takes to another processor and back, in ns.
 pub fn round_trip_ns() -> f64 {
@@ -42,4 +45,24 @@ pub fn quartiles(values: &[f64]) -> [f64; 3] {
 /// The middle one.
 pub fn median(values: &[f64]) -> f64 {
     quartiles(values)[1]
+}
+
+/// What a server is asked in a second: a client, which is this program with `--client`,
+/// the address and the number of `connections`, and says how often it has asked in
+/// `time`, while `server` serves a listener.
+pub fn turn<E: ToString>(
+    connections: usize,
+    time: Duration,
+    server: impl FnOnce(TcpListener) -> Result<(), E>,
+) -> Result<f64, Box<dyn Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let to = listener.local_addr()?.to_string();
+    let client = Command::new(std::env::current_exe()?)
+        .args(["--client", &to, &connections.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    server(listener).map_err(|why| why.to_string())?;
+    let said = client.wait_with_output()?;
+    let asked: f64 = String::from_utf8(said.stdout)?.trim().parse()?;
+    Ok(asked / time.as_secs_f64())
 }

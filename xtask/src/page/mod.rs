@@ -20,6 +20,7 @@ mod text;
 mod tree;
 
 use anyhow::{Context, Result, ensure};
+pub use results::Spread;
 use results::{Measured, Results};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use super::results::Measured;
 use anyhow::{Context, Result, ensure};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -12,7 +12,8 @@ pub const WORK: &str = "copy of a tree of small files";
 
 /// Copies a tree of so many files within `scratch` in turns, after a first time.
 pub fn compare(scratch: &Path, files: usize, rounds: usize) -> Result<Vec<Measured>> {
-    let command = command()?;
+    let args = ["build", "--release", "-p", "aio2-cli", "--bin", "aio2"];
+    let command = crate::budget::program(&args, "aio2")?;
     let dir = tempfile::tempdir_in(scratch)?;
     let from = dir.path().join("from");
     for number in 0..files {
@@ -52,18 +53,4 @@ pub fn compare(scratch: &Path, files: usize, rounds: usize) -> Result<Vec<Measur
         }
     }
     Ok(all.into())
-}
-
-/// The command, as it is shipped.
-fn command() -> Result<PathBuf> {
-    let args = ["build", "--release", "-p", "aio2-cli", "--message-format=json"];
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(args).env("CARGO_INCREMENTAL", "0").stderr(Stdio::inherit());
-    let built = cargo.output()?;
-    ensure!(built.status.success(), "the command does not build");
-    String::from_utf8(built.stdout)?
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("no program of the command")
 }
