@@ -85,12 +85,19 @@ fn entries(work: &mut Work) -> Vec<Entry> {
         add("plain calls", made!(Ok::<_, String>(Plain::new(0))));
         add("Linux AIO", made!(Libaio::new(slots)));
     }
+    // Where a receive keeps its thread, all of them may wait for what another request
+    // would send.
+    let has_thread_for_each = |threads| {
+        let is_stuck = kind == Kind::Echo && slots > threads;
+        if is_stuck { Err(format!("{slots} receives keep its {threads} threads")) } else { Ok(()) }
+    };
     if !matches!(kind, Kind::Nop | Kind::Tree) {
-        add("POSIX AIO, glibc", made!(Ok::<_, String>(Posix::new(slots))));
+        let enough = has_thread_for_each(contenders::posix::THREADS);
+        add("POSIX AIO, glibc", made!(enough.map(|()| Posix::new(slots))));
     }
-    // A receive keeps its thread.
-    if kind != Kind::Nop && (kind != Kind::Echo || slots <= contenders::pool::THREADS) {
-        add("thread pool", made!(Ok::<_, String>(Pool::new(slots))));
+    if kind != Kind::Nop {
+        let enough = has_thread_for_each(contenders::pool::THREADS);
+        add("thread pool", made!(enough.map(|()| Pool::new(slots))));
     }
     add("AIO2, threads", made!(Aio2::new(slots, Executor::Threads, &[])));
     add("AIO2, io_uring", made!(Aio2::new(slots, Executor::IoUring, &[])));

@@ -3,6 +3,9 @@
 use super::{Contender, Done, errno};
 use crate::work::Request;
 
+/// As many as the C library makes at most (aio_init(3)).
+pub const THREADS: usize = 20;
+
 pub struct Posix {
     /// Where they stay while they are in flight.
     blocks: Vec<libc::aiocb>,
