@@ -103,7 +103,7 @@ pub const fn len_is_valid(len: u32) -> bool {
 
 /// An event, in the bytes where it stands.
 #[derive(Clone, Copy, Debug)]
-pub struct Event<'a> {
+pub struct EventView<'a> {
     /// The fixed part.
     pub header: Header,
     returns: &'a [u8],
@@ -120,20 +120,20 @@ pub struct Return<'a> {
     pub payload: &'a [u8],
 }
 
-impl<'a> Event<'a> {
+impl<'a> EventView<'a> {
     /// Parses the event at the start of `bytes`; returns what stands behind it too.
     ///
     /// # Errors
     /// What is wrong with its length or the framing of its returns.
     #[inline]
-    pub fn parse(bytes: &'a [u8]) -> Result<(Event<'a>, &'a [u8]), Malformed> {
+    pub fn parse(bytes: &'a [u8]) -> Result<(EventView<'a>, &'a [u8]), Malformed> {
         let left = bytes.len();
         let (header, _) =
             Header::read_from_prefix(bytes).map_err(|_| Malformed::Truncated { left })?;
         let len = header.len as usize;
         // Most have no returns: nothing else is to be checked of these.
         if len == HEADER_BYTES {
-            return Ok((Event { header, returns: &[] }, &bytes[HEADER_BYTES..]));
+            return Ok((EventView { header, returns: &[] }, &bytes[HEADER_BYTES..]));
         }
         if !len_is_valid(header.len) || len > left {
             return Err(Malformed::Length { len: header.len, left });
@@ -148,7 +148,7 @@ impl<'a> Event<'a> {
             }
             unchecked = &unchecked[n..];
         }
-        Ok((Event { header, returns }, rest))
+        Ok((EventView { header, returns }, rest))
     }
 
     /// Its attribute returns, in the order of the request's attributes.
@@ -183,7 +183,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Iterator over the returns of an [`Event`].
+/// Iterator over the returns of an [`EventView`].
 #[derive(Clone, Debug)]
 pub struct Returns<'a> {
     rest: &'a [u8],
@@ -257,7 +257,7 @@ mod tests {
         e.ret(attr::PATH, -95, &[2; 16]).unwrap();
         let bytes = e.finish();
         assert_eq!(bytes.len(), 24 + 32 + 8);
-        let (event, rest) = Event::parse(bytes).unwrap();
+        let (event, rest) = EventView::parse(bytes).unwrap();
         assert!(rest.is_empty());
         assert_eq!((event.header.user_data, event.header.res), (9, -5));
         assert!(!event.is_last());
@@ -275,12 +275,12 @@ mod tests {
             [(16, true), (8, false), (0, false), (4, false), (12, false), (24, false)]
         {
             buf[HEADER_BYTES + 2] = len;
-            assert_eq!(Event::parse(&buf).is_ok(), is_right, "{len}");
+            assert_eq!(EventView::parse(&buf).is_ok(), is_right, "{len}");
         }
         // Two of them.
         buf[HEADER_BYTES + 2] = 8;
         buf[HEADER_BYTES + 10] = 8;
-        assert_eq!(Event::parse(&buf).unwrap().0.returns().count(), 2);
+        assert_eq!(EventView::parse(&buf).unwrap().0.returns().count(), 2);
     }
 
     #[test]
@@ -298,9 +298,9 @@ mod tests {
     fn an_error_says_what_is_wrong() {
         extern crate std;
         use std::string::ToString;
-        let error = Event::parse(&[0; 8]).unwrap_err();
+        let error = EventView::parse(&[0; 8]).unwrap_err();
         assert_eq!(error.to_string(), "8 bytes are left, an event has at least 24");
-        let error = Event::parse(&[0; 24]).unwrap_err();
+        let error = EventView::parse(&[0; 24]).unwrap_err();
         assert!(error.to_string().starts_with("event length 0 must be a multiple of 8"));
         let error = Malformed::ReturnLength { id: 9, len: 4 };
         assert!(error.to_string().starts_with("return of attribute 9 has length 4,"));
@@ -311,7 +311,7 @@ mod tests {
         let mut buf = [0; 64];
         for len in [0_u32, 8, 16, 25, 72, 1032, u32::MAX] {
             buf[..4].copy_from_slice(&len.to_ne_bytes());
-            assert!(Event::parse(&buf).is_err(), "length {len}");
+            assert!(EventView::parse(&buf).is_err(), "length {len}");
         }
     }
 }

@@ -8,7 +8,7 @@ use aio2::backend::{Backend, Wait};
 use aio2::error::Errno;
 use aio2::ring::Memory;
 use aio2_abi::attr;
-use aio2_abi::event::{Event as Parsed, EventFlags};
+use aio2_abi::event::{EventFlags, EventView};
 use aio2_abi::ring::RingFlags;
 use aio2_abi::wait::{Cancel, CancelFlags};
 use std::sync::LazyLock;
@@ -54,7 +54,7 @@ impl Event {
     pub fn parse_all(mut bytes: &[u8]) -> Vec<Event> {
         let mut events = Vec::new();
         while !bytes.is_empty() {
-            let (event, rest) = Parsed::parse(bytes).expect("an event stands there");
+            let (event, rest) = EventView::parse(bytes).expect("an event stands there");
             events.push(Event {
                 len: event.header.len,
                 flags: event.header.flags,

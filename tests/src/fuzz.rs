@@ -185,7 +185,7 @@ fn check_events(bytes: &[u8]) {
     let mut rest = bytes;
     loop {
         let expected = check_event(rest);
-        match event::Event::parse(rest) {
+        match event::EventView::parse(rest) {
             Ok((event, behind)) => {
                 let len = rest.len() - behind.len();
                 assert_eq!(expected, Some(len));

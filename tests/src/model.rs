@@ -130,7 +130,7 @@ struct Waiting {
     event: Expected,
 }
 
-impl machine::Event for Expected {
+impl machine::Publishable for Expected {
     fn size(&self) -> u32 {
         self.len
     }

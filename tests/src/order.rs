@@ -130,7 +130,7 @@ pub(crate) fn unknown_flags_and_returns_can_be_ignored(env: &Env<'_>) -> Outcome
     encoder.ret(60, 0, &[1; 16]).expect("there is room");
     encoder.ret(attr::TIMING, 0, &[2; 40]).expect("there is room");
     let bytes = encoder.finish();
-    let (event, _) = event::Event::parse(bytes).expect("it is an event");
+    let (event, _) = event::EventView::parse(bytes).expect("it is an event");
     assert!(event.is_last(), "MORE is not among them");
     let timing: Option<attr::TimingReturn> = event.payload(attr::TIMING);
     assert_eq!(timing.map(|t| t.submitted), Some(0x0202_0202_0202_0202), "its known part");

@@ -4,7 +4,7 @@
 
 use aio2::backend::{Backend, Wait};
 use aio2::engine::Engine;
-use aio2_abi::event::Event;
+use aio2_abi::event::EventView;
 use aio2_abi::iocb::Stream;
 use aio2_abi::setup::Setup;
 use std::collections::BTreeSet;
@@ -160,7 +160,7 @@ fn check_iocb(example: &Example) {
 }
 
 fn check_event(example: &Example) {
-    let (event, rest) = Event::parse(&example.bytes).expect("it is an event");
+    let (event, rest) = EventView::parse(&example.bytes).expect("it is an event");
     assert!(rest.is_empty(), "{}", example.title);
     for (name, value) in [
         ("len", i128::from(event.header.len)),

@@ -5,7 +5,9 @@
 //! after how many states to stop; the plain test has two requests, and
 //! `cargo xtask verify --states` asks for more.
 
-use aio2_conformance::model::machine::{After, Ask, Event, Machine, Operation, Outcome, Phase};
+use aio2_conformance::model::machine::{
+    After, Ask, Machine, Operation, Outcome, Phase, Publishable,
+};
 use libc::{ECANCELED, EDEADLK, ENOENT, ETIMEDOUT, EXDEV};
 use stateright::{Checker, Expectation, Model, Property};
 use std::time::Instant;
@@ -25,7 +27,7 @@ struct Done {
     begun: bool,
 }
 
-impl Event for Done {
+impl Publishable for Done {
     fn size(&self) -> u32 {
         1
     }

@@ -92,7 +92,7 @@ fn engine(count: usize, batch: usize, reads: bool, recorder: Option<&'static Rec
 fn reap(consumer: &Consumer, events: &mut [u64], batch: usize, result: i64) {
     let mut seen = 0;
     for words in consumer.reap(events, batch).expect("a sound ring") {
-        let (event, _) = event::Event::parse(words.as_bytes()).expect("an event");
+        let (event, _) = event::EventView::parse(words.as_bytes()).expect("an event");
         assert_eq!(event.header.res, result);
         seen += 1;
     }

@@ -12,7 +12,7 @@ use libc::{EAGAIN, EBADF, ECANCELED, EDEADLK, ENOENT, ETIMEDOUT, EXDEV};
 use std::collections::VecDeque;
 
 /// What is published when a request ends.
-pub trait Event: Clone {
+pub trait Publishable: Clone {
     /// Its length, in the unit of the ring's.
     fn size(&self) -> u32;
     /// The same, with this result, of an operation that was begun or was not.
@@ -35,10 +35,10 @@ pub struct Rings<E> {
     pub overflowed: u64,
 }
 
-impl<E: Event> Rings<E> {
+impl<E: Publishable> Rings<E> {
     /// What of the last ring is taken.
     pub fn used(&self) -> u32 {
-        self.ring.iter().skip(self.frozen).map(Event::size).sum()
+        self.ring.iter().skip(self.frozen).map(Publishable::size).sum()
     }
 
     fn fits(&self, event: &E) -> bool {
@@ -205,7 +205,7 @@ pub struct Machine<E> {
     pub is_child: bool,
 }
 
-impl<E: Event> Machine<E> {
+impl<E: Publishable> Machine<E> {
     /// A context with nothing in it.
     pub fn new(capacity: u32, max_requests: usize) -> Self {
         let rings = Rings {

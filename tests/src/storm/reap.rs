@@ -6,7 +6,7 @@ use crate::random::Random;
 use aio2::backend::Wait;
 use aio2::ring::Pending;
 use aio2_abi::attr::{self, ChecksumReturn, TimingReturn};
-use aio2_abi::event::{Event, EventFlags};
+use aio2_abi::event::{EventFlags, EventView};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 use zerocopy::{FromBytes, IntoBytes};
@@ -111,7 +111,7 @@ impl Round<'_> {
 
     /// The event at the start of `bytes`, which stood at `position`.
     fn parse(&self, bytes: &[u8], position: u64) -> End {
-        let (event, _) = Event::parse(bytes).expect("an event");
+        let (event, _) = EventView::parse(bytes).expect("an event");
         let header = event.header;
         let index = header.user_data as u32;
         assert!((index as usize) < self.ids.len(), "user_data {:#x}", header.user_data);

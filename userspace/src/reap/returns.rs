@@ -161,7 +161,7 @@ impl fmt::Display for Checksum {
 /// An event: the result of a request, and the returns of its attributes.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
-    parsed: event::Event<'a>,
+    parsed: event::EventView<'a>,
     bytes: &'a [u8],
 }
 
@@ -172,7 +172,7 @@ impl<'a> Event<'a> {
     /// What is wrong with the bytes.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), event::Malformed> {
-        let (parsed, rest) = event::Event::parse(bytes)?;
+        let (parsed, rest) = event::EventView::parse(bytes)?;
         let bytes = &bytes[..bytes.len() - rest.len()];
         Ok((Event { parsed, bytes }, rest))
     }
@@ -213,7 +213,7 @@ impl<'a> Event<'a> {
 
     /// As the ABI has it: for attributes that this crate has no type for.
     #[must_use]
-    pub fn parsed(&self) -> &event::Event<'a> {
+    pub fn parsed(&self) -> &event::EventView<'a> {
         &self.parsed
     }
 

@@ -128,7 +128,7 @@ impl Answer {
     pub fn parse(mut bytes: &[u8]) -> Vec<Self> {
         let mut answers = Vec::new();
         while !bytes.is_empty() {
-            let (e, rest) = event::Event::parse(bytes).unwrap();
+            let (e, rest) = event::EventView::parse(bytes).unwrap();
             let returns = e.returns().map(|r| (r.id, r.status, r.payload.to_vec())).collect();
             let event::Header { user_data, res, .. } = e.header;
             answers.push(Answer { user_data, res, returns });

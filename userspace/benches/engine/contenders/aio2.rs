@@ -98,7 +98,7 @@ impl Contender for Aio2 {
         self.used = 0;
         loop {
             for words in self.consumer.reap(&mut self.events, usize::MAX).expect("a sound ring") {
-                let (event, _) = event::Event::parse(words.as_bytes()).expect("an event");
+                let (event, _) = event::EventView::parse(words.as_bytes()).expect("an event");
                 if let Some(times) = event.payload::<attr::TimingReturn>(attr::TIMING) {
                     assert!(times.submitted <= times.completed);
                 }

@@ -3,7 +3,7 @@
 use super::record::{Printer, Record, WellFormed};
 use crate::attribute::{self, Fields};
 use crate::errno;
-use aio2_abi::event::{Event, EventFlags, Header, len_is_valid};
+use aio2_abi::event::{EventFlags, EventView, Header, len_is_valid};
 use serde_json::json;
 use std::io::{self, Write};
 use zerocopy::FromBytes;
@@ -11,7 +11,7 @@ use zerocopy::FromBytes;
 /// How far the bytes are well-formed events.
 pub fn well_formed(bytes: &[u8]) -> WellFormed {
     let mut rest = bytes;
-    while let Ok((_, behind)) = Event::parse(rest) {
+    while let Ok((_, behind)) = EventView::parse(rest) {
         rest = behind;
     }
     WellFormed { bytes: bytes.len() - rest.len() }
@@ -22,7 +22,7 @@ pub fn dump(bytes: &[u8], offset: usize, printer: &mut Printer<impl Write>) -> i
     let mut rest = bytes;
     while !rest.is_empty() {
         let at = offset + (bytes.len() - rest.len());
-        match Event::parse(rest) {
+        match EventView::parse(rest) {
             Ok((event, behind)) => {
                 printer.record(record(&event, at))?;
                 rest = behind;
@@ -49,7 +49,7 @@ fn skippable(rest: &[u8]) -> Option<usize> {
     (len_is_valid(header.len) && len <= rest.len()).then_some(len)
 }
 
-fn record(event: &Event<'_>, offset: usize) -> Record {
+fn record(event: &EventView<'_>, offset: usize) -> Record {
     let header = &event.header;
     let flags = EventFlags::from_bits_retain(header.flags);
     let unknown = flags.difference(EventFlags::all());
@@ -74,7 +74,7 @@ pub fn error(res: i64) -> Option<i32> {
 }
 
 /// The attribute returns of an event, by name.
-pub fn returns(event: &Event<'_>) -> Vec<(String, Fields)> {
+pub fn returns(event: &EventView<'_>) -> Vec<(String, Fields)> {
     let part = |ret: aio2_abi::event::Return<'_>| {
         let mut fields = vec![("status", json!(attribute::status(ret.status)))];
         if ret.status == 0 {

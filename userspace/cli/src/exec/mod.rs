@@ -14,7 +14,7 @@ use crate::printable::Printable;
 use crate::{dump, errno};
 use aio2::{Context, Iocbs};
 use aio2_abi::attr;
-use aio2_abi::event::{self, Event};
+use aio2_abi::event::{self, EventView};
 use aio2_abi::iocb::IocbFlags;
 use argument::Argument;
 use serde::Serialize;
@@ -59,7 +59,7 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<Exit, Trouble> {
     let mut room = [0_u64; event::LEN_MAX / 8];
     let event = exec(&global.context(None)?, &mut iocb, &mut room)?;
     save(args.save_event.as_deref(), event)?;
-    let (event, _) = Event::parse(event)
+    let (event, _) = EventView::parse(event)
         .map_err(|bad| Trouble::new(format!("the implementation sent no event: {bad}")))?;
     let outcome = Outcome::new(&signature, &arguments, &event);
     global.print(&outcome, &outcome)?;
@@ -128,7 +128,7 @@ struct Buffer {
 }
 
 impl Outcome {
-    fn new(signature: &Signature, arguments: &[Argument], event: &Event<'_>) -> Self {
+    fn new(signature: &Signature, arguments: &[Argument], event: &EventView<'_>) -> Self {
         let shown: Vec<_> = arguments.iter().map(|given| (given.value, given.text())).collect();
         let returns = dump::returns(event);
         let attributes = returns.iter().map(|(name, fields)| {

@@ -1,6 +1,6 @@
 //! Submission: from the bytes of a stream to requests that run.
 //!
-//! What completes inline is collected in a [`Batch`] on the stack and published
+//! What completes inline is collected in a [`Submission`] on the stack and published
 //! as one: two short critical sections for a stream, however long, and no
 //! allocation. The lock is never held while an operation runs.
 //!
@@ -45,7 +45,7 @@ const _: () = assert!(BATCH_REQUESTS <= u64::BITS as usize);
 /// # Safety
 /// As [`crate::backend::Backend::submit`].
 pub(crate) unsafe fn submit(shared: &Arc<Shared>, iocbs: &mut [u8]) -> Result<usize, Errno> {
-    let mut batch = Batch::new(shared);
+    let mut batch = Submission::new(shared);
     let recorder = shared.recorder;
     let mut at = 0;
     let mut stopped = Ok(());
@@ -91,7 +91,7 @@ fn next(rest: &[u8]) -> Result<Iocb<'_>, Malformed> {
 }
 
 /// What one submission holds between two critical sections.
-struct Batch<'a> {
+struct Submission<'a> {
     shared: &'a Arc<Shared>,
     /// Events of requests that completed inline.
     words: ArrayVec<u64, BATCH_WORDS>,
@@ -114,9 +114,9 @@ struct Batch<'a> {
     earlier: Earlier,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> Submission<'a> {
     fn new(shared: &'a Arc<Shared>) -> Self {
-        Batch {
+        Submission {
             shared,
             words: ArrayVec::new(),
             events: 0,

@@ -53,14 +53,14 @@ struct Iocb {
 /// struct io_event.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-struct Event {
+struct IoEvent {
     data: u64,
     obj: u64,
     res: i64,
     res2: i64,
 }
 
-const _: () = assert!(size_of::<Iocb>() == 64 && size_of::<Event>() == 32);
+const _: () = assert!(size_of::<Iocb>() == 64 && size_of::<IoEvent>() == 32);
 
 /// What a context's ring begins with, behind which its events are.
 #[repr(C)]
@@ -117,7 +117,7 @@ pub(crate) struct Ring<'r> {
     /// What it would not take, each for a reason of its own.
     refused: VecDeque<u64>,
     room: usize,
-    results: Vec<Event>,
+    results: Vec<IoEvent>,
     /// Of those, what was looked at.
     seen: usize,
     broken: Option<Errno>,
@@ -265,10 +265,10 @@ impl<'r> Ring<'r> {
         // Acquire: what is before it was written before it.
         let end = head.tail.load(Ordering::Acquire) % head.events;
         while next != end && self.results.len() < self.room {
-            let place = head.header_length as usize + next as usize * size_of::<Event>();
+            let place = head.header_length as usize + next as usize * size_of::<IoEvent>();
             // SAFETY: within the ring, as the kernel lays it out.
             let event =
-                unsafe { at.cast::<u8>().wrapping_add(place).cast::<Event>().read_volatile() };
+                unsafe { at.cast::<u8>().wrapping_add(place).cast::<IoEvent>().read_volatile() };
             self.results.push(event);
             next = (next + 1) % head.events;
         }
