@@ -6,8 +6,12 @@
 //!
 //! SPEC: sections 5.5 (reaping), 5.7 (notification).
 
+use crate::ring;
 use crate::ring::shm::ConsumerMap;
-use crate::ring::{self, Events, Pending, ReapError};
+#[cfg(feature = "raw")]
+pub use crate::ring::{Corruption, Events, Pending, ReapError};
+#[cfg(not(feature = "raw"))]
+use crate::ring::{Events, Pending, ReapError};
 use std::fmt;
 
 /// A consumer of a context's ring, beside any others: it sees the words of
@@ -27,14 +31,28 @@ pub struct Consumer {
 
 impl Consumer {
     /// For a context's implementation: over a consumer of its ring.
+    #[cfg(feature = "unstable")]
     #[must_use]
     pub fn over(ring: ring::Consumer<ConsumerMap>) -> Self {
         Consumer { ring: Some(ring) }
     }
 
+    /// For a context's implementation: over a consumer of its ring.
+    #[cfg(not(feature = "unstable"))]
+    pub(crate) fn over(ring: ring::Consumer<ConsumerMap>) -> Self {
+        Consumer { ring: Some(ring) }
+    }
+
     /// For an implementation whose ring is another process's.
+    #[cfg(feature = "unstable")]
     #[must_use]
     pub const fn elsewhere() -> Self {
+        Consumer { ring: None }
+    }
+
+    /// For an implementation whose ring is another process's.
+    #[cfg(not(feature = "unstable"))]
+    pub(crate) const fn elsewhere() -> Self {
         Consumer { ring: None }
     }
 

@@ -345,6 +345,7 @@ impl Context {
     /// The implementation must keep SPEC.md: above all, it must not publish the
     /// terminal event of a request before it is done with its memory. No other
     /// context may be made over it.
+    #[cfg(feature = "unstable")]
     #[must_use]
     pub unsafe fn over(backend: Arc<dyn Backend>, implementation: Implementation) -> Self {
         Context { backend, implementation, executor: None }

@@ -184,15 +184,20 @@
 //! implementations use: `backend`, `engine`, the words of rings. It is not
 //! promised, and its safe functions can break what they are given.
 #![deny(unsafe_code)]
-#![cfg_attr(not(aio2_loom), deny(missing_debug_implementations))]
+#![cfg_attr(not(aio2_loom), deny(missing_debug_implementations, unnameable_types))]
 
 #[cfg(not(feature = "unstable"))]
 #[allow(unsafe_code)]
+#[cfg_attr(not(feature = "raw"), allow(dead_code))] // part of it is for iocbs of one's own
 mod backend;
 #[cfg(feature = "unstable")]
 #[allow(unsafe_code)]
 pub mod backend;
+#[cfg(not(feature = "raw"))]
+#[allow(dead_code)] // part of it is for events as they come
 mod consumer;
+#[cfg(feature = "raw")]
+pub mod consumer;
 #[cfg(not(aio2_loom))]
 #[allow(unsafe_code)]
 mod context;
@@ -207,7 +212,7 @@ pub mod future;
 #[cfg(not(aio2_loom))]
 pub mod io;
 #[cfg(all(not(aio2_loom), not(feature = "raw")))]
-#[allow(unsafe_code)]
+#[allow(unsafe_code, dead_code)] // part of it is for iocbs of one's own
 mod kernel;
 #[cfg(all(not(aio2_loom), feature = "raw"))]
 #[allow(unsafe_code)]

@@ -3,9 +3,8 @@
 
 mod common;
 
-use aio2::backend::Backend;
 use aio2::error::ReapError;
-use aio2::set::{Sealed, SetError, Source};
+use aio2::set::{Over, Sealed, SetError, Source};
 use aio2::{Context, Errno, Iocbs, OwnedEvent, Prefer, Reaper, Set, Timeout};
 use aio2_abi::{iocb::IocbFlags, op};
 use common::Random;
@@ -15,7 +14,6 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -252,8 +250,8 @@ impl AsFd for Panics {
 }
 
 impl Sealed for Panics {
-    fn backend(&self) -> &Arc<dyn Backend> {
-        Sealed::backend(&self.0)
+    fn over(&self) -> Over<'_> {
+        Sealed::over(&self.0)
     }
 }
 

@@ -57,11 +57,12 @@ fn public_items_are_those_of_the_list() {
     assert!(items == listed, "not in tests/users/public.txt:\n{new}\nnot there any more:\n{gone}");
 }
 
-/// Who has one feature and no other gets a crate that builds, without a warning.
+/// Who has one feature and no other gets a crate that builds, without a warning, and in
+/// which whatever can be had can be named (`unnameable_types`, which the crate denies).
 #[test]
 fn each_feature_stands_alone() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("of the project");
-    for feature in ["", "tokio", "raw", "ring", "unstable"] {
+    for feature in ["", "raw", "ring", "unstable", "bytes", "tokio", "futures-io"] {
         let output = Command::new(env!("CARGO"))
             .current_dir(root)
             .args(["check", "-q", "-p", "aio2", "--lib", "--offline", "--features", feature])

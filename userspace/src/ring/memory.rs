@@ -19,6 +19,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 /// The references do not say who may write: on mapped memory the producer
 /// cannot store to the consumer page, nor a consumer to anything else: the
 /// process that tries dies by SIGSEGV.
+#[cfg_attr(not(feature = "unstable"), allow(unnameable_types))] // sealed without it
 pub struct View<'a, W> {
     /// Free-running byte position of the oldest unreaped event.
     pub head: &'a AtomicU64,
@@ -60,6 +61,7 @@ impl<'a, W: Word> View<'a, W> {
 /// `view` must return the same words and the same sizes each time, and
 /// `words` must hold `ring_bytes` or twice as much. A wrong implementation
 /// loses events or panics; it cannot cause undefined behaviour.
+#[cfg_attr(not(feature = "unstable"), allow(unnameable_types))] // sealed without it
 pub trait Memory {
     /// How event data is accessed.
     type Word: Word;

@@ -7,6 +7,7 @@ use crate::sync::{AtomicU64, Ordering};
 /// A consumer that lost a race reads words that the producer is writing, so a
 /// word is accessed whole, by relaxed atomic loads and stores. Order between
 /// words comes from `head` and `tail`, never from the words.
+#[cfg_attr(not(feature = "unstable"), allow(unnameable_types))] // sealed without it
 pub trait Word {
     /// Reads the word.
     fn load(&self) -> u64;

@@ -212,9 +212,9 @@ impl<S: Source> Set<S> {
         let before;
         let mut state = self.lock();
         let entry = state.members.iter_mut().find(|m| m.member == member)?;
-        before = entry.source.backend().clone();
+        before = entry.source.over().0.clone();
         let result = catch_unwind(AssertUnwindSafe(|| f(&mut entry.source)));
-        if !Arc::ptr_eq(&before, entry.source.backend()) {
+        if !Arc::ptr_eq(&before, entry.source.over().0) {
             entry.watch_instead(&before, &self.watch);
         }
         self.call(state);

@@ -30,7 +30,7 @@ mod watch;
 
 #[cfg(not(aio2_loom))]
 pub use members::{Active, Delivery, Member, Set, SetError};
-#[cfg(all(not(aio2_loom), feature = "unstable"))]
-pub use source::Sealed;
 #[cfg(not(aio2_loom))]
 pub use source::Source;
+#[cfg(all(not(aio2_loom), feature = "unstable"))]
+pub use source::{Over, Sealed};

@@ -30,22 +30,28 @@ pub trait Source: AsFd + Sealed {
     fn take(&mut self) -> Result<Option<Self::Item>, ReapError>;
 }
 
-/// What only this crate implements.
+/// What only this crate implements, and has no name outside for that.
+#[allow(unnameable_types)]
 pub trait Sealed {
     /// What it is over, whose descriptor is watched. As long as this is held, no
     /// other one is at its address, nor has its descriptor's number.
-    fn backend(&self) -> &Arc<dyn Backend>;
+    fn over(&self) -> Over<'_>;
 }
 
+/// A member's implementation, which only this crate can look at.
+#[allow(unnameable_types)]
+#[derive(Debug)]
+pub struct Over<'a>(pub(super) &'a Arc<dyn Backend>);
+
 impl Sealed for Reaper {
-    fn backend(&self) -> &Arc<dyn Backend> {
-        self.backend()
+    fn over(&self) -> Over<'_> {
+        Over(self.backend())
     }
 }
 
 impl<B: Buffer, T> Sealed for Queue<B, T> {
-    fn backend(&self) -> &Arc<dyn Backend> {
-        self.context().backend()
+    fn over(&self) -> Over<'_> {
+        Over(self.context().backend())
     }
 }
 
