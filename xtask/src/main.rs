@@ -1,21 +1,23 @@
 //! The front door of the project: `cargo xtask test | verify | bench | fuzz | install | package | kernel`.
 //!
-//! Each subcommand is a file of its own. What a subcommand needs from the
+//! Each subcommand is a room or a file of its own. What a subcommand needs from the
 //! system it installs (as root, from Debian), or says what is missing.
+//!
+//! | room | duty |
+//! |---|---|
+//! | `test`, `fuzz` | the checks, and the fuzz targets |
+//! | `verify` | checks of checks: planted bugs, mutants, sanitizers, proofs, coverage |
+//! | `bench` | what it costs: ratios, instructions, the page |
+//! | `install` | files where they belong, and packages |
+//! | `kernel` | the series: patched, built, booted, tested, counted |
+//! | `packages`, `jobs` | what several of them need: tools of the system, so many things at once |
 
 mod bench;
-mod budget;
-mod costs;
-mod fio;
 mod fuzz;
 mod install;
 mod jobs;
 mod kernel;
-mod man;
-mod package;
 mod packages;
-mod page;
-mod side_by_side;
 mod test;
 mod verify;
 
@@ -43,7 +45,7 @@ enum Task {
     /// Build and install the library for C, its headers, and the command
     Install(install::Args),
     /// Make Debian packages of what install installs
-    Package(package::Args),
+    Package(install::package::Args),
     /// Fetch, patch, build and boot the kernel, and test it
     Kernel(kernel::Args),
 }
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Fuzz(args) => fuzz::run(args),
         Task::Install(args) => install::run(&args),
-        Task::Package(args) => package::run(&args),
+        Task::Package(args) => install::package::run(&args),
         Task::Kernel(args) => kernel::run(args),
     };
     // Without the backtrace that anyhow adds: it would bury the last words of a stage.

@@ -8,7 +8,7 @@ use super::boot::{Machine, tail};
 use super::config::Config;
 use super::guest::{self, Program};
 use super::report::Report;
-use crate::budget::{self, Budget, Row};
+use crate::bench::budget::{self, Budget, Row};
 use crate::packages;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;

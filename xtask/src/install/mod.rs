@@ -1,5 +1,15 @@
 //! `cargo xtask install`: the library for C, the drop-ins and the command,
-//! where a package or an administrator wants them.
+//! where a package or an administrator wants them; and packages of them.
+//!
+//! | room | duty |
+//! |---|---|
+//! | `man` | the manual pages |
+//! | `fio` | AIO2's engine for fio |
+//! | `package` | `cargo xtask package`: Debian packages |
+
+mod fio;
+mod man;
+pub mod package;
 
 use aio2_link::{LIBAIO, LIBAIO_SYSCALL, POSIX, Recipe};
 use anyhow::{Context, Result};
@@ -60,7 +70,7 @@ pub fn run(args: &Args) -> Result<()> {
         drop_in.link(root, &built.join(drop_in.archive()), &drop_ins.join(drop_in.soname))?;
     }
     if args.fio {
-        crate::fio::build(&sh, root, &archive, &drop_ins.join(aio2_link::FIO.soname))?;
+        fio::build(&sh, root, &archive, &drop_ins.join(aio2_link::FIO.soname))?;
     }
     let link = lib.join("libaio2.so");
     let _ = fs::remove_file(&link);
@@ -71,7 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     copy(&root.join("abi/include/linux/aio2.h"), &include.join("linux/aio2.h"))?;
     fs::write(lib.join("pkgconfig/aio2.pc"), pkg_config(&args.prefix))?;
-    crate::man::install(root, &built.join("aio2"), &to.join("share"))?;
+    man::install(root, &built.join("aio2"), &to.join("share"))?;
     println!("installed to {}", to.display());
     Ok(())
 }

@@ -5,7 +5,8 @@
 //! all of them would cost a thousand times as much in the last column. Time is not
 //! measured, and the kernel's instructions are not counted.
 
-use crate::{budget, packages};
+use super::budget;
+use crate::packages;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::path::Path;

@@ -7,8 +7,8 @@
 //! the machine has other things to do. What was to go through AIO2 and did not fails the
 //! run.
 
+use super::page::Spread;
 use crate::install;
-use crate::page::Spread;
 use aio2_record::{Count, Counters};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};

@@ -35,7 +35,7 @@ pub fn run(short: bool) -> Result<()> {
     let to = if short { scratch()?.join("page") } else { crate::root().join(PAGE) };
     let mut results = Results::here()?;
     for bench in ["engine", "ring"] {
-        let program = crate::budget::build(bench)?;
+        let program = crate::bench::budget::build(bench)?;
         let mut command = Command::new(program);
         command.arg("--json").args(short.then_some("--short")).stderr(Stdio::inherit());
         eprintln!("{bench} ...");

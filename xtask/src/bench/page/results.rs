@@ -98,7 +98,7 @@ impl Results {
             machine: format!("{number} processors, {model}, {}", hypervisor(&cpus)),
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
             file_system: said("stat", &["-f", "-c", "%T", "."])?,
-            compiler: crate::budget::compiler()?,
+            compiler: crate::bench::budget::compiler()?,
             day: said("date", &["-u", "+%F %R"])?,
             commit: said("git", &["rev-parse", "--short", "HEAD"])?,
             load: [load()?, String::new()],

@@ -1,13 +1,25 @@
 //! `cargo xtask bench`: what it costs, beside what users have, as ratios.
 //!
+//! | room | duty |
+//! |---|---|
+//! | `budget` | instructions of each path, held against a table |
+//! | `costs` | the same while more and more requests are in flight |
+//! | `page` | all peers and all work, as one page with plots |
+//! | `side_by_side` | fio on the drop-ins and the originals |
+//!
 //! Each benchmark measures its baselines in the same run, in turns. They are
 //! not tests: nothing passes or fails by speed. What does is the number of
-//! instructions of a path ([`crate::budget`]).
+//! instructions of a path ([`budget`]).
 
-use crate::budget::{self, Budget};
-use crate::costs::{self, Costs};
-use crate::{kernel, page, side_by_side};
+pub mod budget;
+mod costs;
+mod page;
+mod side_by_side;
+
+use crate::kernel;
 use anyhow::{Result, bail};
+use budget::Budget;
+use costs::Costs;
 use std::process::Command;
 
 /// Which benchmarks to run.

@@ -13,7 +13,7 @@ pub const WORK: &str = "copy of a tree of small files";
 /// Copies a tree of so many files within `scratch` in turns, after a first time.
 pub fn compare(scratch: &Path, files: usize, rounds: usize) -> Result<Vec<Measured>> {
     let args = ["build", "--release", "-p", "aio2-cli", "--bin", "aio2"];
-    let command = crate::budget::program(&args, "aio2")?;
+    let command = crate::bench::budget::program(&args, "aio2")?;
     let dir = tempfile::tempdir_in(scratch)?;
     let from = dir.path().join("from");
     for number in 0..files {
