@@ -11,6 +11,8 @@
 
 #[allow(dead_code)] // shared with other programs
 mod common;
+#[path = "submitter/metadata.rs"]
+mod metadata;
 
 use aio2_abi::attr;
 use aio2_abi::iocb::IocbFlags;
@@ -250,7 +252,9 @@ fn main() {
     let hidden = mounts::hide();
     type Case = (&'static str, Box<dyn Fn(&Path) -> Outcome + Send + Sync>);
     let mounted = |kind, options| Box::new(move |dir: &Path| each(kind, options, dir)) as Box<_>;
-    let cases: [Case; 13] = [
+    let metadata =
+        |kind, local| Box::new(move |dir: &Path| metadata::on(kind, local, dir)) as Box<_>;
+    let cases: [Case; 20] = [
         ("ext4", mounted(Kind::Ext4, "")),
         ("ext4_mounted_sync", mounted(Kind::Ext4, "sync")),
         ("xfs", mounted(Kind::Xfs, "")),
@@ -264,6 +268,13 @@ fn main() {
         ("block_device", Box::new(block_device)),
         ("file_size_limit", Box::new(file_size_limit)),
         ("other_kinds", Box::new(other_kinds)),
+        ("metadata_on_ext4", metadata(Kind::Ext4, true)),
+        ("metadata_on_xfs", metadata(Kind::Xfs, true)),
+        ("metadata_on_btrfs", metadata(Kind::Btrfs, true)),
+        ("metadata_on_tmpfs", metadata(Kind::Tmpfs, true)),
+        ("metadata_on_overlay", metadata(Kind::Overlay, false)),
+        ("metadata_on_fuse", metadata(Kind::Fuse, false)),
+        ("opening_that_waits_for_others", Box::new(metadata::for_others)),
     ];
     let trials = cases.into_iter().map(|(name, case)| {
         let hidden = hidden.clone();

@@ -9,7 +9,8 @@
 use crate::error::Errno;
 use std::io::Write;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The descriptor in an argument: the kernel looks at the low half only.
 #[inline]
@@ -55,7 +56,7 @@ const MEMORY_MAJOR: u32 = 1;
 /// The kind of `fd`, as of now; no server is asked.
 pub(crate) fn kind(fd: i32) -> Kind {
     let Some(found) = look(fd) else { return Kind::Other };
-    match u32::from(found.stx_mode) & libc::S_IFMT {
+    match file_type(&found) {
         libc::S_IFREG => Kind::Regular,
         libc::S_IFBLK => Kind::Block,
         libc::S_IFCHR if found.stx_rdev_major == MEMORY_MAJOR => Kind::Memory,
@@ -71,12 +72,101 @@ pub(crate) fn kind(fd: i32) -> Kind {
 fn look(fd: i32) -> Option<libc::statx> {
     let mut found = MaybeUninit::<libc::statx>::uninit();
     let (name, place) = (c"".as_ptr(), found.as_mut_ptr());
-    let (flags, mask) = (libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC, libc::STATX_TYPE);
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    let mask = libc::STATX_TYPE | libc::STATX_NLINK | libc::STATX_SIZE | libc::STATX_MNT_ID_UNIQUE;
     // The C library's own would call fstat(2) where there is no statx(2).
     // SAFETY: an empty name; `found` can be written.
     let result = unsafe { libc::syscall(libc::SYS_statx, fd, name, flags, mask, place) };
     // SAFETY: statx has filled it in.
     (result == 0).then(|| unsafe { found.assume_init() })
+}
+
+/// The type of a file that was looked at, as in the mode of stat(2).
+fn file_type(found: &libc::statx) -> u32 {
+    u32::from(found.stx_mode) & libc::S_IFMT
+}
+
+/// Mounts of [`is_in_memory`], by their ids, which are never used again; 0 is none.
+static IN_MEMORY: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+
+/// Whether what stat(2) tells of `fd` is in memory, so that nobody is asked for it: it
+/// is on a file system of this machine that keeps it with what is open.
+pub(crate) fn is_in_memory(fd: i32) -> bool {
+    look(fd).is_some_and(|found| keeps_in_memory(fd, &found))
+}
+
+/// As [`is_in_memory`], of what was `found`.
+fn keeps_in_memory(fd: i32, found: &libc::statx) -> bool {
+    // Where there are no such ids it is asked for each time.
+    let mount = if found.stx_mask & libc::STATX_MNT_ID_UNIQUE != 0 { found.stx_mnt_id } else { 0 };
+    let known = &IN_MEMORY[mount as usize % IN_MEMORY.len()];
+    // Relaxed: the id is all there is to it.
+    if mount != 0 && known.load(Ordering::Relaxed) == mount {
+        return true;
+    }
+    let keeps = file_system(fd, found).is_some_and(|system| {
+        // Of another type in each C library.
+        let kind = system.f_type as libc::c_long;
+        let on_disk = [libc::EXT4_SUPER_MAGIC, libc::XFS_SUPER_MAGIC, libc::BTRFS_SUPER_MAGIC];
+        on_disk.contains(&(kind as _)) || kind == libc::TMPFS_MAGIC as libc::c_long
+    });
+    if keeps {
+        known.store(mount, Ordering::Relaxed);
+    }
+    keeps
+}
+
+/// Whether `fd`, which is open with `flags` and not to write, can be closed without an
+/// effect on its file: it is a file or directory that has a name, as [`is_in_memory`], and of which
+/// nothing waits to be written, what others have written included. Some file systems
+/// begin with that when any descriptor is closed.
+pub(crate) fn is_only_read(fd: i32, flags: i32) -> bool {
+    /// What is looked through, in bytes of a file.
+    const MOST: u64 = 1 << 20;
+    let Some(found) = look(fd) else { return false };
+    if found.stx_nlink == 0 || !keeps_in_memory(fd, &found) {
+        return false;
+    }
+    match file_type(&found) {
+        libc::S_IFDIR => true,
+        _ if flags & libc::O_PATH != 0 => true,
+        libc::S_IFREG => found.stx_size <= MOST && is_clean(fd),
+        _ => false,
+    }
+}
+
+/// Whether no page of `fd` is to be written; false where that is not known.
+fn is_clean(fd: i32) -> bool {
+    /// The same number on all architectures; Linux 6.5.
+    const SYS_CACHESTAT: libc::c_long = 451;
+    let all = [0_u64; 2];
+    // Pages in memory, and those of them that are to be written.
+    let mut pages = [0_u64; 5];
+    let place = pages.as_mut_ptr();
+    // SAFETY: reads an offset and a length, writes five numbers.
+    let result = unsafe { libc::syscall(SYS_CACHESTAT, fd, all.as_ptr(), place, 0) };
+    result == 0 && pages[1] == 0
+}
+
+/// A descriptor of the engine's own that is closed at once, unless it is kept.
+#[derive(Debug)]
+pub(crate) struct Transient(OwnedFd);
+
+impl Transient {
+    /// Owns `fd`, which was just opened.
+    pub(crate) fn new(fd: i32) -> Self {
+        // SAFETY: nobody else knows of it.
+        Transient(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    pub(crate) fn number(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+
+    /// It is somebody else's from now on.
+    pub(crate) fn keep(self) -> i32 {
+        self.0.into_raw_fd()
+    }
 }
 
 /// The status flags of `fd`, O_DIRECT and others; -1 if it is not open.
@@ -85,12 +175,18 @@ pub(crate) fn status_flags(fd: i32) -> i32 {
     unsafe { libc::fcntl(fd, libc::F_GETFL) }
 }
 
-/// The file system of `fd`, if it is on this machine.
-fn file_system(fd: i32) -> Option<libc::statfs64> {
+/// Sets what can be set of the status flags of `fd`; whether that was done.
+pub(crate) fn set_status_flags(fd: i32, flags: i32) -> bool {
+    // SAFETY: F_SETFL takes no address.
+    unsafe { libc::fcntl(fd, libc::F_SETFL, flags) == 0 }
+}
+
+/// The file system of `fd`, of which this was `found`, if it is on this machine.
+fn file_system(fd: i32, found: &libc::statx) -> Option<libc::statfs64> {
     // One behind a server does not tell this one, and the call below would ask the
     // server.
     let local = libc::STATX_ATTR_NODUMP as u64;
-    if look(fd).is_none_or(|found| found.stx_attributes_mask & local == 0) {
+    if found.stx_attributes_mask & local == 0 {
         return None;
     }
     let mut found = MaybeUninit::<libc::statfs64>::uninit();
@@ -102,12 +198,17 @@ fn file_system(fd: i32) -> Option<libc::statfs64> {
     Some(unsafe { found.assume_init() })
 }
 
+/// As [`file_system`].
+fn system_of(fd: i32) -> Option<libc::statfs64> {
+    file_system(fd, &look(fd)?)
+}
+
 /// Whether a transfer of `fd`, opened with O_DIRECT, waits for nothing but a device:
 /// a block device, or a file of a file system that passes it on.
 pub(crate) fn is_on_device(fd: i32) -> bool {
     match kind(fd) {
         Kind::Block => true,
-        Kind::Regular => file_system(fd).is_some_and(|found| {
+        Kind::Regular => system_of(fd).is_some_and(|found| {
             // Of another type in each C library.
             let kind = found.f_type as libc::c_long;
             [libc::EXT4_SUPER_MAGIC, libc::XFS_SUPER_MAGIC, libc::BTRFS_SUPER_MAGIC]
@@ -121,7 +222,7 @@ pub(crate) fn is_on_device(fd: i32) -> bool {
 /// later, and can be tried without blocking: not on a file system that is mounted
 /// to write synchronously, nor with chattr(1)'s S.
 pub(crate) fn writes_behind(fd: i32) -> bool {
-    let Some(found) = file_system(fd) else { return false };
+    let Some(found) = system_of(fd) else { return false };
     // Of another type in each C library.
     if !matches!(found.f_type as libc::c_long, libc::XFS_SUPER_MAGIC | libc::BTRFS_SUPER_MAGIC)
         || found.f_flags as libc::c_ulong & libc::ST_SYNCHRONOUS != 0

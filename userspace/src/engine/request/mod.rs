@@ -9,6 +9,7 @@
 //! | `operation` | what it does, if that is allowed |
 //! | `attributes` | what it asks for beside |
 //! | `call` | the syscall and its arguments, ready to be run |
+//! | `opening` | how a file is opened, and a lookup that uses caches only |
 //! | `transfer` | a call that moves bytes, and can be continued |
 //! | `wait` | what it waits for, if it has to |
 //! | `progress` | how far it has come |
@@ -17,6 +18,7 @@
 
 pub(crate) mod attributes;
 pub(crate) mod call;
+pub(crate) mod opening;
 pub(crate) mod operation;
 pub(crate) mod progress;
 pub(crate) mod transfer;

@@ -8,6 +8,7 @@
 //!
 //! | room | duty |
 //! |---|---|
+//! | `cached` | calls on names and descriptors that memory answers |
 //! | `ready` | whether a file is ready, for POLL |
 //! | `sure` | whether what was tried is what the plain call would give |
 //! | `outcome` | what is measured |
@@ -15,6 +16,7 @@
 //!
 //! SPEC: sections 6.4 (running), 8 (PRIORITY).
 
+mod cached;
 pub(crate) mod event;
 pub(crate) mod outcome;
 pub(crate) mod ready;
@@ -80,7 +82,7 @@ pub(crate) fn try_inline(
         Operation::Poll => ready::look(request),
         Operation::Group => None,
         Operation::Syscall(Class::Inline) => Some(request.call.run()),
-        Operation::Syscall(Class::Worker) => None,
+        Operation::Syscall(Class::Worker) => cached::run(request),
         Operation::Syscall(class) => {
             let transfer = Transfer::new(&request.call, class)?;
             if facts.may_try(&transfer) {
