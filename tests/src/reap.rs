@@ -309,19 +309,16 @@ pub(crate) fn gather_makes_one_event_enough_after_its_time(env: &Env<'_>) -> Out
         context.submit_all(&mut nops(1));
         assert_eq!(waiter.join().expect("the thread ends").map(|e| e.len()), Ok(1));
     });
-    // The kernel says ETIME where both times are over together: planned.
-    if env.probe().features().contains(Features::IN_PROCESS) {
-        // So it is where both times are over, together or in either order.
-        context.submit_all(&mut nops(1));
-        let first = Wait::events(100).within(gather);
-        assert_eq!(context.wait(&Wait { gather, ..first }), Ok(()));
-        assert_eq!(context.wait(&Wait { gather: gather / 2, ..first }), Ok(()));
-        let long_ago = Timeout::Until(1);
-        let late = Wait { gather: Duration::from_nanos(1), timeout: long_ago, ..first };
-        assert_eq!(context.wait(&late), Ok(()));
-        assert_eq!(errno(context.wait(&Wait { gather: patience(), ..first })), Some(ETIME));
-        assert_eq!(context.reap(1).len(), 1);
-    }
+    // So it is where both times are over, together or in either order.
+    context.submit_all(&mut nops(1));
+    let first = Wait::events(100).within(gather);
+    assert_eq!(context.wait(&Wait { gather, ..first }), Ok(()));
+    assert_eq!(context.wait(&Wait { gather: gather / 2, ..first }), Ok(()));
+    let long_ago = Timeout::Until(1);
+    let late = Wait { gather: Duration::from_nanos(1), timeout: long_ago, ..first };
+    assert_eq!(context.wait(&late), Ok(()));
+    assert_eq!(errno(context.wait(&Wait { gather: patience(), ..first })), Some(ETIME));
+    assert_eq!(context.reap(1).len(), 1);
     // min_events that are there end it before its time.
     context.submit_all(&mut nops(3));
     let wait = Wait { gather: patience() * 100, ..Wait::events(3).within(patience() * 100) };
@@ -458,6 +455,9 @@ pub(crate) fn signal_mask_has_no_effect_without_a_sleep(env: &Env<'_>) -> Outcom
     let none = signal::mask(false);
     let wait = |min| Wait { sigmask: Some(&none), ..Wait::events(min).within(patience()) };
     let results = [context.wait(&wait(0)), context.wait(&wait(1))];
+    // Nor where the time is over, which is said rather than that it has come.
+    let over = Wait { timeout: Timeout::After(NOW), ..wait(2) };
+    assert_eq!(errno(context.wait(&over)), Some(ETIME));
     // It is pending still, and ends a wait that lets it in.
     let last = errno(context.wait(&wait(2)));
     signal::block(false);

@@ -83,6 +83,13 @@ impl Consumer {
         self.ring.as_ref().map_or(Pending::Nothing, ring::Consumer::pending)
     }
 
+    /// For a context's implementation: says which ring comes next.
+    pub(crate) fn append(&self, next: ring::Consumer<ConsumerMap>) {
+        if let Some(ring) = &self.ring {
+            ring.append(next);
+        }
+    }
+
     /// Goes on with the ring that replaced this one ([`crate::Context::grow`]),
     /// if nothing is left in it; true if so.
     pub fn advance(&mut self) -> bool {

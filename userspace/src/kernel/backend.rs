@@ -9,12 +9,14 @@ use super::sys;
 use crate::backend::{self, Backend, Timeout, Wait, Waited};
 use crate::consumer::Consumer;
 use crate::error::Errno;
-use crate::ring::shm;
+use crate::ring::shm::{self, Room};
+use aio2_abi::VERSION;
 use aio2_abi::setup::{Setup, SetupFlags};
 use aio2_abi::wait::{Cancel, CancelFlags, GetEvents, GetFlags};
-use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use std::{fmt, io};
 
 /// Bytes of the kernel's signal set; the C library's is longer.
 const KERNEL_SIGSET_BYTES: u32 = 8;
@@ -27,7 +29,9 @@ const KERNEL_SIGSET_BYTES: u32 = 8;
 pub struct Kernel {
     setup: Setup,
     fd: OwnedFd,
-    consumer: Consumer,
+    /// Of the oldest ring that is not known to be empty. One grows at a time, so
+    /// that consumers are told in the kernel's order.
+    consumer: Mutex<Consumer>,
 }
 
 impl Kernel {
@@ -47,23 +51,26 @@ impl Kernel {
     /// As `io_setup2`, with descriptors by their numbers.
     ///
     /// # Errors
-    /// As [`Kernel::new`].
+    /// As [`Kernel::new`]; EBADF for the flag GROW, which makes no context.
     ///
     /// # Safety
-    /// With the flags EVENTFD and GROW, the caller must own what is open by
-    /// those numbers, or nothing may be.
+    /// With the flag EVENTFD, the caller must own what is open by that number, or
+    /// nothing may be.
     pub unsafe fn with_numbers(setup: &Setup) -> Result<Self, Errno> {
         if setup.flags & SetupFlags::PROBE.bits() != 0 {
             return Err(Errno(libc::EINVAL));
         }
         let mut setup = *setup;
+        if setup.flags & SetupFlags::GROW.bits() != 0 {
+            // No context comes of it: the kernel looks at the rest of it only.
+            setup.fd = -1;
+        }
         let fd = sys::io_setup2(&mut setup)?;
         // SAFETY: the kernel has just made this descriptor for us.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         // SAFETY: it is the context's, as the kernel has just said.
-        let consumer = unsafe { shm::map(fd.as_fd(), &setup) }
-            .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EIO)))?;
-        Ok(Kernel { setup, fd, consumer: Consumer::over(consumer) })
+        let consumer = unsafe { shm::map(fd.as_fd(), &setup) }.map_err(errno_of)?;
+        Ok(Kernel { setup, fd, consumer: Mutex::new(Consumer::over(consumer)) })
     }
 
     /// What a context with these parameters would be: a creation with the flag
@@ -118,13 +125,25 @@ impl Backend for Kernel {
         unsafe { sys::io_exec2(iocb, event) }
     }
 
-    /// EOPNOTSUPP: no version of the series has it yet.
-    fn grow(&self, _ring_bytes: u32) -> Result<u32, Errno> {
-        Err(Errno(libc::EOPNOTSUPP))
+    fn grow(&self, ring_bytes: u32) -> Result<u32, Errno> {
+        let consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = Setup { version: VERSION, ring_bytes, ..Setup::default() };
+        // Where the new ring could not be mapped the old one stays. SPEC: R-GROW-4
+        let room = Room::reserve(Kernel::resolve(&wanted)?.ring_bytes).map_err(errno_of)?;
+        let (flags, fd) = (SetupFlags::GROW.bits(), self.fd.as_raw_fd());
+        let mut setup = Setup { flags, fd, ..wanted };
+        sys::io_setup2(&mut setup)?;
+        // SAFETY: it is the context's, as the kernel has just said.
+        let next = unsafe { room.map(self.fd.as_fd(), &setup) }.map_err(errno_of)?;
+        consumer.append(next);
+        Ok(setup.ring_bytes)
     }
 
     fn consumer(&self) -> Consumer {
-        self.consumer.clone()
+        let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
+        // So that a ring of which nothing is left can be unmapped.
+        consumer.advance();
+        consumer.clone()
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -175,6 +194,10 @@ fn arguments(wait: &Wait<'_>, iocbs: &mut [u8], events: Option<&mut [u8]>) -> Ge
         id: wait.id.unwrap_or(0),
         ..GetEvents::default()
     }
+}
+
+fn errno_of(error: io::Error) -> Errno {
+    Errno(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 fn nanoseconds(span: Duration) -> u64 {

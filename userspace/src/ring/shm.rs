@@ -104,24 +104,75 @@ pub unsafe fn map_context(fd: BorrowedFd<'_>, setup: &Setup) -> io::Result<Consu
 /// It must be a context's descriptor, or that of a file whose bytes are a ring
 /// of the caller's own, and which never shrinks.
 pub(crate) unsafe fn map(fd: BorrowedFd<'_>, setup: &Setup) -> io::Result<Consumer<ConsumerMap>> {
-    let page = page_bytes();
-    let geometry = Geometry::new(setup.ring_bytes, setup.event_max)
+    let room = Room::reserve(geometry_of(setup)?.ring_bytes())?;
+    // SAFETY: the caller's promise is the one that is asked for.
+    unsafe { room.map(fd, setup) }
+}
+
+/// The ring that the kernel says a context has.
+///
+/// # Errors
+///
+/// EINVAL for sizes and places that cannot be.
+fn geometry_of(setup: &Setup) -> io::Result<Geometry> {
+    Geometry::new(setup.ring_bytes, setup.event_max)
         .ok()
         .filter(|geometry| {
-            mappable(geometry) && setup.map_data.wrapping_sub(setup.map_producer) == page as u32
+            let apart = setup.map_data.wrapping_sub(setup.map_producer);
+            mappable(geometry) && apart == page_bytes() as u32
         })
-        .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
-    // One mapping has one protection, and the kernel lets only the consumer
-    // page be written.
-    let consumer = MmapOptions::new()
-        .offset(setup.map_offset + u64::from(setup.map_consumer))
-        .len(page)
-        .map_raw(fd.as_raw_fd())?;
-    let producer = MmapOptions::new()
-        .offset(setup.map_offset + u64::from(setup.map_producer))
-        .len(page + 2 * geometry.ring_bytes() as usize)
-        .map_raw_read_only(fd.as_raw_fd())?;
-    Ok(Consumer::new(SharedMap(Mapping::of(consumer, producer, page, geometry)?)))
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// Addresses for the mapping of a ring: what can fail for want of them fails
+/// before there is such a ring.
+pub(crate) struct Room {
+    consumer: MmapRaw,
+    producer: MmapRaw,
+}
+
+impl Room {
+    /// For a ring of at most so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// ENOMEM; those of mmap(2).
+    pub(crate) fn reserve(ring_bytes: u32) -> io::Result<Self> {
+        let reserve = |bytes| -> io::Result<MmapRaw> {
+            Ok(MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?.into())
+        };
+        let page = page_bytes();
+        Ok(Room { consumer: reserve(page)?, producer: reserve(page + 2 * ring_bytes as usize)? })
+    }
+
+    /// As [`map`], there.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL for sizes and places that cannot be, or are larger; otherwise those
+    /// of mmap(2).
+    ///
+    /// # Safety
+    ///
+    /// As for [`map`].
+    pub(crate) unsafe fn map(
+        self,
+        fd: BorrowedFd<'_>,
+        setup: &Setup,
+    ) -> io::Result<Consumer<ConsumerMap>> {
+        let (page, geometry) = (page_bytes(), geometry_of(setup)?);
+        let bytes = page + 2 * geometry.ring_bytes() as usize;
+        if bytes != self.producer.len() {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        // One mapping has one protection, and the kernel lets only the consumer
+        // page be written.
+        let at = |region: u32| (setup.map_offset + u64::from(region)) as usize;
+        let both = ProtFlags::READ | ProtFlags::WRITE;
+        map_over(&self.consumer, 0, page, &fd, at(setup.map_consumer), both)?;
+        map_over(&self.producer, 0, bytes, &fd, at(setup.map_producer), ProtFlags::READ)?;
+        Ok(Consumer::new(SharedMap(Mapping::of(self.consumer, self.producer, page, geometry)?)))
+    }
 }
 
 /// The two files of a ring, by which consumers map it, here or in a process

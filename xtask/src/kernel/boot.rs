@@ -63,7 +63,7 @@ impl Machine {
         } else {
             add(&["-accel", "tcg", "-smp", "2"]);
         }
-        add(&["-m", "2G", "-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot"]);
+        add(&["-m", "4G", "-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot"]);
         // On a busy host the emulated timer can be too late for its check at boot.
         let mut line = String::from(
             "console=ttyS0 loglevel=7 panic=-1 oops=panic printk.time=1 no_timer_check",

@@ -266,6 +266,20 @@ pub fn another_process_reaps_and_does_not_submit() -> Result<()> {
         // SAFETY: a NOP has no arguments.
         let got = unsafe { backend.wait(&Wait::events(0), batch.bytes(), None) };
         assert_eq!(errno(got), Some(EXDEV));
+        // A flag that there is not is told before that.
+        let iocbs = batch.bytes();
+        let unknown = GetEvents {
+            flags: 1 << 31,
+            iocbs: iocbs.as_ptr().addr() as u64,
+            iocb_bytes: iocbs.len() as u32,
+            ..GetEvents::default()
+        };
+        let mut unknown = unknown.as_bytes().to_vec();
+        let (fd, size) = (fd_of(&context), unknown.len());
+        // SAFETY: a structure of that size, which is written to at most.
+        let got =
+            result(unsafe { libc::syscall(IO_GETEVENTS2.into(), fd, unknown.as_mut_ptr(), size) });
+        assert_eq!(got, -i64::from(EINVAL));
         assert_eq!(errno(context.cancel(CancelFlags::ALL, Cancel::default())), Some(EXDEV));
         0
     })?;

@@ -82,7 +82,7 @@ checks! {
         descriptor_is_close_on_exec: "R-SETUP-11";
         operations_on_contexts_are_not_supported: "R-FD-3";
         iocb_whose_id_cannot_be_written_is_refused: "R-ID-3";
-        another_process_reaps_and_does_not_submit: "R-LIFE-7" "R-LIFE-4";
+        another_process_reaps_and_does_not_submit: "R-LIFE-7" "R-LIFE-4" "R-CONV-4";
         credentials_are_those_of_the_submission: "R-SEC-2";
         sleeping_workers_are_replaced_within_the_concurrency: "R-RUN-9" "R-RUN-1";
         contexts_of_a_user_are_bounded: "R-LIMIT-3";
