@@ -107,9 +107,9 @@ fn queue(count: usize, batch: usize, reads: bool) {
     for _ in (0..count).step_by(batch) {
         for slot in 0..batch {
             let op = if reads {
-                Op::read_at(&file, buffers.pop().expect("one for each"), 0)
+                Op::read_at(&file, buffers.pop().expect("one for each"), 0).untyped()
             } else {
-                Op::nop()
+                Op::nop().untyped()
             };
             queue.push(op, slot);
         }

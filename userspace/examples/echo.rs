@@ -9,6 +9,7 @@
 //! is not what is expected next.
 #![allow(unsafe_code)] // setrlimit(2)
 
+use aio2::flags::{RecvFlags, SendFlags};
 use aio2::{Context, Op, Prefer, Queue, SharedFd, Timeout};
 use std::error::Error;
 use std::io::{Read, Write};
@@ -53,7 +54,10 @@ pub fn serve(
                     open += 1;
                     let socket = SharedFd::from(done.opened.ok_or("no socket")?);
                     let buffer = vec![0; MESSAGE_BYTES];
-                    queue.push(Op::recv(&socket, buffer, 0), Step::Received(socket));
+                    queue.push(
+                        Op::recv(&socket, buffer, RecvFlags::empty()),
+                        Step::Received(socket),
+                    );
                     if accepted < connections {
                         queue.push(Op::accept(&listener), Step::Accept);
                     }
@@ -62,14 +66,17 @@ pub fn serve(
                 Step::Received(socket) => {
                     let buffer = done.op.into_buffer().ok_or("no buffer")?;
                     queue.push(
-                        Op::send(&socket, buffer, 0).range(0..len).full(),
+                        Op::send(&socket, buffer, SendFlags::empty()).range(0..len).full(),
                         Step::Sent(socket),
                     );
                 }
                 Step::Sent(socket) => {
                     echoed += len as u64;
                     let buffer = done.op.into_buffer().ok_or("no buffer")?;
-                    queue.push(Op::recv(&socket, buffer, 0), Step::Received(socket));
+                    queue.push(
+                        Op::recv(&socket, buffer, RecvFlags::empty()),
+                        Step::Received(socket),
+                    );
                 }
             }
         }

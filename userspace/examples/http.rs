@@ -10,6 +10,7 @@
 //! A peer that sends or takes nothing for too long is let go by a deadline of the
 //! operation itself.
 
+use aio2::flags::{AtFlags, Mode, OFlags, RecvFlags, ResolveFlags, SendFlags, StatxFlags};
 use aio2::io::{TcpListener, TcpStream};
 use aio2::{Context, Driver, Errno, Handle, Op, Prefer, SharedFd};
 use futures_util::stream::{StreamExt, unfold};
@@ -145,14 +146,13 @@ impl Server {
 
     /// A file, and its length. Whatever is none is not found.
     async fn open(&self, path: &str) -> Result<(SharedFd, u64), Errno> {
-        let (flags, rules) = (libc::O_RDONLY | libc::O_NONBLOCK, libc::RESOLVE_BENEATH);
+        let (flags, rules) = (OFlags::RDONLY | OFlags::NONBLOCK, ResolveFlags::BENEATH);
         let path = std::ffi::CString::new(path).map_err(|_| Errno(libc::ENOENT))?;
-        let open = Op::openat2(&self.directory, path, flags, 0, rules);
-        let file = SharedFd::new(self.handle.run(open).await.into_fd()?);
-        let mask = libc::STATX_TYPE | libc::STATX_SIZE;
-        let done = self.handle.run(Op::statx(&file, c"", libc::AT_EMPTY_PATH, mask)).await;
-        done.result?;
-        let found = done.op.statx_buf().ok_or(Errno(libc::ENOENT))?;
+        let open = Op::openat2(&self.directory, path, flags, Mode::empty(), rules);
+        let file = SharedFd::new(self.handle.run(open).await.value()?);
+        let mask = StatxFlags::TYPE | StatxFlags::SIZE;
+        let ask = Op::statx(&file, c"", AtFlags::EMPTY_PATH, mask);
+        let found = self.handle.run(ask).await.value()?;
         let is_file = u32::from(found.stx_mode) & libc::S_IFMT == libc::S_IFREG;
         is_file.then_some((file, found.stx_size)).ok_or(Errno(libc::ENOENT))
     }
@@ -190,7 +190,8 @@ impl Connection<'_> {
         }
         let room = self.filled..buffer.len();
         let patience = until.saturating_duration_since(Instant::now());
-        let receive = Op::recv(self.stream.fd(), buffer, 0).range(room).deadline(patience);
+        let receive =
+            Op::recv(self.stream.fd(), buffer, RecvFlags::empty()).range(room).deadline(patience);
         let done = self.server.handle.run(receive).await;
         let bytes = done.bytes()?;
         self.buffer = done.into_buffer().unwrap_or_default();
@@ -200,7 +201,7 @@ impl Connection<'_> {
 
     /// Sends all of it, and gives the memory back.
     async fn send(&self, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
-        let send = Op::send(self.stream.fd(), bytes, libc::MSG_NOSIGNAL).full();
+        let send = Op::send(self.stream.fd(), bytes, SendFlags::NOSIGNAL).full();
         let done = self.server.handle.run(send.deadline(PATIENCE)).await;
         done.bytes()?;
         Ok(done.into_buffer().unwrap_or_default())

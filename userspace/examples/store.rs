@@ -12,6 +12,7 @@
 //! all pairs are written to a new snapshot, and a new log begins: four operations,
 //! each after the one before, so that a snapshot is never seen half written.
 
+use aio2::flags::{AtFlags, Mode, OFlags, RenameFlags};
 use aio2::io::File;
 use aio2::{Context, Driver, Handle, Op, SharedFd};
 use std::collections::HashMap;
@@ -74,8 +75,8 @@ pub struct Store {
 impl Store {
     /// Opens the store of a directory: the snapshot, and what the log has beyond it.
     pub async fn open(handle: &Handle<Bytes>, path: &Path) -> io::Result<Store> {
-        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
-        let directory = File::open_with(handle, path, flags, 0).await?.fd().clone();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let directory = File::open_with(handle, path, flags, Mode::empty()).await?.fd().clone();
         let mut pairs = HashMap::new();
         let snapshot = match File::open(handle, path.join("snapshot")).await {
             Ok(file) => read_all(&file).await?,
@@ -87,9 +88,9 @@ impl Store {
         if replay(records, &mut pairs) != records.len() {
             return Err(bad("a bad snapshot"));
         }
-        let flags = libc::O_RDWR | libc::O_CREAT;
-        let log = File::open_with(handle, path.join(format!("log.{generation}")), flags, 0o644);
-        let log = log.await?;
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        let name = path.join(format!("log.{generation}"));
+        let log = File::open_with(handle, name, flags, 0o644.into()).await?;
         let records = read_all(&log).await?;
         let log_bytes = replay(&records, &mut pairs) as u64;
         // What a crash has cut off must not be taken for a record later.
@@ -157,25 +158,24 @@ impl Store {
         let here = |name: &str| CString::new(name).map(|name| (&self.directory, name));
         let written = self.handle.run(Op::write_at(&file, bytes, 0).full());
         let safe = self.handle.run(Op::fsync(&file).after(&written));
-        let rename = Op::renameat2(here("snapshot.new")?, here("snapshot")?, 0);
+        let rename = Op::renameat2(here("snapshot.new")?, here("snapshot")?, RenameFlags::empty());
         let renamed = self.handle.run(rename.after(&safe));
         let last = self.handle.run(Op::fsync(&self.directory).after(&renamed));
-        for step in [written, safe, renamed, last] {
-            step.await.result?;
+        written.await.value()?;
+        for step in [safe, renamed, last] {
+            step.await.value()?;
         }
         let (directory, old) = here(&format!("log.{}", self.generation))?;
-        self.handle.run(Op::unlinkat(directory, old, 0)).await.result?;
+        self.handle.run(Op::unlinkat(directory, old, AtFlags::empty())).await.value()?;
         (self.generation, self.log, self.log_bytes) = (next, File::over(&self.handle, new_log), 0);
         Ok(())
     }
 
     /// A new and empty file in the directory.
     async fn create(&self, name: &str) -> io::Result<SharedFd> {
-        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
-        let name = CString::new(name)?;
-        let done = self.handle.run(Op::openat(&self.directory, name, flags, 0o644)).await;
-        done.result?;
-        done.opened.map(SharedFd::new).ok_or(bad("no file"))
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
+        let open = Op::openat(&self.directory, CString::new(name)?, flags, 0o644.into());
+        Ok(SharedFd::new(self.handle.run(open).await.value()?))
     }
 }
 

@@ -27,6 +27,7 @@
 //! |---|---|
 //! | make a context, and see who implements it | [`Context`], [`Builder`] |
 //! | run operations that own their buffers | [`Op`], [`Queue`], [`Completion`] |
+//! | say how, and know what comes back | [`flags`], [`kind`] |
 //! | the same with callbacks | [`Dispatcher`] |
 //! | the same as futures | [`Driver`], [`Handle`] |
 //! | files and sockets over them | [`io::File`], [`io::TcpListener`], [`io::TcpStream`] |
@@ -80,6 +81,21 @@
 //!
 //! The library never panics on what a peer or the kernel says. Errors keep the
 //! error number ([`Errno`]) and say what to do.
+//!
+//! # Flags and results
+//!
+//! Flags are types ([`flags`]): a flag of recv(2) does not fit where one of openat(2)
+//! belongs. Those of rustix are taken, not made a second time: they are kept, and a
+//! program that calls some things itself has them already.
+//!
+//! What an operation gives is known by its type as well ([`kind`]): [`Completion::value`]
+//! of an openat is a descriptor, of a read its bytes, of an fsync nothing. So it is where
+//! the type goes along with the operation: from [`Handle::run`] to what its future gives,
+//! and from [`Dispatcher::push`] to its callback. A [`Queue`] hands out what ends first,
+//! of whichever kind, so that one type has to do for all of them: there
+//! [`Completion::into_fd`] and [`Completion::into_bytes`] take the value, and the token
+//! says which it is. Operations of several kinds in one list are made one type by
+//! [`Op::untyped`].
 //!
 //! # A write-ahead log
 //!
@@ -208,6 +224,8 @@ mod engine;
 pub mod engine;
 pub mod error;
 #[cfg(not(aio2_loom))]
+pub mod flags;
+#[cfg(not(aio2_loom))]
 pub mod future;
 #[cfg(not(aio2_loom))]
 pub mod io;
@@ -217,6 +235,8 @@ mod kernel;
 #[cfg(all(not(aio2_loom), feature = "raw"))]
 #[allow(unsafe_code)]
 pub mod kernel;
+#[cfg(not(aio2_loom))]
+pub mod kind;
 mod os;
 #[cfg(not(aio2_loom))]
 #[allow(unsafe_code)]

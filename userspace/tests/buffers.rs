@@ -1,6 +1,10 @@
 //! Kinds of buffers, and paths: what a read fills and a write takes of each, and that
 //! what is shared is never written.
 
+use aio2::flags::{
+    AtFlags, GetRandomFlags, Mode, OFlags, ReadWriteFlags, RecvFlags, RenameFlags, SendFlags,
+    StatxFlags, XattrFlags,
+};
 use aio2::{
     AnyBuf, Buffer, Completion, Context, Dir, DirectBuf, Errno, Op, PathArg, Queue, ReadBuf,
     SharedFd, Timeout,
@@ -12,7 +16,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-fn run<B: Buffer>(op: Op<B>) -> Completion<B, ()> {
+fn run<B: Buffer, K>(op: Op<B, K>) -> Completion<B, ()> {
     let mut queue = Queue::new(Context::new().unwrap());
     queue.push(op, ());
     queue.wait(1, Timeout::Forever).unwrap().next().unwrap()
@@ -48,12 +52,13 @@ fn what_a_read_gives_are_its_bytes() {
 
 #[test]
 fn what_an_open_gives_is_its_descriptor() {
-    let opened = run::<()>(Op::openat(Dir::Cwd, "/etc/passwd", libc::O_RDONLY, 0)).into_fd();
+    let opened =
+        run::<(), _>(Op::openat(Dir::Cwd, "/etc/passwd", OFlags::RDONLY, Mode::empty())).into_fd();
     assert!(opened.is_ok());
-    let none = run::<()>(Op::openat(Dir::Cwd, "/none", libc::O_RDONLY, 0)).into_fd();
+    let none = run::<(), _>(Op::openat(Dir::Cwd, "/none", OFlags::RDONLY, Mode::empty())).into_fd();
     assert_eq!(none.err(), Some(Errno(libc::ENOENT)));
-    assert_eq!(run::<()>(Op::nop()).into_fd().err(), Some(Errno(libc::EBADF)));
-    let mut taken = run::<()>(Op::duplicate(opened.unwrap()));
+    assert_eq!(run::<(), _>(Op::nop()).into_fd().err(), Some(Errno(libc::EBADF)));
+    let mut taken = run::<(), _>(Op::duplicate(opened.unwrap()));
     assert!(taken.opened.take().is_some());
     assert_eq!(taken.into_fd().err(), Some(Errno(libc::EBADF)));
 }
@@ -98,7 +103,7 @@ fn room_follows_the_result_of_each_operation_that_fills() {
     let here: SharedFd = fs::File::open(dir.path()).unwrap().into();
     let link = run(Op::readlinkat(&here, "link", room()));
     assert_eq!(**link.into_buffer().unwrap(), *b"somewhere");
-    let random = run(Op::getrandom(room(), 0));
+    let random = run(Op::getrandom(room(), GetRandomFlags::empty()));
     let bytes = random.bytes().unwrap();
     assert_eq!(random.into_buffer().unwrap().len(), bytes);
     let entries = run(Op::getdents(&here, ReadBuf::with_capacity(4096)));
@@ -121,13 +126,13 @@ fn room_follows_the_result_of_each_operation_that_fills() {
         a.send(&[b'x'; 1000]).unwrap();
     }
     let small = || ReadBuf::from(Vec::with_capacity(10));
-    let done = run(Op::recv(&b, small(), libc::MSG_TRUNC));
+    let done = run(Op::recv(&b, small(), RecvFlags::TRUNC));
     assert_eq!((done.bytes(), done.into_buffer().unwrap().len()), (Ok(1000), 0));
-    let done = run(Op::recv_from(&b, small(), libc::MSG_TRUNC));
+    let done = run(Op::recv_from(&b, small(), RecvFlags::TRUNC));
     assert_eq!((done.bytes(), done.into_buffer().unwrap().len()), (Ok(1000), 0));
-    let done = run(Op::recvmsg(&b, vec![small()], 0, libc::MSG_TRUNC));
+    let done = run(Op::recvmsg(&b, vec![small()], 0, RecvFlags::TRUNC));
     assert_eq!((done.bytes(), done.into_buffer().unwrap().len()), (Ok(1000), 0));
-    let done = run(Op::recvmsg(&b, vec![small(), small()], 0, 0));
+    let done = run(Op::recvmsg(&b, vec![small(), small()], 0, RecvFlags::empty()));
     let all: Vec<usize> = done.op.into_buffers().iter().map(|buffer| buffer.len()).collect();
     assert_eq!(all, [10, 10]);
 }
@@ -138,24 +143,24 @@ fn is_shared<B: Buffer>(bytes: &[u8], buffer: impl Fn() -> B) {
     let (dir, socket) = (fs::File::open("/proc/self").unwrap(), UnixDatagram::unbound().unwrap());
     let (dir, socket) = (SharedFd::from(dir), SharedFd::from(socket));
     for op in [
-        Op::read_at(&file, buffer(), 0),
-        Op::read(&file, buffer()),
-        Op::recv(&socket, buffer(), 0),
-        Op::recv_from(&socket, buffer(), 0),
-        Op::recvmsg(&socket, vec![buffer()], 0, 0),
-        Op::getdents(&dir, buffer()),
-        Op::readlinkat(&dir, "exe", buffer()),
-        Op::getrandom(buffer(), 0),
-        Op::mq_receive(&socket, buffer()),
-        Op::fgetxattr(&file, "user.a", buffer()),
-        Op::flistxattr(&file, buffer()),
-        Op::getxattr("/", "user.a", buffer()),
-        Op::lgetxattr("/", "user.a", buffer()),
-        Op::listxattr("/", buffer()),
-        Op::llistxattr("/", buffer()),
-        Op::readv(&file, vec![buffer()]),
-        Op::readv_at(&file, vec![buffer(), buffer()], 0),
-        Op::preadv2(&file, vec![buffer()], 0, 0),
+        Op::read_at(&file, buffer(), 0).untyped(),
+        Op::read(&file, buffer()).untyped(),
+        Op::recv(&socket, buffer(), RecvFlags::empty()).untyped(),
+        Op::recv_from(&socket, buffer(), RecvFlags::empty()).untyped(),
+        Op::recvmsg(&socket, vec![buffer()], 0, RecvFlags::empty()).untyped(),
+        Op::getdents(&dir, buffer()).untyped(),
+        Op::readlinkat(&dir, "exe", buffer()).untyped(),
+        Op::getrandom(buffer(), GetRandomFlags::empty()).untyped(),
+        Op::mq_receive(&socket, buffer()).untyped(),
+        Op::fgetxattr(&file, "user.a", buffer()).untyped(),
+        Op::flistxattr(&file, buffer()).untyped(),
+        Op::getxattr("/", "user.a", buffer()).untyped(),
+        Op::lgetxattr("/", "user.a", buffer()).untyped(),
+        Op::listxattr("/", buffer()).untyped(),
+        Op::llistxattr("/", buffer()).untyped(),
+        Op::readv(&file, vec![buffer()]).untyped(),
+        Op::readv_at(&file, vec![buffer(), buffer()], 0).untyped(),
+        Op::preadv2(&file, vec![buffer()], 0, ReadWriteFlags::empty()).untyped(),
     ] {
         let name = op.name();
         let done = run(op);
@@ -169,8 +174,11 @@ fn is_shared<B: Buffer>(bytes: &[u8], buffer: impl Fn() -> B) {
     );
     assert!(text(&file).starts_with(&bytes.repeat(3)));
     let (a, b) = UnixDatagram::pair().unwrap();
-    assert_eq!(run(Op::send(SharedFd::from(a), buffer(), 0)).bytes(), Ok(bytes.len()));
-    let got = run(Op::recv(SharedFd::from(b), vec![0; 100], 0)).into_bytes();
+    assert_eq!(
+        run(Op::send(SharedFd::from(a), buffer(), SendFlags::empty())).bytes(),
+        Ok(bytes.len())
+    );
+    let got = run(Op::recv(SharedFd::from(b), vec![0; 100], RecvFlags::empty())).into_bytes();
     assert_eq!(got.unwrap(), bytes);
 }
 
@@ -260,22 +268,22 @@ fn paths_are_given_as_they_are_at_hand() {
         PathArg::from(&*CString::new(&*string).unwrap()),
     ];
     for path in paths {
-        let done = run::<()>(Op::statx(Dir::Cwd, path, 0, libc::STATX_SIZE));
+        let done = run::<(), _>(Op::statx(Dir::Cwd, path, AtFlags::empty(), StatxFlags::SIZE));
         assert_eq!(done.op.statx_buf().unwrap().stx_size, 4);
     }
     // A byte 0 is no end: the operation never begins.
     let file = digits();
     let bad = || "fi\0le";
     let ops: [Op<Vec<u8>>; 9] = [
-        Op::openat(Dir::Cwd, bad(), libc::O_RDONLY, 0),
-        Op::statx(Dir::Cwd, Path::new(bad()), 0, 0),
-        Op::readlinkat(Dir::Cwd, OsStr::new(bad()), vec![0; 9]),
-        Op::renameat2((Dir::Cwd, "a"), (Dir::Cwd, bad()), 0),
-        Op::linkat((Dir::Cwd, bad()), (Dir::Cwd, "b"), 0),
-        Op::symlinkat(bad(), Dir::Cwd, "s"),
-        Op::symlinkat("s", Dir::Cwd, bad()),
-        Op::truncate(bad(), 0),
-        Op::fsetxattr(&file, bad(), vec![0; 3], 0),
+        Op::openat(Dir::Cwd, bad(), OFlags::RDONLY, Mode::empty()).untyped(),
+        Op::statx(Dir::Cwd, Path::new(bad()), AtFlags::empty(), StatxFlags::empty()).untyped(),
+        Op::readlinkat(Dir::Cwd, OsStr::new(bad()), vec![0; 9]).untyped(),
+        Op::renameat2((Dir::Cwd, "a"), (Dir::Cwd, bad()), RenameFlags::empty()).untyped(),
+        Op::linkat((Dir::Cwd, bad()), (Dir::Cwd, "b"), AtFlags::empty()).untyped(),
+        Op::symlinkat(bad(), Dir::Cwd, "s").untyped(),
+        Op::symlinkat("s", Dir::Cwd, bad()).untyped(),
+        Op::truncate(bad(), 0).untyped(),
+        Op::fsetxattr(&file, bad(), vec![0; 3], XattrFlags::empty()).untyped(),
     ];
     for op in ops {
         let name = op.name();

@@ -117,7 +117,7 @@ fn a_cancelled_request_has_its_callback_run() {
     let mut dispatcher = dispatcher();
     let read = |n: u32| {
         let (read, ends) = (Op::read(&reader, vec![0; 8]), &ends);
-        (read, move |_: &mut Dispatcher<'_, Bytes>, done: aio2::Completion<Bytes, ()>| {
+        (read, move |_: &mut Dispatcher<'_, Bytes>, done: aio2::Completion<Bytes, (), _>| {
             ends.borrow_mut().push((n, done.result));
         })
     };

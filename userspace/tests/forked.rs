@@ -5,6 +5,7 @@
 //! reaper and set; of the ends of a ring of one's own; of what was claimed or
 //! refused before; and memory of the child's own where the parent's ring was.
 
+use aio2::flags::{PollFlags, SendFlags};
 use aio2::ring::{Geometry, Pending, Sink, header};
 use aio2::shm;
 use aio2::{Context, Dispatcher, Driver, Errno, Op, Prefer, Queue, Reaper, Set, SharedFd, Timeout};
@@ -158,10 +159,13 @@ impl Busy {
         queue.push(Op::read(&reader, vec![0; 8]).deadline(Duration::from_secs(100)), 4);
         // Of a pipe that nobody reads.
         let (polled, another_writer) = pipe().unwrap();
-        queue.push(Op::poll(OwnedFd::from(polled), libc::POLLIN as u16), 5);
+        queue.push(Op::poll(OwnedFd::from(polled), PollFlags::IN), 5);
         queue.push(Op::nop().not_inline(), 6);
         queue.submit().unwrap();
-        queue.push(Op::send(&reader, vec![0; 8], libc::MSG_ZEROCOPY), 7);
+        queue.push(
+            Op::send(&reader, vec![0; 8], SendFlags::from_bits_retain(libc::MSG_ZEROCOPY as u32)),
+            7,
+        );
         queue.push(Op::nop(), 8);
         Busy { queue, writers: [writer, another_writer] }
     }

@@ -357,7 +357,7 @@ fn a_list_ends_with_its_last_and_is_something_to_be_after() {
             let ends: Vec<_> = badly.await.iter().map(|done| done.result).collect();
             assert_eq!(ends, [Ok(1), Err(Errno(libc::EBADF))]);
             assert_eq!(after.await.result, Err(ECANCELED));
-            assert!(handle.list([]).await.is_empty());
+            assert!(handle.list([] as [Op<_>; 0]).await.is_empty());
         })
         .unwrap();
 }

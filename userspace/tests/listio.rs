@@ -1,5 +1,6 @@
 //! Groups, order, deadlines and POLL by the library's typed operations.
 
+use aio2::flags::{PollFlags, SeekFrom};
 use aio2::{After, Context, Errno, Op, Queue, Timeout};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -28,9 +29,9 @@ fn a_list_ends_after_its_last_operation() {
     let (reader, mut writer) = UnixStream::pair().unwrap();
     let file = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let list = [
-        (Op::read(reader, vec![0; 1]), 1),
-        (Op::write_at(file, vec![7; 10], 0), 2),
-        (Op::lseek(std::fs::File::open("/dev/null").unwrap(), -1, libc::SEEK_SET), 3),
+        (Op::read(reader, vec![0; 1]).untyped(), 1),
+        (Op::write_at(file, vec![7; 10], 0).untyped(), 2),
+        (Op::lseek(std::fs::File::open("/dev/null").unwrap(), SeekFrom::End(-1)).untyped(), 3),
     ];
     queue.push_list(5, list, 4, None);
     let mut first = ends(&mut queue, 2);
@@ -67,9 +68,9 @@ fn poll_waits_and_a_deadline_ends_it() {
     let (reader, mut writer) = UnixStream::pair().unwrap();
     let other = reader.try_clone().unwrap();
     let soon = Duration::from_millis(1);
-    queue.push(Op::poll(reader, libc::POLLIN as u16).deadline(soon), 1);
+    queue.push(Op::poll(reader, PollFlags::IN).deadline(soon), 1);
     assert_eq!(ends(&mut queue, 1), [(1, Err(libc::ETIMEDOUT))]);
-    queue.push(Op::poll(other, libc::POLLIN as u16), 2);
+    queue.push(Op::poll(other, PollFlags::IN), 2);
     queue.submit().unwrap();
     writer.write_all(b"x").unwrap();
     assert_eq!(ends(&mut queue, 1), [(2, Ok(libc::POLLIN as u64))]);

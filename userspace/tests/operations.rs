@@ -2,6 +2,9 @@
 
 mod common;
 
+use aio2::flags::{
+    AtFlags, FallocateFlags, Mode, OFlags, RecvFlags, RenameFlags, SeekFrom, SendFlags, StatxFlags,
+};
 use aio2::{
     Buffer, Completion, Context, Dir, DirectBuf, Dispatcher, Driver, Errno, Op, Queue, SharedFd,
     Timeout,
@@ -21,7 +24,7 @@ fn queue<B: Buffer, T>() -> Queue<B, T> {
 }
 
 /// The completion of one operation.
-fn run<B: Buffer>(queue: &mut Queue<B, ()>, op: Op<B>) -> Completion<B, ()> {
+fn run<B: Buffer, K>(queue: &mut Queue<B, ()>, op: Op<B, K>) -> Completion<B, ()> {
     queue.push(op, ());
     queue.wait(1, Timeout::Forever).unwrap().next().expect("it waited for one")
 }
@@ -42,7 +45,7 @@ fn reading_and_writing_at_the_position_moves_it() {
     let mut file = file_of(b"");
     let shared = SharedFd::new(file.try_clone().unwrap());
     assert_eq!(run(&mut queue, Op::write(&shared, b"abc".to_vec())).result, Ok(3));
-    assert_eq!(run(&mut queue, Op::lseek(&shared, 1, libc::SEEK_SET)).result, Ok(1));
+    assert_eq!(run(&mut queue, Op::lseek(&shared, SeekFrom::Start(1))).result, Ok(1));
     let done = run(&mut queue, Op::read(&shared, vec![0; 2]));
     assert_eq!(done.op.buffer().unwrap().as_slice(), b"bc");
     assert_eq!(file.stream_position().unwrap(), 3);
@@ -55,9 +58,9 @@ fn operations_on_a_descriptor_have_their_effect() {
     let fd = SharedFd::new(file.try_clone().unwrap());
     let times = [(11, 12), (13, 14)].map(|(tv_sec, tv_nsec)| libc::timespec { tv_sec, tv_nsec });
     let ops = [
-        Op::fallocate(&fd, 0, 0, 8192),
+        Op::fallocate(&fd, FallocateFlags::empty(), 0, 8192),
         Op::ftruncate(&fd, 5000),
-        Op::fchmod(&fd, 0o640),
+        Op::fchmod(&fd, 0o640.into()),
         Op::fchown(&fd, None, None),
         Op::utimens(&fd, times),
         Op::fdatasync(&fd),
@@ -81,16 +84,16 @@ fn operations_on_paths_have_their_effect() {
     let mut queue = queue();
     let dir = Dir::from(File::open(temp.path()).unwrap());
     let name = |name: &str| CString::new(name).unwrap();
-    let flags = libc::O_CREAT | libc::O_WRONLY;
-    let done = run(&mut queue, Op::openat(dir.clone(), name("a"), flags, 0o600));
+    let flags = OFlags::CREATE | OFlags::WRONLY;
+    let done = run(&mut queue, Op::openat(dir.clone(), name("a"), flags, 0o600.into()));
     let opened = done.opened.expect("it opened a file");
     run(&mut queue, Op::write(opened, b"text".to_vec())).result.unwrap();
     let ops = [
-        Op::mkdirat(dir.clone(), name("d"), 0o700),
-        Op::linkat((dir.clone(), name("a")), (dir.clone(), name("b")), 0),
-        Op::renameat2((dir.clone(), name("a")), (dir.clone(), name("d/c")), 0),
+        Op::mkdirat(dir.clone(), name("d"), 0o700.into()),
+        Op::linkat((dir.clone(), name("a")), (dir.clone(), name("b")), AtFlags::empty()),
+        Op::renameat2((dir.clone(), name("a")), (dir.clone(), name("d/c")), RenameFlags::empty()),
         Op::symlinkat(name("d/c"), dir.clone(), name("s")),
-        Op::unlinkat(dir.clone(), name("b"), 0),
+        Op::unlinkat(dir.clone(), name("b"), AtFlags::empty()),
     ];
     for op in ops {
         let done = run(&mut queue, op);
@@ -102,11 +105,12 @@ fn operations_on_paths_have_their_effect() {
     let done = run(&mut queue, Op::readlinkat(dir.clone(), name("s"), vec![0; 16]));
     assert_eq!((done.result, &done.op.buffer().unwrap()[..3]), (Ok(3), &b"d/c"[..]));
     let path = c_path(&temp.path().join("s"));
-    let done = run(&mut queue, Op::statx(Dir::Cwd, path, 0, libc::STATX_BASIC_STATS));
+    let done =
+        run(&mut queue, Op::statx(Dir::Cwd, path, AtFlags::empty(), StatxFlags::BASIC_STATS));
     assert_eq!((done.result, done.op.statx_buf().unwrap().stx_size), (Ok(0), 4));
     let entries = run(&mut queue, Op::getdents(File::open(temp.path()).unwrap(), vec![0; 4096]));
     assert!(entries.result.unwrap() > 0);
-    let missing = run(&mut queue, Op::openat(dir, name("none"), libc::O_RDONLY, 0));
+    let missing = run(&mut queue, Op::openat(dir, name("none"), OFlags::RDONLY, Mode::empty()));
     assert_eq!((missing.result, missing.opened.is_none()), (Err(Errno(libc::ENOENT)), true));
 }
 
@@ -128,8 +132,8 @@ fn sockets_connect_accept_send_and_receive() {
         server = done.opened.or(server);
     }
     let server = SharedFd::new(TcpStream::from(server.expect("accepted")));
-    queue.push(Op::recv(&server, vec![0; 16], 0), "receive");
-    queue.push(Op::send(&client, b"hello".to_vec(), 0), "send");
+    queue.push(Op::recv(&server, vec![0; 16], RecvFlags::empty()), "receive");
+    queue.push(Op::send(&client, b"hello".to_vec(), SendFlags::empty()), "send");
     for done in queue.wait(2, Timeout::Forever).unwrap() {
         assert_eq!(done.result, Ok(5), "{done:?}");
         assert_eq!(&done.op.buffer().unwrap()[..5], b"hello");
@@ -141,7 +145,7 @@ fn what_an_operation_opened_is_closed_with_its_completion() {
     let mut queue = queue::<(), ()>();
     let (reading, writing) = pipe();
     let path = CString::new(format!("/proc/self/fd/{}", writing.as_raw_fd())).unwrap();
-    let done = run(&mut queue, Op::openat(Dir::Cwd, path, libc::O_WRONLY, 0));
+    let done = run(&mut queue, Op::openat(Dir::Cwd, path, OFlags::WRONLY, Mode::empty()));
     assert!(done.opened.is_some());
     drop(writing);
     drop(done);
@@ -154,7 +158,7 @@ fn what_an_operation_opened_is_closed_with_the_queue() {
     let mut queue = queue::<(), ()>();
     let (reading, writing) = pipe();
     let path = CString::new(format!("/proc/self/fd/{}", writing.as_raw_fd())).unwrap();
-    queue.push(Op::openat(Dir::Cwd, path, libc::O_WRONLY, 0), ());
+    queue.push(Op::openat(Dir::Cwd, path, OFlags::WRONLY, Mode::empty()), ());
     queue.submit().unwrap();
     drop((writing, queue));
     assert_eq!(File::from(reading).read(&mut [0]).unwrap(), 0);
@@ -229,17 +233,24 @@ fn what_could_use_its_buffer_after_its_completion_is_refused() {
     let refused = Err(Errno(libc::EOPNOTSUPP));
     let mut queue = queue();
     for flag in [libc::MSG_ZEROCOPY, SPLICE_PAGES, SOCK_DEVMEM, 1 << 24, i32::MIN] {
-        let flags = flag | libc::MSG_DONTWAIT;
+        let flags = (flag | libc::MSG_DONTWAIT).cast_unsigned();
+        let (flags, receive) =
+            (SendFlags::from_bits_retain(flags), RecvFlags::from_bits_retain(flags));
         let sent = run(&mut queue, Op::send(&sender, b"no".to_vec(), flags));
         assert_eq!((sent.result, sent.into_buffer()), (refused, Some(b"no".to_vec())));
-        let received = run(&mut queue, Op::recv(&sender, vec![0; 2], flags));
+        let received = run(&mut queue, Op::recv(&sender, vec![0; 2], receive));
         assert_eq!(received.result, refused, "{flag:#x}");
     }
-    assert_eq!(run(&mut queue, Op::send(&sender, b"yes".to_vec(), 0)).result, Ok(3));
+    assert_eq!(
+        run(&mut queue, Op::send(&sender, b"yes".to_vec(), SendFlags::empty())).result,
+        Ok(3)
+    );
     let mut got = [0; 9];
     assert_eq!(receiver.read(&mut got).unwrap(), 3, "and nothing else");
 
-    let op = || Op::send(&sender, b"no".to_vec(), libc::MSG_ZEROCOPY);
+    let op = || {
+        Op::send(&sender, b"no".to_vec(), SendFlags::from_bits_retain(libc::MSG_ZEROCOPY as u32))
+    };
     let mut driver = Driver::new(Context::new().unwrap()).unwrap();
     let run = driver.handle().run(op());
     assert_eq!(driver.block_on(run).unwrap().result, refused);
@@ -258,10 +269,12 @@ fn flags_of_a_message_that_are_harmless_are_passed_on() {
     let [sender, receiver] = [sender, receiver].map(SharedFd::new);
     let mut queue = queue();
     for flag in [libc::MSG_NOSIGNAL, libc::MSG_MORE, libc::MSG_DONTWAIT, libc::MSG_EOR] {
+        let flag = SendFlags::from_bits_retain(flag.cast_unsigned());
         assert_eq!(run(&mut queue, Op::send(&sender, b"a".to_vec(), flag)).result, Ok(1));
     }
     for flag in [libc::MSG_PEEK, libc::MSG_DONTWAIT, libc::MSG_WAITALL, libc::MSG_CMSG_CLOEXEC] {
-        let got = run(&mut queue, Op::recv(&receiver, vec![0; 1], flag));
+        let flags = RecvFlags::from_bits_retain(flag.cast_unsigned());
+        let got = run(&mut queue, Op::recv(&receiver, vec![0; 1], flags));
         assert_eq!((got.result, got.into_buffer()), (Ok(1), Some(b"a".to_vec())), "{flag:#x}");
     }
 }

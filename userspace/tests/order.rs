@@ -2,6 +2,7 @@
 //! SPEC: R-AFTER-1, R-AFTER-2, R-GROUP-3.
 
 use aio2::error::CancelError;
+use aio2::flags::SendFlags;
 use aio2::{After, Cancelled, Context, Errno, Key, Op, Queue, SharedFd, Timeout};
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -28,7 +29,7 @@ fn read_only() -> SharedFd {
 }
 
 /// A read that ends when the other end is written to.
-fn slow() -> (Op<Vec<u8>>, std::io::PipeWriter) {
+fn slow() -> (Op<Vec<u8>, aio2::kind::Reads>, std::io::PipeWriter) {
     let (reader, writer) = std::io::pipe().unwrap();
     (Op::read(OwnedFd::from(reader), vec![0; 1]), writer)
 }
@@ -298,7 +299,8 @@ fn a_list_of_chains_is_whole_at_each_limit() {
 fn a_member_of_a_list_that_cannot_be_run_counts_as_failed() {
     let (socket, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
     let mut queue = queue();
-    let list = [(Op::send(socket, vec![1], libc::MSG_ZEROCOPY), 1)];
+    let list =
+        [(Op::send(socket, vec![1], SendFlags::from_bits_retain(libc::MSG_ZEROCOPY as u32)), 1)];
     let all = queue.push_list(7, list, 2, None);
     queue.push(Op::nop().after(all), 3);
     assert_eq!(rest(&mut queue), [(1, Err(libc::EOPNOTSUPP)), (2, Ok(1)), (3, CANCELED)]);
@@ -392,9 +394,9 @@ fn random_chains_keep_their_order() {
         while keys.len() < 150 {
             let n = keys.len();
             let op = match random(8) {
-                0 => Op::write_at(read_only(), vec![0; 1], 0),
-                1 | 2 => Op::nop().not_inline(),
-                _ => Op::nop(),
+                0 => Op::write_at(read_only(), vec![0; 1], 0).untyped(),
+                1 | 2 => Op::nop().not_inline().untyped(),
+                _ => Op::nop().untyped(),
             };
             let target =
                 (n > 0 && random(2) == 0).then(|| n - 1 - random(n.min(9) as u64) as usize);

@@ -3,6 +3,7 @@
 mod common;
 
 use aio2::error::{CancelError, SubmitError};
+use aio2::flags::PollFlags;
 use aio2::reap::Place;
 use aio2::{
     Attribute, Buffer, CacheHint, Cancelled, Completion, Context, Errno, Op, Prefer, Priority,
@@ -21,7 +22,7 @@ fn queue<B: Buffer, T>() -> Queue<B, T> {
 }
 
 /// The completion of one operation.
-fn run<B: Buffer>(queue: &mut Queue<B, ()>, op: Op<B>) -> Completion<B, ()> {
+fn run<B: Buffer, K>(queue: &mut Queue<B, ()>, op: Op<B, K>) -> Completion<B, ()> {
     queue.push(op, ());
     queue.wait(1, Timeout::Forever).unwrap().next().expect("it waited for one")
 }
@@ -321,7 +322,7 @@ fn a_limit_is_told_from_a_lack_of_room_while_a_multishot_request_floods() {
     let context = Context::builder().prefer(Prefer::Engine).ring_bytes(4096).max_requests(8);
     let mut queue: Queue<Vec<u8>, u8> = Queue::new(context.build().unwrap());
     let (reader, mut writer) = std::io::pipe().unwrap();
-    let poll = Op::poll(std::os::fd::OwnedFd::from(reader), libc::POLLIN as u16).multishot();
+    let poll = Op::poll(std::os::fd::OwnedFd::from(reader), PollFlags::IN).multishot();
     queue.push(poll, 0);
     queue.submit().unwrap();
     for _ in 0..400 {

@@ -42,25 +42,25 @@ fn content(offset: u64) -> u8 {
 impl Model {
     fn push(&mut self, queue: &mut Queue<Vec<u8>, u64>, random: &mut Random) {
         let (op, expected) = match random.below(20) {
-            0..8 => (Op::nop(), Expected::Nop),
+            0..8 => (Op::nop().untyped(), Expected::Nop),
             8..17 => {
                 let offset = random.below(FILE_BYTES + 100);
                 let len = 1 + random.below(200) as usize;
                 let op = Op::read_at(&self.file, vec![0xee; len], offset);
-                (op, Expected::Read { offset, len })
+                (op.untyped(), Expected::Read { offset, len })
             }
             17 => {
                 // SAFETY: no payload, so no address.
                 let op = unsafe { Op::nop().attr_raw(50, attr::AttrFlags::REQUIRED, &[]) };
-                (op, Expected::Unsupported)
+                (op.untyped(), Expected::Unsupported)
             }
             18 => {
                 // SAFETY: no payload, so no address.
                 let op = unsafe { Op::nop().attr_raw(0, attr::AttrFlags::empty(), &[]) };
-                (op, Expected::Malformed)
+                (op.untyped(), Expected::Malformed)
             }
             _ => (
-                Op::read_at(&self.file, vec![0xee; 9], 0).not_inline(),
+                Op::read_at(&self.file, vec![0xee; 9], 0).not_inline().untyped(),
                 Expected::Read { offset: 0, len: 9 },
             ),
         };

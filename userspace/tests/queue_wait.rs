@@ -4,6 +4,7 @@
 mod common;
 
 use aio2::error::{SubmitError, WaitError};
+use aio2::flags::PollFlags;
 use aio2::{Context, Errno, Op, Progress, Queue, SharedFd, Timeout};
 use aio2_abi::setup::Setup;
 use common::{Random, Stingy, at_random, pipe};
@@ -125,7 +126,7 @@ fn a_multishot_request_is_told_each_time_and_ends_once() {
     let (reader, mut writer) = (File::from(reader), File::from(writer));
     let watched = SharedFd::from(reader.try_clone().unwrap());
     let mut queue: Queue<Bytes, u32> = Queue::new(Context::new().unwrap());
-    let poll = Op::poll(&watched, libc::POLLIN as u16).multishot();
+    let poll = Op::poll(&watched, PollFlags::IN).multishot();
     let key = queue.push(poll, 0);
     for n in 1..=5 {
         writer.write_all(b"x").unwrap();

@@ -28,6 +28,10 @@ struct Step {
 /// What a transaction did: data, fdatasync, commit record.
 type Transaction = [Step; 3];
 
+fn follows<K>(ordered: bool, op: Op<Vec<u8>, K>) -> Op<Vec<u8>, K> {
+    if ordered { op.after(After::Previous(1)) } else { op }
+}
+
 /// Runs the program; what it did.
 fn run(ordered: bool) -> Vec<Transaction> {
     let scratch = env!("CARGO_TARGET_TMPDIR");
@@ -36,12 +40,11 @@ fn run(ordered: bool) -> Vec<Transaction> {
     let mut done = vec![Transaction::default(); TRANSACTIONS as usize];
     for n in 0..TRANSACTIONS {
         let at = n * 2 * DATA_BYTES as u64;
-        let follows = |op: Op<Vec<u8>>| if ordered { op.after(After::Previous(1)) } else { op };
         let data = Op::write_at(log.clone(), vec![n as u8; DATA_BYTES], at).full();
         let commit = Op::write_at(log.clone(), vec![0xc0; 8], at + DATA_BYTES as u64).full();
         queue.push(data.timing(), (n, 0));
-        queue.push(follows(Op::fdatasync(log.clone()).timing()), (n, 1));
-        queue.push(follows(commit.timing()), (n, 2));
+        queue.push(follows(ordered, Op::fdatasync(log.clone()).timing()), (n, 1));
+        queue.push(follows(ordered, commit.timing()), (n, 2));
         queue.submit().unwrap();
     }
     while !queue.is_empty() {

@@ -17,6 +17,7 @@
 //! | `Active::block` | the closure, without the lock |
 #![forbid(unsafe_code)]
 
+use aio2::flags::{Mode, OFlags, SendFlags};
 use aio2::{Context, Dispatcher, Driver, Op, Prefer, Queue, Set, SharedFd, Timeout};
 use std::cell::{Cell, RefCell};
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
@@ -57,7 +58,7 @@ fn open_files(name: &str) -> usize {
 }
 
 /// A read that sleeps in a worker; the pipe tells whether it still does.
-fn sleeping_read() -> (Op<Vec<u8>>, PipeReader, PipeWriter) {
+fn sleeping_read() -> (Op<Vec<u8>, aio2::kind::Reads>, PipeReader, PipeWriter) {
     let (reader, writer) = pipe().unwrap();
     let op = Op::read(OwnedFd::from(reader.try_clone().unwrap()), vec![1; BYTES]);
     (op, reader, writer)
@@ -79,7 +80,14 @@ fn a_queue_that_is_dropped_is_quiet_before_its_tokens_are() {
         std::thread::sleep(Duration::from_millis(30));
         // Refused, then queued and not submitted.
         let (_, other) = pipe().unwrap();
-        queue.push(Op::send(OwnedFd::from(other), vec![0; 1], libc::MSG_ZEROCOPY), bomb(2));
+        queue.push(
+            Op::send(
+                OwnedFd::from(other),
+                vec![0; 1],
+                SendFlags::from_bits_retain(libc::MSG_ZEROCOPY as u32),
+            ),
+            bomb(2),
+        );
         queue.push(Op::nop(), bomb(3));
         assert!(panics(|| drop(queue)), "token {armed}");
         writer.write_all(&[7; BYTES]).unwrap();
@@ -103,7 +111,7 @@ fn a_panic_neither_leaks_a_descriptor_nor_closes_it_twice() {
     for armed in 0..4 {
         let bomb = |n| Bomb { armed: n == armed };
         let mut queue: Queue<Vec<u8>, Bomb> = Queue::new(context());
-        let op = Op::openat(aio2::Dir::Cwd, name.clone(), libc::O_RDONLY, 0);
+        let op = Op::openat(aio2::Dir::Cwd, name.clone(), OFlags::RDONLY, Mode::empty());
         queue.push(op.not_inline(), bomb(0));
         queue.push(Op::close(open()).not_inline(), bomb(1));
         queue.submit().unwrap();

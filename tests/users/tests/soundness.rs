@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use aio2::error::CancelError;
+use aio2::flags::{PollFlags, RecvFlags};
 use aio2::{
     After, Attribute, Cancelled, Context, Driver, Errno, Op, Prefer, Progress, Queue, Set,
     SharedFd, Signal, Timeout,
@@ -41,16 +42,16 @@ fn a_message_that_was_cut_says_its_length_and_touches_no_more_than_the_buffer() 
     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
     let to = receiver.local_addr().unwrap();
     let receiver = SharedFd::new(receiver);
-    let receive = |buffer| Op::recv(&receiver, buffer, libc::MSG_TRUNC);
+    let receive = |buffer| Op::recv(&receiver, buffer, RecvFlags::TRUNC).untyped();
     let parts = vec![vec![7; 4], vec![7; 4]];
-    let message = Op::recvmsg(&receiver, parts, 1, libc::MSG_TRUNC);
+    let message = Op::recvmsg(&receiver, parts, 1, RecvFlags::TRUNC);
     for op in [
         receive(vec![7; 8]),
         receive(vec![7; 8]).full().checksum(),
         receive(vec![7; 8]).not_inline().full().checksum(),
         receive(vec![7; 8]).range(2..6).full(),
-        Op::recv_from(&receiver, vec![7; 8], libc::MSG_TRUNC).full(),
-        message.full(),
+        Op::recv_from(&receiver, vec![7; 8], RecvFlags::TRUNC).full().untyped(),
+        message.full().untyped(),
     ] {
         let mut queue: Queue<Bytes, ()> = Queue::new(context());
         queue.push(op, ());
@@ -180,9 +181,9 @@ fn wakers_can_come_back_from_each_call_of_a_handle() {
 /// Requests that are groups, members, and behind them, of themselves and each other.
 #[test]
 fn corners_of_groups_and_orders_end_each_request_once() {
-    let nop = Op::<Bytes>::nop;
-    let group = Op::<Bytes>::group;
-    let never = || Op::poll(OwnedFd::from(pipe().unwrap().0), libc::POLLIN as u16);
+    let nop = || Op::<Bytes>::nop().untyped();
+    let group = |key| Op::<Bytes>::group(key).untyped();
+    let never = || Op::poll(OwnedFd::from(pipe().unwrap().0), PollFlags::IN).untyped();
     let signal = Signal { signo: 0, tid: None, value: 0 };
     let errno = |errno| Err(Errno(errno));
     let cases = [
@@ -230,7 +231,7 @@ fn a_wait_ends_with_an_event_of_a_multishot_request() {
     let mut queue: Queue<Bytes, &str> = Queue::new(context());
     let (reader, mut writer) = pipe().unwrap();
     writer.write_all(b"x").unwrap();
-    let poll = Op::poll(OwnedFd::from(reader), libc::POLLIN as u16).multishot();
+    let poll = Op::poll(OwnedFd::from(reader), PollFlags::IN).multishot();
     queue.push(poll.deadline(Duration::from_millis(50)), "poll");
     assert_eq!(queue.wait(1, Timeout::Forever).unwrap().count(), 0);
     let key = queue.push(Op::nop(), "nop");

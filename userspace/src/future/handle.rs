@@ -5,6 +5,7 @@ use super::shared::Shared;
 use crate::error::{CancelError, Errno};
 use crate::queue::{Cancelled, Key};
 use crate::submit::{After, Buffer, Op};
+use rustix::event::PollFlags;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -55,7 +56,7 @@ impl<B: Buffer> Handle<B> {
     /// })??;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn run(&self, op: Op<B>) -> Run<B> {
+    pub fn run<K>(&self, op: Op<B, K>) -> Run<B, K> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         // It counts what this handle has started, not what others have.
         let op = match op.asked_after() {
@@ -81,7 +82,7 @@ impl<B: Buffer> Handle<B> {
 
     /// As [`Handle::run`], of an operation without an order, which
     /// [`After::Previous`] does not count.
-    pub(crate) fn start(&self, op: Op<B>) -> Run<B> {
+    pub(crate) fn start<K>(&self, op: Op<B, K>) -> Run<B, K> {
         let (run, who) = Run::push(&self.shared, op);
         run.begin(who);
         run
@@ -104,7 +105,7 @@ impl<B: Buffer> Handle<B> {
     /// # })??;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn list(&self, ops: impl IntoIterator<Item = Op<B>>) -> RunList<B> {
+    pub fn list<K>(&self, ops: impl IntoIterator<Item = Op<B, K>>) -> RunList<B, K> {
         let group = self.shared.new_group();
         let members = ops.into_iter().map(|op| self.run(op.in_group(group))).collect();
         RunList::new(members, self.run(Op::group(group)))
@@ -124,7 +125,7 @@ impl<B: Buffer> Handle<B> {
     /// ECANCELED if the driver is gone; EOPNOTSUPP if the implementation has no
     /// DEADLINE.
     pub fn sleep(&self, time: Duration) -> impl Future<Output = Result<(), Errno>> + use<B> {
-        let never = Op::poll(&self.shared.never, libc::POLLIN as u16);
+        let never = Op::poll(&self.shared.never, PollFlags::IN);
         let run = self.run(never.deadline(time).required());
         async {
             match run.await.result {

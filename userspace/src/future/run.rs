@@ -4,8 +4,9 @@ use super::shared::{Shared, Submitter, Task, TaskKey};
 use super::wake::Wakes;
 use crate::error::{CancelError, Errno};
 use crate::queue::{Cancelled, Completion, Key};
-use crate::submit::{After, Buffer, Op};
+use crate::submit::{After, Buffer, Op, kind};
 use std::fmt;
+use std::marker::PhantomData;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,10 +17,11 @@ use std::task::{Context, Poll, Waker};
 /// It has started already, or does so when its driver next has its turn. Dropping
 /// it cancels the request; whatever the request owns is freed once it has ended.
 #[must_use = "dropping it cancels the operation"]
-pub struct Run<B: Buffer> {
+pub struct Run<B: Buffer, K = kind::Any> {
     shared: Arc<Shared<B>>,
     request: Key,
     state: State<B>,
+    kind: PhantomData<fn() -> K>,
 }
 
 #[expect(clippy::large_enum_variant)] // a box would be an allocation for each
@@ -33,18 +35,20 @@ enum State<B> {
 }
 
 // Nothing in them is pinned: what the kernel writes to lies in the queue.
-impl<B: Buffer> Unpin for Run<B> {}
-impl<B: Buffer> Unpin for RunList<B> {}
+impl<B: Buffer, K> Unpin for Run<B, K> {}
+impl<B: Buffer, K> Unpin for RunList<B, K> {}
 
-impl<B: Buffer> Run<B> {
+impl<B: Buffer, K> Run<B, K> {
     /// Pushes the operation. Whoever submits it is told by [`Run::begin`]: that runs
     /// code of others, and this does not.
-    pub(super) fn push(shared: &Arc<Shared<B>>, op: Op<B>) -> (Self, Submitter) {
+    pub(super) fn push(shared: &Arc<Shared<B>>, op: Op<B, K>) -> (Self, Submitter) {
         let mut state = shared.lock();
         if state.is_gone {
             drop(state);
-            let state = State::Refused(Completion::refused(op, (), Errno(libc::ECANCELED)));
-            let run = Run { shared: shared.clone(), request: Key::NONE, state };
+            let refused = Completion::refused(op.untyped(), (), Errno(libc::ECANCELED));
+            let state = State::Refused(refused);
+            let (shared, request) = (shared.clone(), Key::NONE);
+            let run = Run { shared, request, state, kind: PhantomData };
             return (run, Submitter::Driver(None));
         }
         let (task, _) = state.tasks.insert(Task::Waiting(None));
@@ -52,7 +56,8 @@ impl<B: Buffer> Run<B> {
         let request = state.queue.push(op, task);
         let submitter = state.who_submits();
         drop(state);
-        (Run { shared: shared.clone(), request, state: State::Running(task) }, submitter)
+        let (shared, state) = (shared.clone(), State::Running(task));
+        (Run { shared, request, state, kind: PhantomData }, submitter)
     }
 
     /// Has it submitted: at once, or by the driver when it has its turn, together
@@ -107,7 +112,7 @@ impl<B: Buffer> Run<B> {
     }
 
     /// Looks whether the request has ended; if not, `waker` is who to wake.
-    fn look(&mut self, TaskKey(key): TaskKey, waker: &Waker) -> Poll<Completion<B, ()>> {
+    fn look(&mut self, TaskKey(key): TaskKey, waker: &Waker) -> Poll<Completion<B, (), K>> {
         let mut copy = None;
         loop {
             let mut shared = self.shared.lock();
@@ -129,7 +134,7 @@ impl<B: Buffer> Run<B> {
                 None => copy = Some(waker.clone()),
                 Some(Some(Task::Ended(done))) => {
                     self.state = State::Done;
-                    return Poll::Ready(done.with_token(()));
+                    return Poll::Ready(done.with_token(()).into_kind());
                 }
                 Some(_) => unreachable!("only this future abandons its task"),
             }
@@ -137,8 +142,8 @@ impl<B: Buffer> Run<B> {
     }
 }
 
-impl<B: Buffer> Future for Run<B> {
-    type Output = Completion<B, ()>;
+impl<B: Buffer, K> Future for Run<B, K> {
+    type Output = Completion<B, (), K>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let run = &mut *self;
@@ -146,13 +151,13 @@ impl<B: Buffer> Future for Run<B> {
             return run.look(task, context.waker());
         }
         match mem::replace(&mut run.state, State::Done) {
-            State::Refused(done) => Poll::Ready(done),
+            State::Refused(done) => Poll::Ready(done.into_kind()),
             _ => panic!("polled after it was ready"),
         }
     }
 }
 
-impl<B: Buffer> Drop for Run<B> {
+impl<B: Buffer, K> Drop for Run<B, K> {
     fn drop(&mut self) {
         let State::Running(TaskKey(key)) = self.state else { return };
         let mut shared = self.shared.lock();
@@ -170,13 +175,13 @@ impl<B: Buffer> Drop for Run<B> {
     }
 }
 
-impl<B: Buffer> From<&Run<B>> for After {
-    fn from(run: &Run<B>) -> Self {
+impl<B: Buffer, K> From<&Run<B, K>> for After {
+    fn from(run: &Run<B, K>) -> Self {
         After::Key(run.request)
     }
 }
 
-impl<B: Buffer> fmt::Debug for Run<B> {
+impl<B: Buffer, K> fmt::Debug for Run<B, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run").field("key", &self.request).finish_non_exhaustive()
     }
@@ -188,16 +193,16 @@ impl<B: Buffer> fmt::Debug for Run<B> {
 /// An operation after it ([`After`]) starts when all have ended, if none has
 /// failed. Dropping it cancels those that run.
 #[must_use = "dropping it cancels the operations"]
-pub struct RunList<B: Buffer> {
-    members: std::vec::IntoIter<Run<B>>,
+pub struct RunList<B: Buffer, K = kind::Any> {
+    members: std::vec::IntoIter<Run<B, K>>,
     /// What closes their group.
-    all: Run<B>,
+    all: Run<B, kind::Failures>,
     is_over: bool,
-    ended: Vec<Completion<B, ()>>,
+    ended: Vec<Completion<B, (), K>>,
 }
 
-impl<B: Buffer> RunList<B> {
-    pub(super) fn new(members: Vec<Run<B>>, all: Run<B>) -> Self {
+impl<B: Buffer, K> RunList<B, K> {
+    pub(super) fn new(members: Vec<Run<B, K>>, all: Run<B, kind::Failures>) -> Self {
         let ended = Vec::with_capacity(members.len());
         RunList { members: members.into_iter(), all, is_over: false, ended }
     }
@@ -209,8 +214,8 @@ impl<B: Buffer> RunList<B> {
     }
 }
 
-impl<B: Buffer> Future for RunList<B> {
-    type Output = Vec<Completion<B, ()>>;
+impl<B: Buffer, K> Future for RunList<B, K> {
+    type Output = Vec<Completion<B, (), K>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let list = &mut *self;
@@ -229,13 +234,13 @@ impl<B: Buffer> Future for RunList<B> {
     }
 }
 
-impl<B: Buffer> From<&RunList<B>> for After {
-    fn from(list: &RunList<B>) -> Self {
+impl<B: Buffer, K> From<&RunList<B, K>> for After {
+    fn from(list: &RunList<B, K>) -> Self {
         After::Key(list.all.request)
     }
 }
 
-impl<B: Buffer> fmt::Debug for RunList<B> {
+impl<B: Buffer, K> fmt::Debug for RunList<B, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunList").field("key", &self.all.request).finish_non_exhaustive()
     }

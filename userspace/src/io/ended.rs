@@ -2,26 +2,28 @@
 
 use crate::error::Errno;
 use crate::queue::Completion;
+use crate::submit::{Kind, OneBuffer};
 use std::io;
 
 /// The buffer of a transfer, and how much of it was transferred.
-pub(super) fn read(done: Completion<Vec<u8>, ()>) -> (io::Result<usize>, Vec<u8>) {
-    let result = done.result.map(|bytes| bytes as usize).map_err(io::Error::from);
-    (result, done.into_buffer().unwrap_or_default())
+pub(super) fn read<K: OneBuffer>(done: Completion<Vec<u8>, (), K>) -> (io::Result<usize>, Vec<u8>) {
+    let (result, buffer) = done.into_parts();
+    (result.map_err(io::Error::from), buffer)
 }
 
 /// What a transfer of all its bytes has come to.
-pub(super) fn all(done: Completion<Vec<u8>, ()>) -> (io::Result<()>, Vec<u8>) {
-    let result = match done.result {
+pub(super) fn all<K: OneBuffer>(done: Completion<Vec<u8>, (), K>) -> (io::Result<()>, Vec<u8>) {
+    let (result, buffer) = done.into_parts();
+    let result = match result {
         Ok(_) => Ok(()),
         // SPEC: R-RUN-5
         Err(Errno(libc::ENODATA)) => Err(io::ErrorKind::UnexpectedEof.into()),
         Err(errno) => Err(errno.into()),
     };
-    (result, done.into_buffer().unwrap_or_default())
+    (result, buffer)
 }
 
 /// The result of an operation without a buffer.
-pub(super) fn plain(done: Completion<Vec<u8>, ()>) -> io::Result<u64> {
-    Ok(done.result?)
+pub(super) fn plain<K: Kind<Vec<u8>>>(done: Completion<Vec<u8>, (), K>) -> io::Result<K::Value> {
+    Ok(done.value()?)
 }

@@ -5,6 +5,7 @@ use super::ended::{all, plain, read};
 use super::pump::Pump;
 use crate::future::Handle;
 use crate::submit::{Dir, Op, SharedFd};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -48,7 +49,7 @@ impl File {
     /// # Errors
     /// As openat(2).
     pub async fn open(handle: &Handle<Vec<u8>>, path: impl AsRef<Path>) -> io::Result<Self> {
-        File::open_with(handle, path, libc::O_RDONLY, 0).await
+        File::open_with(handle, path, OFlags::RDONLY, Mode::empty()).await
     }
 
     /// Opens a file for reading and writing, which is made if it is not there, and
@@ -57,8 +58,8 @@ impl File {
     /// # Errors
     /// As openat(2).
     pub async fn create(handle: &Handle<Vec<u8>>, path: impl AsRef<Path>) -> io::Result<Self> {
-        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
-        File::open_with(handle, path, flags, 0o666).await
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
+        File::open_with(handle, path, flags, Mode::from_raw_mode(0o666)).await
     }
 
     /// Opens a file with flags and permissions, as openat(2).
@@ -68,14 +69,12 @@ impl File {
     pub async fn open_with(
         handle: &Handle<Vec<u8>>,
         path: impl AsRef<Path>,
-        flags: i32,
-        mode: u32,
+        flags: OFlags,
+        mode: Mode,
     ) -> io::Result<Self> {
         let path = CString::new(path.as_ref().as_os_str().as_bytes())?;
-        let done = handle.start(Op::openat(Dir::Cwd, path, flags, mode)).await;
-        done.result?;
-        let fd = done.opened.ok_or(io::ErrorKind::InvalidData)?;
-        Ok(File::over(handle, fd))
+        let opened = handle.start(Op::openat(Dir::Cwd, path, flags, mode)).await;
+        Ok(File::over(handle, plain(opened)?))
     }
 
     /// A file that is open already.
@@ -129,7 +128,7 @@ impl File {
     /// # Errors
     /// As fsync(2).
     pub async fn sync_all(&self) -> io::Result<()> {
-        plain(self.handle.start(Op::fsync(&self.fd)).await).map(drop)
+        plain(self.handle.start(Op::fsync(&self.fd)).await)
     }
 
     /// Makes the data durable: fdatasync(2).
@@ -137,7 +136,7 @@ impl File {
     /// # Errors
     /// As fdatasync(2).
     pub async fn sync_data(&self) -> io::Result<()> {
-        plain(self.handle.start(Op::fdatasync(&self.fd)).await).map(drop)
+        plain(self.handle.start(Op::fdatasync(&self.fd)).await)
     }
 
     /// Sets its length in bytes: ftruncate(2).
@@ -145,7 +144,7 @@ impl File {
     /// # Errors
     /// As ftruncate(2).
     pub async fn set_len(&self, bytes: u64) -> io::Result<()> {
-        plain(self.handle.start(Op::ftruncate(&self.fd, bytes)).await).map(drop)
+        plain(self.handle.start(Op::ftruncate(&self.fd, bytes)).await)
     }
 
     /// Its length in bytes.
@@ -154,10 +153,8 @@ impl File {
     /// As statx(2).
     pub async fn len(&self) -> io::Result<u64> {
         let path = CString::default();
-        let flags = libc::AT_EMPTY_PATH;
-        let ask = Op::statx(Dir::Fd(self.fd.clone()), path, flags, libc::STATX_SIZE);
-        let done = self.handle.start(ask).await;
-        done.result?;
-        Ok(done.op.statx_buf().map_or(0, |found| found.stx_size))
+        let (dir, flags) = (Dir::Fd(self.fd.clone()), AtFlags::EMPTY_PATH);
+        let found = self.handle.start(Op::statx(dir, path, flags, StatxFlags::SIZE)).await;
+        Ok(plain(found)?.stx_size)
     }
 }

@@ -6,9 +6,11 @@ use super::name::resolve;
 use super::pump::Pump;
 use crate::future::Handle;
 use crate::submit::{Op, SharedFd};
+use rustix::event::PollFlags;
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect,
+    socket_with, sockopt,
 };
 use std::io;
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
@@ -29,7 +31,7 @@ async fn connect_socket(
     match started {
         Ok(()) => {}
         Err(Errno::INPROGRESS) => {
-            plain(handle.start(Op::poll(&socket, libc::POLLOUT as u16)).await)?;
+            plain(handle.start(Op::poll(&socket, PollFlags::OUT)).await)?;
             sockopt::socket_error(&socket)??;
         }
         Err(errno) => return Err(errno.into()),
@@ -64,17 +66,17 @@ macro_rules! stream {
             /// Receives what is there, at most as many bytes as the buffer has; how
             /// many, 0 at the end. Waits until there is something.
             pub async fn read(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
-                read(self.handle.start(Op::recv(&self.fd, buffer, 0)).await)
+                read(self.handle.start(Op::recv(&self.fd, buffer, RecvFlags::empty())).await)
             }
 
             /// Fills the buffer; UnexpectedEof if the peer sends no more before.
             pub async fn read_exact(&self, buffer: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
-                all(self.handle.start(Op::recv(&self.fd, buffer, 0).full()).await)
+                all(self.handle.start(Op::recv(&self.fd, buffer, RecvFlags::empty()).full()).await)
             }
 
             /// Sends all of the buffer. A peer that is gone is EPIPE, and no signal.
             pub async fn write_all(&self, buffer: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
-                all(self.handle.start(Op::send(&self.fd, buffer, libc::MSG_NOSIGNAL).full()).await)
+                all(self.handle.start(Op::send(&self.fd, buffer, SendFlags::NOSIGNAL).full()).await)
             }
 
             /// Ends one direction, or both: shutdown(2). Never waits.
@@ -180,9 +182,7 @@ macro_rules! listener {
 
             /// The next connection. Waits without a thread.
             async fn next(&self) -> io::Result<$stream> {
-                let done = self.handle.start(Op::accept(&self.fd)).await;
-                done.result?;
-                let socket = done.opened.ok_or(io::ErrorKind::InvalidData)?;
+                let socket = plain(self.handle.start(Op::accept(&self.fd)).await)?;
                 Ok($stream::over(&self.handle, socket))
             }
         }

@@ -4,6 +4,7 @@
 //! here until it is asked for, and what is to be written is copied.
 
 use crate::future::Run;
+use crate::submit::kind;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,8 +15,8 @@ const CHUNK: usize = 64 << 10;
 /// At most one read and one write under way.
 #[derive(Debug, Default)]
 pub(super) struct Pump {
-    reading: Option<Run<Vec<u8>>>,
-    writing: Option<Run<Vec<u8>>>,
+    reading: Option<Run<Vec<u8>, kind::Reads>>,
+    writing: Option<Run<Vec<u8>, kind::Writes>>,
     /// What was read: bytes `taken..filled` are there.
     read: Vec<u8>,
     taken: usize,
@@ -31,7 +32,7 @@ impl Pump {
         &mut self,
         context: &mut Context<'_>,
         wanted: usize,
-        start: impl FnOnce(Vec<u8>) -> Run<Vec<u8>>,
+        start: impl FnOnce(Vec<u8>) -> Run<Vec<u8>, kind::Reads>,
     ) -> Poll<io::Result<&[u8]>> {
         if self.taken == self.filled {
             let run = match &mut self.reading {
@@ -44,10 +45,10 @@ impl Pump {
             };
             let done = ready!(Pin::new(run).poll(context));
             self.reading = None;
-            let result = done.result;
-            self.read = done.into_buffer().unwrap_or_default();
+            let (result, buffer) = done.into_parts();
+            self.read = buffer;
             (self.taken, self.filled) = (0, 0);
-            self.filled = self.read.len().min(result.map_err(io::Error::from)? as usize);
+            self.filled = self.read.len().min(result.map_err(io::Error::from)?);
         }
         Poll::Ready(Ok(&self.read[self.taken..self.filled]))
     }
@@ -63,7 +64,7 @@ impl Pump {
         &mut self,
         context: &mut Context<'_>,
         bytes: &[u8],
-        start: impl FnOnce(Vec<u8>) -> Run<Vec<u8>>,
+        start: impl FnOnce(Vec<u8>) -> Run<Vec<u8>, kind::Writes>,
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_flush(context))?;
         if bytes.is_empty() {
@@ -82,8 +83,8 @@ impl Pump {
         let Some(run) = &mut self.writing else { return Poll::Ready(Ok(())) };
         let done = ready!(Pin::new(run).poll(context));
         self.writing = None;
-        let result = done.result;
-        self.spare = done.into_buffer().unwrap_or_default();
+        let (result, buffer) = done.into_parts();
+        self.spare = buffer;
         Poll::Ready(result.map(drop).map_err(io::Error::from))
     }
 }

@@ -5,6 +5,7 @@
 
 use super::{File, TcpStream, UnixStream};
 use crate::submit::Op;
+use rustix::net::{RecvFlags, SendFlags};
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
@@ -42,7 +43,7 @@ macro_rules! polls {
                 cx: &mut Context<'_>,
                 wanted: usize,
             ) -> Poll<io::Result<&[u8]>> {
-                let start = |buffer| self.handle.start(Op::recv(&self.fd, buffer, 0));
+                let start = |buffer| self.handle.start(Op::recv(&self.fd, buffer, RecvFlags::empty()));
                 self.pump.poll_fill(cx, wanted, start)
             }
 
@@ -51,7 +52,7 @@ macro_rules! polls {
             }
 
             fn poll_put(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-                let send = |buffer| Op::send(&self.fd, buffer, libc::MSG_NOSIGNAL).full();
+                let send = |buffer| Op::send(&self.fd, buffer, SendFlags::NOSIGNAL).full();
                 self.pump.poll_write(cx, bytes, |buffer| self.handle.start(send(buffer)))
             }
 

@@ -2,16 +2,19 @@
 
 use crate::error::Errno;
 use crate::reap::{Attribute, CacheBytes, Checksum, Event, ExecutionPath, OwnedEvent, Timing};
-use crate::submit::{Buffer, Op};
+use crate::submit::{Buffer, Kind, OneBuffer, Op, kind};
 use std::fmt;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 /// A request that has ended: what was given, and what came of it.
-pub struct Completion<B, T> {
+///
+/// Of an operation whose kind `K` is known ([`crate::kind`]), [`Completion::value`] is what it
+/// gives; `result` is what the call returned, whatever the kind.
+pub struct Completion<B, T, K = kind::Any> {
     /// The caller's token.
     pub token: T,
     /// The operation, with everything that it owned.
-    pub op: Op<B>,
+    pub op: Op<B, K>,
     /// What it returned, or the error number with which it failed.
     pub result: Result<u64, Errno>,
     /// The descriptor that it opened; closed with the completion unless taken.
@@ -64,7 +67,53 @@ pub(super) fn take_effect<B>(op: &mut Op<B>, event: &Event<'_>) -> Option<OwnedF
     }
 }
 
-impl<B, T> Completion<B, T> {
+impl<B, T, K> Completion<B, T, K> {
+    /// The same, of the kind that its operation was made as.
+    #[inline]
+    pub(crate) fn into_kind<L>(self) -> Completion<B, T, L> {
+        let Completion { token, op, result, opened, event } = self;
+        Completion { token, op: op.into_kind(), result, opened, event }
+    }
+
+    /// What it gives: a descriptor if it opens one, its bytes if it reads ([`crate::kind`]).
+    /// The rest is dropped: of a read that has failed, the buffer
+    /// ([`Completion::into_parts`] keeps it).
+    ///
+    /// ```
+    /// use aio2::flags::{Mode, OFlags};
+    /// use aio2::{Context, Dir, Driver, Op};
+    ///
+    /// let mut driver = Driver::new(Context::new()?)?;
+    /// let run = driver.handle();
+    /// driver.block_on(async {
+    ///     let open = Op::openat(Dir::Cwd, "/etc/passwd", OFlags::RDONLY, Mode::empty());
+    ///     let file = run.run(open).await.value()?;
+    ///     let bytes = run.run(Op::read_at(file, vec![0; 4096], 0)).await.value()?;
+    ///     assert!(bytes.starts_with(b"root:"));
+    ///     Ok::<_, aio2::Errno>(())
+    /// })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The one with which it failed; EBADF if the descriptor that it opened was taken
+    /// before.
+    pub fn value(self) -> Result<K::Value, Errno>
+    where
+        K: Kind<B>,
+    {
+        let (op, result) = (self.op.untyped(), self.result?);
+        K::take(op, result, self.opened).ok_or(Errno(libc::EBADF))
+    }
+
+    /// How many bytes it has moved, or the error; and its buffer, whatever the result.
+    pub fn into_parts(self) -> (Result<usize, Errno>, B)
+    where
+        K: OneBuffer,
+    {
+        (self.bytes(), self.op.take_buffer())
+    }
+
     /// Its event.
     #[must_use]
     pub fn event(&self) -> Event<'_> {
@@ -111,13 +160,13 @@ impl<B, T> Completion<B, T> {
 
     /// The same completion with another token.
     #[must_use]
-    pub fn with_token<U>(self, token: U) -> Completion<B, U> {
+    pub fn with_token<U>(self, token: U) -> Completion<B, U, K> {
         self.replace_token(token).1
     }
 
     /// Its token, and the same completion with another one.
     #[must_use]
-    pub fn replace_token<U>(self, token: U) -> (T, Completion<B, U>) {
+    pub fn replace_token<U>(self, token: U) -> (T, Completion<B, U, K>) {
         let Completion { token: old, op, result, opened, event } = self;
         (old, Completion { token, op, result, opened, event })
     }
@@ -148,20 +197,20 @@ impl<B, T> Completion<B, T> {
     }
 }
 
-impl<T> Completion<Vec<u8>, T> {
+impl<T, K> Completion<Vec<u8>, T, K> {
     /// What it has read: its buffer, which ends with the last byte that was read.
     ///
     /// # Errors
     /// The one with which it failed.
     pub fn into_bytes(self) -> Result<Vec<u8>, Errno> {
         let end = self.op.begin().saturating_add(self.bytes()?);
-        let mut bytes = self.into_buffer().unwrap_or_default();
+        let mut bytes = self.op.into_buffer().unwrap_or_default();
         bytes.truncate(end);
         Ok(bytes)
     }
 }
 
-impl<B, T: fmt::Debug> fmt::Debug for Completion<B, T> {
+impl<B, T: fmt::Debug, K> fmt::Debug for Completion<B, T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Completion")
             .field("token", &self.token)

@@ -49,12 +49,12 @@ impl<'c, B: Buffer> Dispatcher<'c, B> {
 
     /// Queues an operation, for whose completion `callback` is run, once. The
     /// next run submits it, or [`Dispatcher::submit`].
-    pub fn push(
+    pub fn push<K>(
         &mut self,
-        op: Op<B>,
-        callback: impl FnOnce(&mut Self, Completion<B, ()>) + 'c,
+        op: Op<B, K>,
+        callback: impl FnOnce(&mut Self, Completion<B, (), K>) + 'c,
     ) -> Key {
-        self.queue.push(op, Box::new(callback))
+        self.queue.push(op, Box::new(|more, done| callback(more, done.into_kind())))
     }
 
     /// Cancels a request; its callback is run nevertheless. Does not wait.

@@ -139,10 +139,10 @@ impl<B: Buffer, T> Queue<B, T> {
     /// would fill one that is shared, EFAULT ([`Buffer`]); if a path of it has a byte 0,
     /// EINVAL.
     #[inline]
-    pub fn push(&mut self, mut op: Op<B>, token: T) -> Key {
+    pub fn push<K>(&mut self, mut op: Op<B, K>, token: T) -> Key {
         let (refusal, has_order) = (op.refusal(), op.has_order());
         let place = Place::queued(self.order.next);
-        let (key, entry) = self.entries.insert(Entry { op, token, place });
+        let (key, entry) = self.entries.insert(Entry { op: op.untyped(), token, place });
         self.order.pushed(key);
         if has_order {
             entry.place = Place::NEW;
@@ -208,10 +208,10 @@ impl<B: Buffer, T> Queue<B, T> {
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn push_list(
+    pub fn push_list<K>(
         &mut self,
         key: u64,
-        list: impl IntoIterator<Item = (Op<B>, T)>,
+        list: impl IntoIterator<Item = (Op<B, K>, T)>,
         end: T,
         signal: Option<Signal>,
     ) -> Key {
@@ -488,13 +488,14 @@ impl<B: Buffer, T> Queue<B, T> {
     /// request that goes on; none if there is neither.
     ///
     /// ```
+    /// # use aio2::flags::PollFlags;
     /// # use aio2::{Context, Op, Progress, Queue, SharedFd, Timeout};
     /// # use std::io::Write;
     /// # let (reader, mut writer) = std::io::pipe()?;
     /// # let reader = SharedFd::new(std::os::fd::OwnedFd::from(reader));
     /// # writer.write_all(b"x")?;
     /// let mut queue: Queue<Vec<u8>, &str> = Queue::new(Context::new()?);
-    /// let key = queue.push(Op::poll(&reader, libc::POLLIN as u16).multishot(), "reader");
+    /// let key = queue.push(Op::poll(&reader, PollFlags::IN).multishot(), "reader");
     /// queue.wait(1, Timeout::Forever)?;
     /// while let Some(popped) = queue.pop_any()? {
     ///     match popped {

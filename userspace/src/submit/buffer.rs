@@ -3,7 +3,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -43,6 +43,12 @@ pub unsafe trait Buffer: 'static {
     unsafe fn filled(&mut self, bytes: usize) {
         let _ = bytes;
     }
+
+    /// Where in `content` the bytes lie that the last operation has read, as many as
+    /// `bytes`, and from the byte `begin` of its room on.
+    fn read_at(&self, begin: usize, bytes: usize) -> Range<usize> {
+        begin..begin.saturating_add(bytes).min(self.content().len())
+    }
 }
 
 /// All of these bytes as room.
@@ -55,6 +61,11 @@ fn as_room(bytes: &mut [u8]) -> Option<NonNull<[u8]>> {
 fn spare(room: &mut [MaybeUninit<u8>]) -> Option<NonNull<[u8]>> {
     let len = room.len();
     Some(NonNull::slice_from_raw_parts(NonNull::from(room).cast(), len))
+}
+
+/// Where the last `bytes` lie, which were appended.
+fn appended(content: &[u8], bytes: usize) -> Range<usize> {
+    content.len().saturating_sub(bytes)..content.len()
 }
 
 // SAFETY: a vector's elements stay where they are as long as it is not mutated.
@@ -144,6 +155,10 @@ unsafe impl Buffer for bytes::BytesMut {
         // SAFETY: the caller vouches for the bytes behind those that were there.
         unsafe { self.set_len(len) };
     }
+
+    fn read_at(&self, _begin: usize, bytes: usize) -> Range<usize> {
+        appended(self, bytes)
+    }
 }
 
 // SAFETY: there are no bytes.
@@ -231,6 +246,10 @@ unsafe impl Buffer for ReadBuf {
         // SAFETY: the caller vouches for the bytes behind those that were there.
         unsafe { self.0.set_len(len) };
     }
+
+    fn read_at(&self, _begin: usize, bytes: usize) -> Range<usize> {
+        appended(self, bytes)
+    }
 }
 
 /// One of several kinds of buffers, for a queue or a driver that has use for more than
@@ -289,6 +308,13 @@ unsafe impl Buffer for AnyBuf {
         if let AnyBuf::Read(buffer) = self {
             // SAFETY: the caller's promise.
             unsafe { buffer.filled(bytes) };
+        }
+    }
+
+    fn read_at(&self, begin: usize, bytes: usize) -> Range<usize> {
+        match self {
+            AnyBuf::Read(buffer) => buffer.read_at(begin, bytes),
+            _ => begin..begin.saturating_add(bytes).min(self.content().len()),
         }
     }
 }

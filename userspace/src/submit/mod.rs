@@ -25,5 +25,9 @@ pub(crate) use iocbs::{IocbMut, Iocbs};
 pub use iocbs::{IocbMut, Iocbs};
 pub use key::Key;
 pub(crate) use op::Follows;
-pub use op::{After, CacheHint, Exit, Op, Priority, Signal};
+pub(crate) use op::kind;
+pub use op::{
+    After, CacheHint, EpollChange, Exit, Kind, OneBuffer, Op, Priority, Read, Received, Signal,
+    SyncRange,
+};
 pub use path::PathArg;

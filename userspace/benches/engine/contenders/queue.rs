@@ -29,9 +29,9 @@ impl Contender for Queued {
     fn push(&mut self, slot: usize, request: &Request) {
         let mut buffer = || self.buffers[slot].take().expect("one for each slot");
         let op = match *request {
-            Request::Nop => Op::nop(),
-            Request::Read { offset, .. } => Op::read_at(&self.file, buffer(), offset),
-            Request::Write { offset, .. } => Op::write_at(&self.file, buffer(), offset),
+            Request::Nop => Op::nop().untyped(),
+            Request::Read { offset, .. } => Op::read_at(&self.file, buffer(), offset).untyped(),
+            Request::Write { offset, .. } => Op::write_at(&self.file, buffer(), offset).untyped(),
             _ => unreachable!("not asked of it here: {request:?}"),
         };
         self.queue.push(op, slot);

@@ -13,6 +13,7 @@ use super::statistics::Statistics;
 use super::sys::Fault;
 use crate::args::Global;
 use aio2::future::Handle;
+use aio2::kind::OneBuffer;
 use aio2::{CacheHint, Completion, Context, Driver, Errno, Op, SharedFd};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::cell::RefCell;
@@ -151,7 +152,7 @@ impl Flow {
     }
 }
 
-fn asked(op: Op<Vec<u8>>, attributes: bool) -> Op<Vec<u8>> {
+fn asked<K>(op: Op<Vec<u8>, K>, attributes: bool) -> Op<Vec<u8>, K> {
     if attributes { op.timing().execution_path() } else { op }
 }
 
@@ -316,7 +317,7 @@ impl Line<'_> {
         }
     }
 
-    async fn take(&self, op: Op<Vec<u8>>) -> Completion<Vec<u8>, ()> {
+    async fn take<K>(&self, op: Op<Vec<u8>, K>) -> Completion<Vec<u8>, (), K> {
         let done = self.handle.run(op).await;
         if self.flow.attributes {
             self.flow.statistics.borrow_mut().take(&done);
@@ -356,7 +357,7 @@ fn buffer() -> Result<Vec<u8>, Stop> {
     Ok(buffer)
 }
 
-fn moved(done: Completion<Vec<u8>, ()>) -> Result<Moved, Errno> {
-    let bytes = done.result? as usize;
-    Ok(Moved { buffer: done.into_buffer().unwrap_or_default(), bytes, crc: None })
+fn moved<K: OneBuffer>(done: Completion<Vec<u8>, (), K>) -> Result<Moved, Errno> {
+    let (bytes, buffer) = done.into_parts();
+    Ok(Moved { buffer, bytes: bytes?, crc: None })
 }

@@ -64,7 +64,7 @@ pub struct Statistics {
 
 impl Statistics {
     /// Takes in what a completion says.
-    pub fn take<T>(&mut self, done: &Completion<Vec<u8>, T>) {
+    pub fn take<T, K>(&mut self, done: &Completion<Vec<u8>, T, K>) {
         let name = done.op.name();
         let operations = self.operations.entry(name).or_default();
         operations.count += 1;

@@ -258,6 +258,12 @@ impl<B> Args<B> {
         })
     }
 
+    /// Its buffer, of an operation that has exactly one.
+    pub(super) fn into_only_buffer(self) -> B {
+        let buffer = self.into_buffers().pop();
+        buffer.unwrap_or_else(|| unreachable!("an operation of one buffer, without it"))
+    }
+
     /// Its buffers.
     pub(super) fn into_buffers(self) -> Vec<B> {
         let buffers = self.list.into_iter().map(|arg| match arg {

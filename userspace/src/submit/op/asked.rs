@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Attributes. Each asks for a return in the event, so that the completion can
 /// say whether the attribute was handled; asking twice replaces.
-impl<B> Op<B> {
+impl<B, K> Op<B, K> {
     /// Asks when it was submitted, started and completed.
     #[must_use]
     pub fn timing(mut self) -> Self {

@@ -4,16 +4,34 @@
 use super::args::written;
 use super::args::{Arg, Args, Vectors, read, room};
 use super::way::Way;
-use super::{Op, Shape, signed};
+use super::{Op, Shape, kind, signed};
 use crate::submit::{Buffer, Dir, PathArg, SharedFd};
 use crate::syscall::number::SYS_newfstatat;
+use bitflags::bitflags;
+use rustix::fs::{Access, AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, XattrFlags};
+use rustix::io::ReadWriteFlags;
+use rustix::pipe::SpliceFlags;
+
+bitflags! {
+    /// What [`Op::sync_file_range`] does: SYNC_FILE_RANGE_ and the name.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct SyncRange: u32 {
+        /// Waits for writes of these pages that are under way, before it starts more.
+        const WAIT_BEFORE = libc::SYNC_FILE_RANGE_WAIT_BEFORE;
+        /// Starts to write pages that have changed.
+        const WRITE = libc::SYNC_FILE_RANGE_WRITE;
+        /// Waits until they are written.
+        const WAIT_AFTER = libc::SYNC_FILE_RANGE_WAIT_AFTER;
+        const _ = !0;
+    }
+}
 
 /// A number that is an offset, or none: the position of the file.
 fn offset<B>(offset: Option<u64>) -> Arg<B> {
     offset.map_or(Arg::Number(0), |offset| Arg::Words(Box::new([offset])))
 }
 
-impl<B> Op<B> {
+impl<B, K> Op<B, K> {
     pub(super) fn on_args(nr: libc::c_long, list: impl Into<Vec<Arg<B>>>) -> Self {
         Op::new(nr, Shape::Args(Box::new(Args::new(list))))
     }
@@ -24,39 +42,58 @@ impl<B> Op<B> {
             _ => None,
         }
     }
+}
 
+impl<B> Op<B> {
     /// Starts or waits for the write-back of a range, in bytes: sync_file_range(2).
-    pub fn sync_file_range(fd: impl Into<SharedFd>, offset: u64, len: u64, flags: u32) -> Self {
-        Op::on_fd(libc::SYS_sync_file_range, fd, [offset, len, flags.into()])
+    pub fn sync_file_range(
+        fd: impl Into<SharedFd>,
+        offset: u64,
+        len: u64,
+        flags: SyncRange,
+    ) -> Op<B, kind::Effect> {
+        Op::on_fd(libc::SYS_sync_file_range, fd, [offset, len, flags.bits().into()])
     }
 
     /// Makes the file system durable that the file is on: syncfs(2).
-    pub fn syncfs(fd: impl Into<SharedFd>) -> Self {
+    pub fn syncfs(fd: impl Into<SharedFd>) -> Op<B, kind::Effect> {
         Op::on_fd(libc::SYS_syncfs, fd, [])
     }
 
     /// Reads a range into the page cache, in bytes: readahead(2).
-    pub fn readahead(fd: impl Into<SharedFd>, offset: u64, len: u64) -> Self {
+    pub fn readahead(fd: impl Into<SharedFd>, offset: u64, len: u64) -> Op<B, kind::Effect> {
         Op::on_fd(libc::SYS_readahead, fd, [offset, len])
     }
 
     /// Sets the length of the file of this name in bytes: truncate(2).
-    pub fn truncate(path: impl Into<PathArg>, len: u64) -> Self {
+    pub fn truncate(path: impl Into<PathArg>, len: u64) -> Op<B, kind::Effect> {
         Op::on_args(libc::SYS_truncate, [Arg::Path(path.into()), Arg::Number(len)])
     }
 
-    /// Locks or unlocks an open file, with LOCK_SH, LOCK_EX, LOCK_UN: flock(2). It
-    /// waits on a worker, unless with LOCK_NB.
-    pub fn flock(fd: impl Into<SharedFd>, operation: i32) -> Self {
-        Op::on_fd(libc::SYS_flock, fd, [signed(operation)])
+    /// Locks or unlocks an open file: flock(2). It waits on a worker for as long as
+    /// others hold it, unless it is one of the operations that do not block.
+    pub fn flock(fd: impl Into<SharedFd>, operation: FlockOperation) -> Op<B, kind::Effect> {
+        Op::on_fd(libc::SYS_flock, fd, [signed(operation as i32)])
     }
 
-    /// Locks a range of an open file, or with `wait` waits for it on a worker:
-    /// fcntl(2) with F_OFD_SETLK or F_OFD_SETLKW. `kind` is F_RDLCK, F_WRLCK or
-    /// F_UNLCK; `len` 0 means to the end.
+    /// Locks a range of an open file, in bytes: fcntl(2) with F_OFD_SETLKW, which waits
+    /// on a worker for as long as others hold it, or with F_OFD_SETLK by the operations
+    /// that do not block; `len` 0 means to the end.
     #[cfg(target_pointer_width = "64")]
-    pub fn lock(fd: impl Into<SharedFd>, kind: i32, start: u64, len: u64, wait: bool) -> Self {
-        let command = if wait { libc::F_OFD_SETLKW } else { libc::F_OFD_SETLK };
+    pub fn lock(
+        fd: impl Into<SharedFd>,
+        operation: FlockOperation,
+        start: u64,
+        len: u64,
+    ) -> Op<B, kind::Effect> {
+        let (kind, command) = match operation {
+            FlockOperation::LockShared => (libc::F_RDLCK, libc::F_OFD_SETLKW),
+            FlockOperation::LockExclusive => (libc::F_WRLCK, libc::F_OFD_SETLKW),
+            FlockOperation::Unlock => (libc::F_UNLCK, libc::F_OFD_SETLKW),
+            FlockOperation::NonBlockingLockShared => (libc::F_RDLCK, libc::F_OFD_SETLK),
+            FlockOperation::NonBlockingLockExclusive => (libc::F_WRLCK, libc::F_OFD_SETLK),
+            FlockOperation::NonBlockingUnlock => (libc::F_UNLCK, libc::F_OFD_SETLK),
+        };
         // SAFETY: a structure of integers, which may all be zero.
         let mut lock: libc::flock = unsafe { std::mem::zeroed() };
         lock.l_type = kind as i16;
@@ -68,19 +105,19 @@ impl<B> Op<B> {
     }
 
     /// The status flags of an open file, such as O_APPEND: fcntl(2) with F_GETFL.
-    pub fn status_flags(fd: impl Into<SharedFd>) -> Self {
+    pub fn status_flags(fd: impl Into<SharedFd>) -> Op<B, kind::StatusFlags> {
         Op::on_fd(libc::SYS_fcntl, fd, [signed(libc::F_GETFL), 0])
     }
 
     /// Another descriptor of the same open file, close-on-exec: fcntl(2) with
     /// F_DUPFD_CLOEXEC. The completion holds it.
-    pub fn duplicate(fd: impl Into<SharedFd>) -> Self {
+    pub fn duplicate(fd: impl Into<SharedFd>) -> Op<B, kind::Opens> {
         Op::on_fd(libc::SYS_fcntl, fd, [signed(libc::F_DUPFD_CLOEXEC), 0])
     }
 
     /// Another descriptor of the same open file, which exec(2) does not close:
     /// dup(2). The completion holds it.
-    pub fn dup(fd: impl Into<SharedFd>) -> Self {
+    pub fn dup(fd: impl Into<SharedFd>) -> Op<B, kind::Opens> {
         Op::on_fd(libc::SYS_dup, fd, [])
     }
 
@@ -89,12 +126,12 @@ impl<B> Op<B> {
     pub fn openat2(
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
-        flags: i32,
-        mode: u32,
-        resolve: u64,
-    ) -> Self {
-        let flags = (flags | libc::O_CLOEXEC) as u32;
-        let how: Box<[u64]> = Box::new([flags.into(), mode.into(), resolve]);
+        flags: OFlags,
+        mode: Mode,
+        resolve: ResolveFlags,
+    ) -> Op<B, kind::Opens> {
+        let flags = flags | OFlags::CLOEXEC;
+        let how: Box<[u64]> = Box::new([flags.bits().into(), mode.bits().into(), resolve.bits()]);
         let bytes = 8 * how.len() as u64;
         let path = Arg::Path(path.into());
         let args = [Arg::Dir(dir.into()), path, Arg::Words(how), Arg::Number(bytes)];
@@ -102,79 +139,70 @@ impl<B> Op<B> {
     }
 
     /// Whether this process may use a file so, with its real ids: faccessat(2).
-    pub fn faccessat(dir: impl Into<Dir>, path: impl Into<PathArg>, mode: u32) -> Self {
-        Op::on_path(libc::SYS_faccessat, dir, path, [mode.into()])
+    pub fn faccessat(
+        dir: impl Into<Dir>,
+        path: impl Into<PathArg>,
+        mode: Access,
+    ) -> Op<B, kind::Effect> {
+        Op::on_path(libc::SYS_faccessat, dir, path, [signed(mode.bits())])
     }
 
     /// As [`Op::faccessat`], with flags such as AT_EACCESS: faccessat2(2).
     pub fn faccessat2(
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
-        mode: u32,
-        flags: i32,
-    ) -> Self {
-        Op::on_path(libc::SYS_faccessat2, dir, path, [mode.into(), signed(flags)])
+        mode: Access,
+        flags: AtFlags,
+    ) -> Op<B, kind::Effect> {
+        let (mode, flags) = (signed(mode.bits()), flags.bits().into());
+        Op::on_path(libc::SYS_faccessat2, dir, path, [mode, flags])
     }
 
     /// Asks what is known of an open file: fstat(2). [`Op::stat`] has the answer.
-    pub fn fstat(fd: impl Into<SharedFd>) -> Self {
+    pub fn fstat(fd: impl Into<SharedFd>) -> Op<B, kind::Stat> {
         let room = Arg::Words(room::<libc::stat>());
         Op::on_args(libc::SYS_fstat, [Arg::Fd(fd.into()), room])
     }
 
     /// Asks what is known of a name: fstatat(2). [`Op::stat`] has the answer.
     #[cfg(target_pointer_width = "64")]
-    pub fn fstatat(dir: impl Into<Dir>, path: impl Into<PathArg>, flags: i32) -> Self {
+    pub fn fstatat(
+        dir: impl Into<Dir>,
+        path: impl Into<PathArg>,
+        flags: AtFlags,
+    ) -> Op<B, kind::Stat> {
         let (path, room) = (Arg::Path(path.into()), Arg::Words(room::<libc::stat>()));
-        let args = [Arg::Dir(dir.into()), path, room, Arg::Number(signed(flags))];
+        let args = [Arg::Dir(dir.into()), path, room, Arg::Number(flags.bits().into())];
         Op::on_args(SYS_newfstatat, args)
-    }
-
-    /// What a completed [`Op::fstat`] or [`Op::fstatat`] has found; all zero before
-    /// and on error.
-    #[must_use]
-    pub fn stat(&self) -> Option<libc::stat> {
-        let words = self.words(libc::SYS_fstat, 0).or(self.words(SYS_newfstatat, 0))?;
-        // SAFETY: a structure of integers.
-        unsafe { read(words) }
     }
 
     /// Asks about the file system of an open file: fstatfs(2). [`Op::file_system`]
     /// has the answer.
-    pub fn fstatfs(fd: impl Into<SharedFd>) -> Self {
+    pub fn fstatfs(fd: impl Into<SharedFd>) -> Op<B, kind::FileSystem> {
         let room = Arg::Words(room::<libc::statfs>());
         Op::on_args(libc::SYS_fstatfs, [Arg::Fd(fd.into()), room])
     }
 
     /// Asks about the file system of a name: statfs(2). [`Op::file_system`] has the
     /// answer.
-    pub fn statfs(path: impl Into<PathArg>) -> Self {
+    pub fn statfs(path: impl Into<PathArg>) -> Op<B, kind::FileSystem> {
         let room = Arg::Words(room::<libc::statfs>());
         Op::on_args(libc::SYS_statfs, [Arg::Path(path.into()), room])
     }
 
-    /// What a completed [`Op::fstatfs`] or [`Op::statfs`] has found; all zero before
-    /// and on error.
-    #[must_use]
-    pub fn file_system(&self) -> Option<libc::statfs> {
-        let words = self.words(libc::SYS_fstatfs, 0).or(self.words(libc::SYS_statfs, 0))?;
-        // SAFETY: a structure of integers.
-        unsafe { read(words) }
-    }
-
     /// Removes an extended attribute: fremovexattr(2).
-    pub fn fremovexattr(fd: impl Into<SharedFd>, name: impl Into<PathArg>) -> Self {
+    pub fn fremovexattr(fd: impl Into<SharedFd>, name: impl Into<PathArg>) -> Op<B, kind::Effect> {
         Op::on_args(libc::SYS_fremovexattr, [Arg::Fd(fd.into()), Arg::Path(name.into())])
     }
 
     /// Removes an extended attribute of a name, symbolic links followed:
     /// removexattr(2).
-    pub fn removexattr(path: impl Into<PathArg>, name: impl Into<PathArg>) -> Self {
+    pub fn removexattr(path: impl Into<PathArg>, name: impl Into<PathArg>) -> Op<B, kind::Effect> {
         Op::on_args(libc::SYS_removexattr, [Arg::Path(path.into()), Arg::Path(name.into())])
     }
 
     /// As [`Op::removexattr`], of a symbolic link itself: lremovexattr(2).
-    pub fn lremovexattr(path: impl Into<PathArg>, name: impl Into<PathArg>) -> Self {
+    pub fn lremovexattr(path: impl Into<PathArg>, name: impl Into<PathArg>) -> Op<B, kind::Effect> {
         Op::on_args(libc::SYS_lremovexattr, [Arg::Path(path.into()), Arg::Path(name.into())])
     }
 
@@ -184,7 +212,7 @@ impl<B> Op<B> {
         from: (impl Into<SharedFd>, Option<u64>),
         to: (impl Into<SharedFd>, Option<u64>),
         len: usize,
-    ) -> Self {
+    ) -> Op<B, kind::Moves> {
         let (to, to_offset) = (Arg::Fd(to.0.into()), offset(to.1));
         let args = [Arg::Fd(from.0.into()), offset(from.1), to, to_offset];
         let rest = [Arg::Number(len as u64), Arg::Number(0)];
@@ -197,7 +225,7 @@ impl<B> Op<B> {
         to: impl Into<SharedFd>,
         from: (impl Into<SharedFd>, Option<u64>),
         len: usize,
-    ) -> Self {
+    ) -> Op<B, kind::Moves> {
         let (file, at) = (Arg::Fd(from.0.into()), offset(from.1));
         Op::on_args(libc::SYS_sendfile, [Arg::Fd(to.into()), file, at, Arg::Number(len as u64)])
     }
@@ -208,23 +236,28 @@ impl<B> Op<B> {
         from: (impl Into<SharedFd>, Option<u64>),
         to: (impl Into<SharedFd>, Option<u64>),
         len: usize,
-        flags: u32,
-    ) -> Self {
+        flags: SpliceFlags,
+    ) -> Op<B, kind::Moves> {
         let (to, to_offset) = (Arg::Fd(to.0.into()), offset(to.1));
         let args = [Arg::Fd(from.0.into()), offset(from.1), to, to_offset];
-        let rest = [Arg::Number(len as u64), Arg::Number(flags.into())];
+        let rest = [Arg::Number(len as u64), Arg::Number(flags.bits().into())];
         Op::on_args(libc::SYS_splice, args.into_iter().chain(rest).collect::<Vec<_>>())
     }
 
     /// Copies what is in a pipe to another one: tee(2). It waits on a worker.
-    pub fn tee(from: impl Into<SharedFd>, to: impl Into<SharedFd>, len: usize, flags: u32) -> Self {
-        let rest = [Arg::Number(len as u64), Arg::Number(flags.into())];
+    pub fn tee(
+        from: impl Into<SharedFd>,
+        to: impl Into<SharedFd>,
+        len: usize,
+        flags: SpliceFlags,
+    ) -> Op<B, kind::Moves> {
+        let rest = [Arg::Number(len as u64), Arg::Number(flags.bits().into())];
         let args = [Arg::Fd(from.into()), Arg::Fd(to.into())];
         Op::on_args(libc::SYS_tee, args.into_iter().chain(rest).collect::<Vec<_>>())
     }
 }
 
-impl<B: Buffer> Op<B> {
+impl<B: Buffer, K> Op<B, K> {
     fn vectored(
         nr: libc::c_long,
         fd: impl Into<SharedFd>,
@@ -239,35 +272,171 @@ impl<B: Buffer> Op<B> {
         Op::on_args(nr, args)
     }
 
+    fn xattr(
+        nr: libc::c_long,
+        what: Arg<B>,
+        name: Option<PathArg>,
+        buf: B,
+        flags: Option<XattrFlags>,
+    ) -> Self {
+        let mut args = vec![what];
+        args.extend(name.map(Arg::Path));
+        // Only those that set one have flags.
+        let buffer = if flags.is_none() { Arg::Buffer(buf) } else { Arg::Content(buf) };
+        args.extend([buffer, Arg::Length]);
+        args.extend(flags.map(|flags| Arg::Number(flags.bits().into())));
+        Op::on_args(nr, args)
+    }
+}
+
+impl<B: Buffer> Op<B> {
     /// Reads at the file's position into several buffers, one after the other:
     /// readv(2). [`Op::into_buffers`] gives them back.
-    pub fn readv(fd: impl Into<SharedFd>, buffers: Vec<B>) -> Self {
+    pub fn readv(fd: impl Into<SharedFd>, buffers: Vec<B>) -> Op<B, kind::ReadsSeveral> {
         Op::vectored(libc::SYS_readv, fd, buffers, Way::In, &[])
     }
 
     /// Writes several buffers at the file's position: writev(2).
-    pub fn writev(fd: impl Into<SharedFd>, buffers: Vec<B>) -> Self {
+    pub fn writev(fd: impl Into<SharedFd>, buffers: Vec<B>) -> Op<B, kind::WritesSeveral> {
         Op::vectored(libc::SYS_writev, fd, buffers, Way::Out, &[])
     }
 
     /// Reads at `offset` bytes into several buffers: preadv(2).
-    pub fn readv_at(fd: impl Into<SharedFd>, buffers: Vec<B>, offset: u64) -> Self {
+    pub fn readv_at(
+        fd: impl Into<SharedFd>,
+        buffers: Vec<B>,
+        offset: u64,
+    ) -> Op<B, kind::ReadsSeveral> {
         Op::vectored(libc::SYS_preadv, fd, buffers, Way::In, &[offset, 0])
     }
 
     /// Writes several buffers at `offset` bytes: pwritev(2).
-    pub fn writev_at(fd: impl Into<SharedFd>, buffers: Vec<B>, offset: u64) -> Self {
+    pub fn writev_at(
+        fd: impl Into<SharedFd>,
+        buffers: Vec<B>,
+        offset: u64,
+    ) -> Op<B, kind::WritesSeveral> {
         Op::vectored(libc::SYS_pwritev, fd, buffers, Way::Out, &[offset, 0])
     }
 
     /// As [`Op::readv_at`], with flags such as RWF_NOWAIT: preadv2(2).
-    pub fn preadv2(fd: impl Into<SharedFd>, buffers: Vec<B>, offset: u64, flags: i32) -> Self {
-        Op::vectored(libc::SYS_preadv2, fd, buffers, Way::In, &[offset, 0, signed(flags)])
+    pub fn preadv2(
+        fd: impl Into<SharedFd>,
+        buffers: Vec<B>,
+        offset: u64,
+        flags: ReadWriteFlags,
+    ) -> Op<B, kind::ReadsSeveral> {
+        Op::vectored(libc::SYS_preadv2, fd, buffers, Way::In, &[offset, 0, flags.bits().into()])
     }
 
     /// As [`Op::writev_at`], with flags such as RWF_DSYNC: pwritev2(2).
-    pub fn pwritev2(fd: impl Into<SharedFd>, buffers: Vec<B>, offset: u64, flags: i32) -> Self {
-        Op::vectored(libc::SYS_pwritev2, fd, buffers, Way::Out, &[offset, 0, signed(flags)])
+    pub fn pwritev2(
+        fd: impl Into<SharedFd>,
+        buffers: Vec<B>,
+        offset: u64,
+        flags: ReadWriteFlags,
+    ) -> Op<B, kind::WritesSeveral> {
+        Op::vectored(libc::SYS_pwritev2, fd, buffers, Way::Out, &[offset, 0, flags.bits().into()])
+    }
+
+    /// Reads an extended attribute: fgetxattr(2).
+    pub fn fgetxattr(
+        fd: impl Into<SharedFd>,
+        name: impl Into<PathArg>,
+        buf: B,
+    ) -> Op<B, kind::Reads> {
+        Op::xattr(libc::SYS_fgetxattr, Arg::Fd(fd.into()), Some(name.into()), buf, None)
+    }
+
+    /// Reads an extended attribute of a name, symbolic links followed: getxattr(2).
+    pub fn getxattr(
+        path: impl Into<PathArg>,
+        name: impl Into<PathArg>,
+        buf: B,
+    ) -> Op<B, kind::Reads> {
+        Op::xattr(libc::SYS_getxattr, Arg::Path(path.into()), Some(name.into()), buf, None)
+    }
+
+    /// As [`Op::getxattr`], of a symbolic link itself: lgetxattr(2).
+    pub fn lgetxattr(
+        path: impl Into<PathArg>,
+        name: impl Into<PathArg>,
+        buf: B,
+    ) -> Op<B, kind::Reads> {
+        Op::xattr(libc::SYS_lgetxattr, Arg::Path(path.into()), Some(name.into()), buf, None)
+    }
+
+    /// Sets an extended attribute: fsetxattr(2).
+    pub fn fsetxattr(
+        fd: impl Into<SharedFd>,
+        name: impl Into<PathArg>,
+        value: B,
+        flags: XattrFlags,
+    ) -> Op<B, kind::Writes> {
+        Op::xattr(libc::SYS_fsetxattr, Arg::Fd(fd.into()), Some(name.into()), value, Some(flags))
+    }
+
+    /// Sets an extended attribute of a name, symbolic links followed: setxattr(2).
+    pub fn setxattr(
+        path: impl Into<PathArg>,
+        name: impl Into<PathArg>,
+        value: B,
+        flags: XattrFlags,
+    ) -> Op<B, kind::Writes> {
+        Op::xattr(libc::SYS_setxattr, Arg::Path(path.into()), Some(name.into()), value, Some(flags))
+    }
+
+    /// As [`Op::setxattr`], of a symbolic link itself: lsetxattr(2).
+    pub fn lsetxattr(
+        path: impl Into<PathArg>,
+        name: impl Into<PathArg>,
+        value: B,
+        flags: XattrFlags,
+    ) -> Op<B, kind::Writes> {
+        Op::xattr(
+            libc::SYS_lsetxattr,
+            Arg::Path(path.into()),
+            Some(name.into()),
+            value,
+            Some(flags),
+        )
+    }
+
+    /// Reads the names of extended attributes, each ended by a 0: flistxattr(2).
+    pub fn flistxattr(fd: impl Into<SharedFd>, buf: B) -> Op<B, kind::Reads> {
+        Op::xattr(libc::SYS_flistxattr, Arg::Fd(fd.into()), None, buf, None)
+    }
+
+    /// Reads the names of a name's extended attributes, symbolic links followed:
+    /// listxattr(2).
+    pub fn listxattr(path: impl Into<PathArg>, buf: B) -> Op<B, kind::Reads> {
+        Op::xattr(libc::SYS_listxattr, Arg::Path(path.into()), None, buf, None)
+    }
+
+    /// As [`Op::listxattr`], of a symbolic link itself: llistxattr(2).
+    pub fn llistxattr(path: impl Into<PathArg>, buf: B) -> Op<B, kind::Reads> {
+        Op::xattr(libc::SYS_llistxattr, Arg::Path(path.into()), None, buf, None)
+    }
+}
+
+/// What has come of an operation.
+impl<B, K> Op<B, K> {
+    /// What a completed [`Op::fstat`] or [`Op::fstatat`] has found; all zero before
+    /// and on error.
+    #[must_use]
+    pub fn stat(&self) -> Option<libc::stat> {
+        let words = self.words(libc::SYS_fstat, 0).or(self.words(SYS_newfstatat, 0))?;
+        // SAFETY: a structure of integers.
+        unsafe { read(words) }
+    }
+
+    /// What a completed [`Op::fstatfs`] or [`Op::statfs`] has found; all zero before
+    /// and on error.
+    #[must_use]
+    pub fn file_system(&self) -> Option<libc::statfs> {
+        let words = self.words(libc::SYS_fstatfs, 0).or(self.words(libc::SYS_statfs, 0))?;
+        // SAFETY: a structure of integers.
+        unsafe { read(words) }
     }
 
     /// Takes the operation apart and keeps its buffers.
@@ -277,76 +446,5 @@ impl<B: Buffer> Op<B> {
             Shape::Args(args) => args.into_buffers(),
             _ => self.into_buffer().into_iter().collect(),
         }
-    }
-
-    fn xattr(nr: libc::c_long, what: Arg<B>, name: Option<PathArg>, buf: B, flags: &[i32]) -> Self {
-        let mut args = vec![what];
-        args.extend(name.map(Arg::Path));
-        // Only those that set one have flags.
-        let buffer = if flags.is_empty() { Arg::Buffer(buf) } else { Arg::Content(buf) };
-        args.extend([buffer, Arg::Length]);
-        args.extend(flags.iter().map(|flags| Arg::Number(signed(*flags))));
-        Op::on_args(nr, args)
-    }
-
-    /// Reads an extended attribute: fgetxattr(2).
-    pub fn fgetxattr(fd: impl Into<SharedFd>, name: impl Into<PathArg>, buf: B) -> Self {
-        Op::xattr(libc::SYS_fgetxattr, Arg::Fd(fd.into()), Some(name.into()), buf, &[])
-    }
-
-    /// Reads an extended attribute of a name, symbolic links followed: getxattr(2).
-    pub fn getxattr(path: impl Into<PathArg>, name: impl Into<PathArg>, buf: B) -> Self {
-        Op::xattr(libc::SYS_getxattr, Arg::Path(path.into()), Some(name.into()), buf, &[])
-    }
-
-    /// As [`Op::getxattr`], of a symbolic link itself: lgetxattr(2).
-    pub fn lgetxattr(path: impl Into<PathArg>, name: impl Into<PathArg>, buf: B) -> Self {
-        Op::xattr(libc::SYS_lgetxattr, Arg::Path(path.into()), Some(name.into()), buf, &[])
-    }
-
-    /// Sets an extended attribute: fsetxattr(2).
-    pub fn fsetxattr(
-        fd: impl Into<SharedFd>,
-        name: impl Into<PathArg>,
-        value: B,
-        flags: i32,
-    ) -> Self {
-        Op::xattr(libc::SYS_fsetxattr, Arg::Fd(fd.into()), Some(name.into()), value, &[flags])
-    }
-
-    /// Sets an extended attribute of a name, symbolic links followed: setxattr(2).
-    pub fn setxattr(
-        path: impl Into<PathArg>,
-        name: impl Into<PathArg>,
-        value: B,
-        flags: i32,
-    ) -> Self {
-        Op::xattr(libc::SYS_setxattr, Arg::Path(path.into()), Some(name.into()), value, &[flags])
-    }
-
-    /// As [`Op::setxattr`], of a symbolic link itself: lsetxattr(2).
-    pub fn lsetxattr(
-        path: impl Into<PathArg>,
-        name: impl Into<PathArg>,
-        value: B,
-        flags: i32,
-    ) -> Self {
-        Op::xattr(libc::SYS_lsetxattr, Arg::Path(path.into()), Some(name.into()), value, &[flags])
-    }
-
-    /// Reads the names of extended attributes, each ended by a 0: flistxattr(2).
-    pub fn flistxattr(fd: impl Into<SharedFd>, buf: B) -> Self {
-        Op::xattr(libc::SYS_flistxattr, Arg::Fd(fd.into()), None, buf, &[])
-    }
-
-    /// Reads the names of a name's extended attributes, symbolic links followed:
-    /// listxattr(2).
-    pub fn listxattr(path: impl Into<PathArg>, buf: B) -> Self {
-        Op::xattr(libc::SYS_listxattr, Arg::Path(path.into()), None, buf, &[])
-    }
-
-    /// As [`Op::listxattr`], of a symbolic link itself: llistxattr(2).
-    pub fn llistxattr(path: impl Into<PathArg>, buf: B) -> Self {
-        Op::xattr(libc::SYS_llistxattr, Arg::Path(path.into()), None, buf, &[])
     }
 }

@@ -14,6 +14,8 @@
 //! | `register` | arguments as registers hold them |
 //! | `shape` | what an operation owns, and its arguments |
 //! | `way` | which way bytes go |
+//! | `kind` | kinds of operations, by what they give |
+//! | `value` | what each kind gives |
 //! | `attributes` | the attributes asked for, and their bytes |
 //! | `asked` | asking for them, one by one |
 //!
@@ -24,7 +26,13 @@ use crate::submit::{Buffer, Dir, PathArg, SharedFd};
 use crate::syscall;
 use aio2_abi::iocb::IocbFlags;
 use aio2_abi::op::{self, MAX_ARGS};
+use rustix::event::PollFlags;
+use rustix::fs::{
+    Advice, AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags, SeekFrom, StatxFlags,
+};
+use rustix::net::{RecvFlags, SendFlags};
 use std::fmt;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::{IntoRawFd, OwnedFd};
@@ -34,15 +42,20 @@ mod args;
 mod asked;
 mod attributes;
 mod files;
+pub(crate) mod kind;
 mod processes;
 mod register;
 mod shape;
 mod sockets;
+mod value;
 mod way;
 
 pub(crate) use attributes::Follows;
 pub use attributes::{After, CacheHint, Priority, Signal};
+pub use files::SyncRange;
 pub use processes::Exit;
+pub use sockets::EpollChange;
+pub use value::{Kind, OneBuffer, Read, Received};
 
 use address::SocketAddress;
 use attributes::Attributes;
@@ -95,11 +108,12 @@ const MESSAGE_FLAGS: i32 = libc::MSG_OOB
 /// assert_eq!(op.name(), "pread64");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct Op<B> {
+pub struct Op<B, K = kind::Any> {
     nr: u32,
     flags: IocbFlags,
     shape: Shape<B>,
     attributes: Attributes,
+    kind: PhantomData<fn() -> K>,
 }
 
 /// A system call's number and arguments.
@@ -110,11 +124,31 @@ pub(crate) struct Call {
     pub(crate) nr_args: usize,
 }
 
-impl<B> Op<B> {
+impl<B, K> Op<B, K> {
     #[inline]
     fn new(nr: libc::c_long, shape: Shape<B>) -> Self {
-        let nr = u32::try_from(nr).expect("syscall numbers are small");
-        Op { nr, flags: IocbFlags::empty(), shape, attributes: Attributes::default() }
+        Op::numbered(u32::try_from(nr).expect("syscall numbers are small"), shape)
+    }
+
+    #[inline]
+    fn numbered(nr: u32, shape: Shape<B>) -> Self {
+        let (flags, attributes) = (IocbFlags::empty(), Attributes::default());
+        Op { nr, flags, shape, attributes, kind: PhantomData }
+    }
+
+    /// The same operation, of which the type does not tell any more what it gives: so
+    /// that operations of several kinds go to one place.
+    #[must_use]
+    #[inline]
+    pub fn untyped(self) -> Op<B> {
+        self.into_kind()
+    }
+
+    /// The same operation, as one of the kind that it was made as.
+    #[inline]
+    pub(crate) fn into_kind<L>(self) -> Op<B, L> {
+        let Op { nr, flags, shape, attributes, .. } = self;
+        Op { nr, flags, shape, attributes, kind: PhantomData }
     }
 
     fn on_fd<const N: usize>(nr: libc::c_long, fd: impl Into<SharedFd>, rest: [u64; N]) -> Self {
@@ -133,29 +167,30 @@ impl<B> Op<B> {
         args[..N].copy_from_slice(&rest);
         Op::new(nr, Shape::Path { dir: dir.into(), path: path.into(), args, nr_args: 2 + N })
     }
+}
 
+impl<B> Op<B> {
     /// Does nothing; result 0.
     #[must_use]
-    pub fn nop() -> Self {
-        let shape = Shape::Plain { args: [0; MAX_ARGS], nr_args: 0 };
-        Op { nr: op::NOP, flags: IocbFlags::empty(), shape, attributes: Attributes::default() }
+    pub fn nop() -> Op<B, kind::Effect> {
+        Op::numbered(op::NOP, Shape::Plain { args: [0; MAX_ARGS], nr_args: 0 })
     }
 
     /// Waits until the file is ready: for POLLIN, POLLOUT and the like, as in
-    /// poll(2). The result is what it is ready for.
-    pub fn poll(fd: impl Into<SharedFd>, events: u16) -> Self {
-        let shape = Shape::Fd { fd: fd.into(), args: [events.into(), 0, 0], nr_args: 2 };
-        Op { nr: op::POLL, flags: IocbFlags::empty(), shape, attributes: Attributes::default() }
+    /// poll(2). The result is what it is ready for. Waits without a thread, for ever
+    /// unless it has a deadline.
+    pub fn poll(fd: impl Into<SharedFd>, events: PollFlags) -> Op<B, kind::Ready> {
+        let events = u64::from(events.bits().cast_unsigned());
+        Op::numbered(op::POLL, Shape::Fd { fd: fd.into(), args: [events, 0, 0], nr_args: 2 })
     }
 
     /// Closes the group of this key, and ends after its last member; the result
     /// is how many of them failed.
     #[must_use]
-    pub fn group(key: u64) -> Self {
+    pub fn group(key: u64) -> Op<B, kind::Failures> {
         let mut args = [0; MAX_ARGS];
         args[0] = key;
-        let shape = Shape::Plain { args, nr_args: 1 };
-        Op { nr: op::GROUP, flags: IocbFlags::empty(), shape, attributes: Attributes::default() }
+        Op::numbered(op::GROUP, Shape::Plain { args, nr_args: 1 })
     }
 
     /// Any syscall or operation by its number, with its arguments as registers.
@@ -179,48 +214,63 @@ impl<B> Op<B> {
     pub unsafe fn syscall(nr: u32, args: &[u64]) -> Self {
         let mut all = [0; MAX_ARGS];
         all[..args.len()].copy_from_slice(args);
-        let shape = Shape::Plain { args: all, nr_args: args.len() };
-        Op { nr, flags: IocbFlags::empty(), shape, attributes: Attributes::default() }
+        Op::numbered(nr, Shape::Plain { args: all, nr_args: args.len() })
     }
 
     /// Makes the file's data and metadata durable: fsync(2).
-    pub fn fsync(fd: impl Into<SharedFd>) -> Self {
+    pub fn fsync(fd: impl Into<SharedFd>) -> Op<B, kind::Effect> {
         Op::on_fd(libc::SYS_fsync, fd, [])
     }
 
     /// Makes the file's data durable: fdatasync(2).
-    pub fn fdatasync(fd: impl Into<SharedFd>) -> Self {
+    pub fn fdatasync(fd: impl Into<SharedFd>) -> Op<B, kind::Effect> {
         Op::on_fd(libc::SYS_fdatasync, fd, [])
     }
 
     /// Reserves or gives back room, in bytes: fallocate(2).
-    pub fn fallocate(fd: impl Into<SharedFd>, mode: i32, offset: u64, len: u64) -> Self {
-        Op::on_fd(libc::SYS_fallocate, fd, [signed(mode), offset, len])
+    pub fn fallocate(
+        fd: impl Into<SharedFd>,
+        mode: FallocateFlags,
+        offset: u64,
+        len: u64,
+    ) -> Op<B, kind::Effect> {
+        Op::on_fd(libc::SYS_fallocate, fd, [mode.bits().into(), offset, len])
     }
 
     /// Sets the file's length in bytes: ftruncate(2).
-    pub fn ftruncate(fd: impl Into<SharedFd>, len: u64) -> Self {
+    pub fn ftruncate(fd: impl Into<SharedFd>, len: u64) -> Op<B, kind::Effect> {
         Op::on_fd(libc::SYS_ftruncate, fd, [len])
     }
 
     /// Moves the file's position, or finds data and holes: lseek(2).
-    pub fn lseek(fd: impl Into<SharedFd>, offset: i64, whence: i32) -> Self {
-        Op::on_fd(libc::SYS_lseek, fd, [offset as u64, signed(whence)])
+    pub fn lseek(fd: impl Into<SharedFd>, to: SeekFrom) -> Op<B, kind::Position> {
+        let (offset, whence) = match to {
+            SeekFrom::Start(offset) => (offset, libc::SEEK_SET),
+            SeekFrom::End(offset) => (offset.cast_unsigned(), libc::SEEK_END),
+            SeekFrom::Current(offset) => (offset.cast_unsigned(), libc::SEEK_CUR),
+            SeekFrom::Data(offset) => (offset, libc::SEEK_DATA),
+            SeekFrom::Hole(offset) => (offset, libc::SEEK_HOLE),
+        };
+        Op::on_fd(libc::SYS_lseek, fd, [offset, signed(whence)])
     }
 
     /// Sets the file's permissions: fchmod(2).
-    pub fn fchmod(fd: impl Into<SharedFd>, mode: u32) -> Self {
-        Op::on_fd(libc::SYS_fchmod, fd, [mode.into()])
+    pub fn fchmod(fd: impl Into<SharedFd>, mode: Mode) -> Op<B, kind::Effect> {
+        Op::on_fd(libc::SYS_fchmod, fd, [mode.bits().into()])
     }
 
     /// Sets the file's owner and group; `None` leaves it: fchown(2).
-    pub fn fchown(fd: impl Into<SharedFd>, uid: Option<u32>, gid: Option<u32>) -> Self {
+    pub fn fchown(
+        fd: impl Into<SharedFd>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+    ) -> Op<B, kind::Effect> {
         let id = |id: Option<u32>| u64::from(id.unwrap_or(u32::MAX));
         Op::on_fd(libc::SYS_fchown, fd, [id(uid), id(gid)])
     }
 
     /// Sets the file's times of access and of modification: futimens(3).
-    pub fn utimens(fd: impl Into<SharedFd>, times: [libc::timespec; 2]) -> Self {
+    pub fn utimens(fd: impl Into<SharedFd>, times: [libc::timespec; 2]) -> Op<B, kind::Effect> {
         Op::new(libc::SYS_utimensat, Shape::Times { fd: fd.into(), times })
     }
 
@@ -229,25 +279,31 @@ impl<B> Op<B> {
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
         times: [libc::timespec; 2],
-        flags: i32,
-    ) -> Self {
+        flags: AtFlags,
+    ) -> Op<B, kind::Effect> {
+        let flags = flags.bits();
         let shape = Shape::PathTimes { dir: dir.into(), path: path.into(), times, flags };
         Op::new(libc::SYS_utimensat, shape)
     }
 
     /// Tells how a range of the file will be used, in bytes: posix_fadvise(2).
-    pub fn fadvise(fd: impl Into<SharedFd>, offset: u64, len: u64, advice: i32) -> Self {
-        Op::on_fd(libc::SYS_fadvise64, fd, [offset, len, signed(advice)])
+    pub fn fadvise(
+        fd: impl Into<SharedFd>,
+        offset: u64,
+        len: u64,
+        advice: Advice,
+    ) -> Op<B, kind::Effect> {
+        Op::on_fd(libc::SYS_fadvise64, fd, [offset, len, (advice as u32).into()])
     }
 
     /// Accepts a connection: accept4(2). The completion holds the new socket,
     /// which is close-on-exec.
-    pub fn accept(fd: impl Into<SharedFd>) -> Self {
+    pub fn accept(fd: impl Into<SharedFd>) -> Op<B, kind::Opens> {
         Op::on_fd(libc::SYS_accept4, fd, [0, 0, signed(libc::SOCK_CLOEXEC)])
     }
 
     /// Connects a socket: connect(2).
-    pub fn connect(fd: impl Into<SharedFd>, to: SocketAddr) -> Self {
+    pub fn connect(fd: impl Into<SharedFd>, to: SocketAddr) -> Op<B, kind::Effect> {
         let address = Box::new(SocketAddress::from(to));
         Op::new(libc::SYS_connect, Shape::Connect { fd: fd.into(), address })
     }
@@ -258,40 +314,59 @@ impl<B> Op<B> {
     /// the plain call it is released even if an error is reported. If the
     /// operation is cancelled before it started, the descriptor stays open
     /// without an owner, since a file system can report the same error.
-    pub fn close(fd: impl Into<OwnedFd>) -> Self {
+    pub fn close(fd: impl Into<OwnedFd>) -> Op<B, kind::Effect> {
         Op::new(libc::SYS_close, Shape::Close { fd: Some(fd.into()) })
     }
 
     /// Opens a file, close-on-exec: openat(2). The completion holds the
     /// descriptor.
-    pub fn openat(dir: impl Into<Dir>, path: impl Into<PathArg>, flags: i32, mode: u32) -> Self {
-        let flags = signed(flags | libc::O_CLOEXEC);
-        Op::on_path(libc::SYS_openat, dir, path, [flags, mode.into()])
+    pub fn openat(
+        dir: impl Into<Dir>,
+        path: impl Into<PathArg>,
+        flags: OFlags,
+        mode: Mode,
+    ) -> Op<B, kind::Opens> {
+        let flags = flags | OFlags::CLOEXEC;
+        Op::on_path(libc::SYS_openat, dir, path, [flags.bits().into(), mode.bits().into()])
     }
 
     /// Removes a name: unlinkat(2).
-    pub fn unlinkat(dir: impl Into<Dir>, path: impl Into<PathArg>, flags: i32) -> Self {
-        Op::on_path(libc::SYS_unlinkat, dir, path, [signed(flags)])
+    pub fn unlinkat(
+        dir: impl Into<Dir>,
+        path: impl Into<PathArg>,
+        flags: AtFlags,
+    ) -> Op<B, kind::Effect> {
+        Op::on_path(libc::SYS_unlinkat, dir, path, [flags.bits().into()])
     }
 
     /// Makes a directory: mkdirat(2).
-    pub fn mkdirat(dir: impl Into<Dir>, path: impl Into<PathArg>, mode: u32) -> Self {
-        Op::on_path(libc::SYS_mkdirat, dir, path, [mode.into()])
+    pub fn mkdirat(
+        dir: impl Into<Dir>,
+        path: impl Into<PathArg>,
+        mode: Mode,
+    ) -> Op<B, kind::Effect> {
+        Op::on_path(libc::SYS_mkdirat, dir, path, [mode.bits().into()])
     }
 
     /// Makes a fifo, socket, device or empty file: mknodat(2).
     pub fn mknodat(
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
-        mode: u32,
+        kind: FileType,
+        mode: Mode,
         device: libc::dev_t,
-    ) -> Self {
+    ) -> Op<B, kind::Effect> {
+        let mode = kind.as_raw_mode() | mode.bits();
         Op::on_path(libc::SYS_mknodat, dir, path, [mode.into(), device])
     }
 
     /// Sets the permissions of a name, symbolic links followed: fchmodat(2).
-    pub fn fchmodat(dir: impl Into<Dir>, path: impl Into<PathArg>, mode: u32) -> Self {
-        Op::on_path(libc::SYS_fchmodat, dir, path, [mode.into()])
+    pub fn fchmodat(
+        dir: impl Into<Dir>,
+        path: impl Into<PathArg>,
+        mode: Mode,
+    ) -> Op<B, kind::Effect> {
+        Op::on_path(libc::SYS_fchmodat, dir, path, [mode.bits().into()])
     }
 
     /// Sets owner and group of a name; `None` leaves it: fchownat(2).
@@ -300,32 +375,32 @@ impl<B> Op<B> {
         path: impl Into<PathArg>,
         uid: Option<u32>,
         gid: Option<u32>,
-        flags: i32,
-    ) -> Self {
+        flags: AtFlags,
+    ) -> Op<B, kind::Effect> {
         let id = |id: Option<u32>| u64::from(id.unwrap_or(u32::MAX));
-        Op::on_path(libc::SYS_fchownat, dir, path, [id(uid), id(gid), signed(flags)])
+        Op::on_path(libc::SYS_fchownat, dir, path, [id(uid), id(gid), flags.bits().into()])
     }
 
     /// Renames a file: renameat2(2).
     pub fn renameat2(
         from: (impl Into<Dir>, impl Into<PathArg>),
         to: (impl Into<Dir>, impl Into<PathArg>),
-        flags: u32,
-    ) -> Self {
+        flags: RenameFlags,
+    ) -> Op<B, kind::Effect> {
         let from = (from.0.into(), from.1.into());
         let to = (to.0.into(), to.1.into());
-        Op::new(libc::SYS_renameat2, Shape::Paths { from, to, flags: flags.into() })
+        Op::new(libc::SYS_renameat2, Shape::Paths { from, to, flags: flags.bits().into() })
     }
 
     /// Gives a file another name: linkat(2).
     pub fn linkat(
         from: (impl Into<Dir>, impl Into<PathArg>),
         to: (impl Into<Dir>, impl Into<PathArg>),
-        flags: i32,
-    ) -> Self {
+        flags: AtFlags,
+    ) -> Op<B, kind::Effect> {
         let from = (from.0.into(), from.1.into());
         let to = (to.0.into(), to.1.into());
-        Op::new(libc::SYS_linkat, Shape::Paths { from, to, flags: signed(flags) })
+        Op::new(libc::SYS_linkat, Shape::Paths { from, to, flags: flags.bits().into() })
     }
 
     /// Makes a symbolic link at `path` that says `target`: symlinkat(2).
@@ -333,19 +408,27 @@ impl<B> Op<B> {
         target: impl Into<PathArg>,
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
-    ) -> Self {
+    ) -> Op<B, kind::Effect> {
         let shape = Shape::Symlink { target: target.into(), dir: dir.into(), path: path.into() };
         Op::new(libc::SYS_symlinkat, shape)
     }
 
     /// Asks what is known of a file: statx(2). [`Op::statx_buf`] has the answer.
-    pub fn statx(dir: impl Into<Dir>, path: impl Into<PathArg>, flags: i32, mask: u32) -> Self {
+    pub fn statx(
+        dir: impl Into<Dir>,
+        path: impl Into<PathArg>,
+        flags: AtFlags,
+        mask: StatxFlags,
+    ) -> Op<B, kind::Statx> {
         // SAFETY: a structure of integers, which may all be zero.
         let buf = Box::new(unsafe { std::mem::zeroed() });
+        let (flags, mask) = (flags.bits(), mask.bits());
         let shape = Shape::Statx { dir: dir.into(), path: path.into(), flags, mask, buf };
         Op::new(libc::SYS_statx, shape)
     }
+}
 
+impl<B, K> Op<B, K> {
     /// What a completed [`Op::statx`] has found; all zero before and on error.
     #[must_use]
     pub fn statx_buf(&self) -> Option<&libc::statx> {
@@ -394,7 +477,7 @@ impl<B> Op<B> {
     }
 }
 
-impl<B: Buffer> Op<B> {
+impl<B: Buffer, K> Op<B, K> {
     /// The call, with addresses of what the operation owns. They hold until
     /// `self` is moved or borrowed again.
     #[inline]
@@ -415,34 +498,36 @@ impl<B: Buffer> Op<B> {
         let range = 0..way.place(&mut buf).1;
         Op::new(nr, Shape::Bytes { fd: fd.into(), buf, way, range, arg, nr_args })
     }
+}
 
+impl<B: Buffer> Op<B> {
     /// Reads at `offset` bytes: pread(2).
     #[inline]
-    pub fn read_at(fd: impl Into<SharedFd>, buf: B, offset: u64) -> Self {
+    pub fn read_at(fd: impl Into<SharedFd>, buf: B, offset: u64) -> Op<B, kind::Reads> {
         Op::on_bytes(libc::SYS_pread64, fd, buf, Way::In, offset, 4)
     }
 
     /// Writes at `offset` bytes: pwrite(2).
     #[inline]
-    pub fn write_at(fd: impl Into<SharedFd>, buf: B, offset: u64) -> Self {
+    pub fn write_at(fd: impl Into<SharedFd>, buf: B, offset: u64) -> Op<B, kind::Writes> {
         Op::on_bytes(libc::SYS_pwrite64, fd, buf, Way::Out, offset, 4)
     }
 
     /// Reads at the file's position, or from a pipe: read(2).
-    pub fn read(fd: impl Into<SharedFd>, buf: B) -> Self {
+    pub fn read(fd: impl Into<SharedFd>, buf: B) -> Op<B, kind::Reads> {
         Op::on_bytes(libc::SYS_read, fd, buf, Way::In, 0, 3)
     }
 
     /// Writes at the file's position, or to a pipe: write(2).
-    pub fn write(fd: impl Into<SharedFd>, buf: B) -> Self {
+    pub fn write(fd: impl Into<SharedFd>, buf: B) -> Op<B, kind::Writes> {
         Op::on_bytes(libc::SYS_write, fd, buf, Way::Out, 0, 3)
     }
 
     /// Receives from a socket: recv(2).
     ///
     /// Flags that lend memory to the kernel are refused, as in [`Op::send`].
-    pub fn recv(fd: impl Into<SharedFd>, buf: B, flags: i32) -> Self {
-        Op::on_bytes(libc::SYS_recvfrom, fd, buf, Way::In, signed(flags), 6)
+    pub fn recv(fd: impl Into<SharedFd>, buf: B, flags: RecvFlags) -> Op<B, kind::Reads> {
+        Op::on_bytes(libc::SYS_recvfrom, fd, buf, Way::In, flags.bits().into(), 6)
     }
 
     /// Sends to a socket: send(2).
@@ -451,21 +536,23 @@ impl<B: Buffer> Op<B> {
     /// a time that only the socket's error queue tells. So it is refused with
     /// EOPNOTSUPP, as is each flag that is not known here to do without the
     /// buffer afterwards; [`Op::syscall`] can do it.
-    pub fn send(fd: impl Into<SharedFd>, buf: B, flags: i32) -> Self {
-        Op::on_bytes(libc::SYS_sendto, fd, buf, Way::Out, signed(flags), 6)
+    pub fn send(fd: impl Into<SharedFd>, buf: B, flags: SendFlags) -> Op<B, kind::Writes> {
+        Op::on_bytes(libc::SYS_sendto, fd, buf, Way::Out, flags.bits().into(), 6)
     }
 
     /// Reads entries of a directory: getdents64(2).
-    pub fn getdents(fd: impl Into<SharedFd>, buf: B) -> Self {
+    pub fn getdents(fd: impl Into<SharedFd>, buf: B) -> Op<B, kind::Reads> {
         Op::on_bytes(libc::SYS_getdents64, fd, buf, Way::In, 0, 3)
     }
 
     /// Reads what a symbolic link says: readlinkat(2).
-    pub fn readlinkat(dir: impl Into<Dir>, path: impl Into<PathArg>, buf: B) -> Self {
+    pub fn readlinkat(dir: impl Into<Dir>, path: impl Into<PathArg>, buf: B) -> Op<B, kind::Reads> {
         let shape = Shape::PathBytes { dir: dir.into(), path: path.into(), buf };
         Op::new(libc::SYS_readlinkat, shape)
     }
+}
 
+impl<B: Buffer, K> Op<B, K> {
     /// Why it cannot be run: it could use its buffer after its completion, or would fill
     /// one that is shared, or has no path.
     #[inline]
@@ -549,7 +636,7 @@ impl<B: Buffer> Op<B> {
     }
 }
 
-impl<B> Op<B> {
+impl<B, K> Op<B, K> {
     /// Transfers all bytes or fails (feature FULL).
     #[must_use]
     pub fn full(mut self) -> Self {
@@ -643,7 +730,7 @@ impl<B> Op<B> {
     }
 }
 
-impl<B> fmt::Debug for Op<B> {
+impl<B, K> fmt::Debug for Op<B, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Op({})", self.name())
     }

@@ -28,9 +28,9 @@ pub(super) enum Shape<B> {
     /// A descriptor's times of access and of modification.
     Times { fd: SharedFd, times: [libc::timespec; 2] },
     /// A path, its times, and flags.
-    PathTimes { dir: Dir, path: PathArg, times: [libc::timespec; 2], flags: i32 },
+    PathTimes { dir: Dir, path: PathArg, times: [libc::timespec; 2], flags: u32 },
     /// A path, and room for what is found.
-    Statx { dir: Dir, path: PathArg, flags: i32, mask: u32, buf: Box<libc::statx> },
+    Statx { dir: Dir, path: PathArg, flags: u32, mask: u32, buf: Box<libc::statx> },
     /// A socket and where to connect it.
     Connect { fd: SharedFd, address: Box<SocketAddress> },
     /// Any others.
@@ -91,12 +91,12 @@ impl<B: Buffer> Shape<B> {
             }
             Shape::PathTimes { dir, path, times, flags } => {
                 args[..2].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr())]);
-                args[2..4].copy_from_slice(&[address(times.as_ptr()), signed(*flags)]);
+                args[2..4].copy_from_slice(&[address(times.as_ptr()), (*flags).into()]);
                 4
             }
             Shape::Statx { dir, path, flags, mask, buf } => {
                 args[..2].copy_from_slice(&[signed(dir.raw()), address(path.as_ptr())]);
-                args[2..4].copy_from_slice(&[signed(*flags), (*mask).into()]);
+                args[2..4].copy_from_slice(&[(*flags).into(), (*mask).into()]);
                 args[4] = address(&raw mut **buf);
                 5
             }
