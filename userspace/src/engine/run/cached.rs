@@ -22,7 +22,7 @@ use crate::engine::request::opening::Opening;
 use crate::os::clock;
 use crate::syscall::number;
 use libc::{EBADF, ENOENT};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Bits of an opening that is run here.
 const OPEN_FLAGS: i32 = libc::O_CLOEXEC
@@ -38,8 +38,12 @@ const OPEN_FLAGS: i32 = libc::O_CLOEXEC
 
 /// From when on, in ns, files are opened here again.
 static OPENS_AGAIN: AtomicU64 = AtomicU64::new(0);
-/// An opening that takes longer has been held up by somebody, in ns.
+/// How many openings took long, one after the other.
+static LONG: AtomicU32 = AtomicU32::new(0);
+/// An opening that takes longer may have been held up by somebody, in ns.
 const LONG_NS: u64 = 500_000;
+/// So many of them were, and not only by the machine's load.
+const HELD_UP: u32 = 2;
 /// How long others are not run here then, in ns.
 const PAUSE_NS: u64 = 1_000_000_000;
 
@@ -119,7 +123,7 @@ fn look(call: &Call, dir: i32, path: u64, flags: i32) -> Option<i64> {
 /// Opens a file to read it if its name is cached, and nobody is waited for.
 ///
 /// Who watches for files being opened, and is asked for permission (fanotify(7)), or has
-/// a security module ask, cannot be known of before: after one that took long, workers
+/// a security module ask, cannot be known of before: after two that took long, workers
 /// do it for a while.
 fn open(call: &Call, dir: i32, path: u64, how: Opening) -> Option<i64> {
     let flags = how.flags()?;
@@ -147,9 +151,7 @@ fn open(call: &Call, dir: i32, path: u64, how: Opening) -> Option<i64> {
     // So a lease makes it fail, and if the name means a FIFO by now, no writer is
     // waited for.
     let opened = how.with(libc::O_NONBLOCK).run_cached(call, dir, path);
-    if clock::now() - started > LONG_NS {
-        OPENS_AGAIN.store(clock::now() + PAUSE_NS, Ordering::Relaxed);
-    }
+    note_time(clock::now() - started);
     if opened < 0 {
         return None;
     }
@@ -163,6 +165,19 @@ fn open(call: &Call, dir: i32, path: u64, how: Opening) -> Option<i64> {
         fd.keep();
     }
     Some(opened)
+}
+
+/// Notes that an opening took so many ns.
+fn note_time(ns: u64) {
+    // Relaxed: as above.
+    if ns <= LONG_NS {
+        if LONG.load(Ordering::Relaxed) > 0 {
+            LONG.store(0, Ordering::Relaxed);
+        }
+    } else if LONG.fetch_add(1, Ordering::Relaxed) + 1 >= HELD_UP {
+        LONG.store(0, Ordering::Relaxed);
+        OPENS_AGAIN.store(clock::now() + PAUSE_NS, Ordering::Relaxed);
+    }
 }
 
 /// Whether closing `fd` writes nothing, asks nobody, and ends no file.
