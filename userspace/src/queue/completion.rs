@@ -191,6 +191,7 @@ impl<B, T, K> Completion<B, T, K> {
     }
 
     /// The buffer, if the operation had one.
+    #[inline(always)] // it is large, and would be copied
     #[must_use]
     pub fn into_buffer(self) -> Option<B> {
         self.op.into_buffer()

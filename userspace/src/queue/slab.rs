@@ -4,6 +4,8 @@
 //! out of date finds nothing. Entries lie in blocks that are not reallocated:
 //! what names an entry by address stays right until it is removed.
 
+use std::mem;
+
 /// Entries of a block.
 const BLOCK: usize = 64;
 /// No slot.
@@ -63,6 +65,9 @@ impl<E> Slab<E> {
         let slot = &mut self.blocks[index as usize / BLOCK][index as usize % BLOCK];
         self.vacant = slot.next_vacant;
         let key = u64::from(slot.generation) << 32 | u64::from(index);
+        // It is vacant: there is nothing to drop.
+        debug_assert!(slot.entry.is_none(), "a vacant slot");
+        mem::forget(slot.entry.take());
         (key, slot.entry.insert(entry))
     }
 

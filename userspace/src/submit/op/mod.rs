@@ -458,9 +458,11 @@ impl<B, K> Op<B, K> {
 
     /// Takes the operation apart and keeps the buffer, if it has one.
     #[must_use]
-    #[inline]
+    #[inline(always)] // it is large, and would be copied
     pub fn into_buffer(self) -> Option<B> {
         match self.shape {
+            // Nothing is to be dropped of it.
+            Shape::Plain { .. } => None,
             Shape::Bytes { buf, .. } | Shape::PathBytes { buf, .. } => Some(buf),
             Shape::Args(args) => args.into_buffers().into_iter().next(),
             _ => None,
