@@ -38,5 +38,9 @@ fn main() {
             .flag("-fsanitize-trap=undefined")
             .flag("-fno-omit-frame-pointer");
     }
+    if build.get_compiler().is_like_clang() {
+        // uint64_t and __u64, which are equally wide, are different types to it.
+        build.flag("-Wno-incompatible-pointer-types");
+    }
     build.compile("aio2-ccore");
 }

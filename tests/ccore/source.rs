@@ -10,7 +10,7 @@ pub const FILES: [&str; 5] = ["port.h", "ring.h", "ring.c", "parse.h", "parse.c"
 /// Writes the files of the series in `patches` to `out`, which is made.
 ///
 /// # Panics
-/// If the series does not create each of them in one patch.
+/// If the series does not create each of them, or its patches do not apply.
 pub fn write(patches: &Path, out: &Path) {
     let series = series(patches);
     fs::create_dir_all(out).expect("a directory for the files");
@@ -18,12 +18,10 @@ pub fn write(patches: &Path, out: &Path) {
         let path = format!("fs/aio2/{file}");
         let text = created(&series, &path)
             .unwrap_or_else(|| panic!("no patch of kernel-patch/series creates {path}"));
-        // A patch that mended the file later would be missed.
-        assert_eq!(
-            series.matches(&format!("diff --git a/{path} ")).count(),
-            1,
-            "{path}: more than one patch of the series touches it"
-        );
+        let text = changes(&series, &path).skip(1).fold(text, |text, change| {
+            let patch = diffy::Patch::from_str(change).unwrap_or_else(|e| panic!("{path}: {e}"));
+            diffy::apply(&text, &patch).unwrap_or_else(|e| panic!("{path}: {e}"))
+        });
         fs::write(out.join(file), text).expect("the file can be written");
     }
 }
@@ -44,6 +42,20 @@ fn created(series: &str, path: &str) -> Option<String> {
     let text = text.unwrap_or_else(|| panic!("{path}: a line of the new file has no +"));
     assert_eq!(text.len(), count, "{path}: the hunk is cut off");
     Some(text.join("\n") + "\n")
+}
+
+/// What patches of `series` do to a file, one after the other, as unified diffs; the
+/// first creates it.
+fn changes<'s>(series: &'s str, path: &str) -> impl Iterator<Item = &'s str> {
+    let head = format!("diff --git a/{path} b/{path}\n");
+    let starts: Vec<usize> = series.match_indices(&head).map(|(at, _)| at + head.len()).collect();
+    starts.into_iter().map(|start| {
+        let change = &series[start..];
+        // Of the next file, or the end of the patch, before its signature.
+        let ends = ["\ndiff --git ", "\n-- \n"].map(|mark| change.find(mark));
+        let end = ends.into_iter().flatten().min().map_or(change.len(), |end| end + 1);
+        &change[..end]
+    })
 }
 
 /// All patches of the series, in its order.
