@@ -541,3 +541,30 @@ fn what_fails_at_once_does_not_wait() {
         }
     }
 }
+
+/// A number that was waited for may mean a socket of another family by now, whose calls
+/// may sleep whatever their flags say.
+///
+/// SPEC: R-RUN-3
+#[test]
+fn a_number_that_is_used_again_is_asked_anew() {
+    let f = Fixture::new();
+    let ours = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (mut buffer, number) = ([0_u8; 4], ours.as_raw_fd());
+    f.submit([recv(&ours, &mut buffer, 0)]);
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    sender.send_to(b"abc", ours.local_addr().unwrap()).unwrap();
+    assert_eq!(ends(&f, 1), [(0, 3)]);
+    // SAFETY: takes numbers.
+    let other = owned(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW, 0) });
+    // SAFETY: takes numbers; `number` is `ours`, which means the other one from now on.
+    assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), number) }, number);
+    // NLMSG_NOOP, to the kernel.
+    let mut message = [16_u32, 1, 0, 0];
+    let mut bytes = zerocopy::IntoBytes::as_mut_bytes(&mut message).to_vec();
+    let send = send(&ours, &mut bytes);
+    f.submit([send.attr(attr::PATH)]);
+    let answer = f.next();
+    let place = answer.payload::<attr::PathReturn>(attr::PATH).unwrap().place;
+    assert_eq!((answer.res, place), (16, attr::PATH_WORKER));
+}

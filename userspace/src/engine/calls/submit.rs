@@ -199,7 +199,7 @@ impl<'a> Submission<'a> {
         let mut progress = Progress::new(request, self.just_now.take());
         let result = if run::needs_worker(request) {
             None
-        } else if self.shared.foresees_wait(request, &mut self.facts) {
+        } else if self.shared.foresees_wait(request) {
             progress.stuck = true;
             None
         } else {

@@ -75,15 +75,6 @@ impl Facts {
         Facts { fd, family, is_ready: true, ..Facts::default() }
     }
 
-    /// `fd` meant a socket of this `family` when it was waited for last, and is
-    /// supposed to do so still.
-    pub(crate) fn suppose(&mut self, fd: i32, family: Family) {
-        if self.fd != Some(fd) {
-            self.begin(fd);
-        }
-        self.family.get_or_insert(family);
-    }
-
     /// Whether `transfer` may be tried without blocking.
     #[inline(always)] // see `super::run::try_transfer`
     pub(crate) fn may_try(&mut self, transfer: &Transfer<'_>) -> bool {

@@ -17,7 +17,6 @@ use super::workers::Workers;
 use crate::engine::request::Request;
 use crate::engine::request::progress::Progress;
 use crate::engine::run;
-use crate::engine::run::sure::Facts;
 use crate::os::clock;
 use crate::os::notify::Notifier;
 use crate::ring::shm::{ConsumerMap, ProducerMap};
@@ -143,23 +142,19 @@ impl Shared {
     }
 
     /// Whether `request`, if it ran now, would overtake others that wait for its
-    /// file, or would have to wait as those before it. What is known of its file
-    /// goes to `facts`.
+    /// file, or would have to wait as those before it.
     ///
     /// SPEC: R-WAIT-2
     #[inline]
-    pub(crate) fn foresees_wait(&self, request: &Request, facts: &mut Facts) -> bool {
+    pub(crate) fn foresees_wait(&self, request: &Request) -> bool {
         // Relaxed: who was accepted before by this thread, or told it so, is seen.
-        self.waiting.load(Ordering::Relaxed) > 0 && self.looks_ahead(request, facts)
+        self.waiting.load(Ordering::Relaxed) > 0 && self.looks_ahead(request)
     }
 
     #[cold]
-    fn looks_ahead(&self, request: &Request, facts: &mut Facts) -> bool {
+    fn looks_ahead(&self, request: &Request) -> bool {
         let (Some(direction), Some(fd)) = (request.waits_for(), request.fd) else { return false };
         let mut context = self.lock();
-        if let Some(family) = context.polls.family(fd) {
-            facts.suppose(fd, family);
-        }
         context.polls.files.is_waited_for(fd, direction)
             || run::waits_if_empty(request) && context.polls.foresees_wait(fd)
     }

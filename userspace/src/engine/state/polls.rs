@@ -195,12 +195,6 @@ impl Polls {
         self.files.waiting() + self.kept.len()
     }
 
-    /// What `fd` was when it was waited for last, if it was a socket.
-    pub(crate) fn family(&self, fd: i32) -> Option<Family> {
-        let held = self.files.find(fd).map(|(_, held)| held).or_else(|| self.kept.get(&fd));
-        held?.family
-    }
-
     /// Whether a receive on `fd` is going to wait: so did the one before.
     pub(crate) fn foresees_wait(&mut self, fd: i32) -> bool {
         let Some(held) = self.kept.get_mut(&fd) else { return false };
