@@ -21,6 +21,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Short programs for what people look for first stand in the [`cookbook`].
+//!
 //! # Where things are
 //!
 //! | to | use |
@@ -212,6 +214,9 @@ pub mod backend;
 #[cfg(not(feature = "raw"))]
 #[allow(dead_code)] // part of it is for events as they come
 mod consumer;
+#[cfg(not(aio2_loom))]
+#[doc = include_str!("cookbook.md")]
+pub mod cookbook {}
 #[cfg(feature = "raw")]
 pub mod consumer;
 #[cfg(not(aio2_loom))]

@@ -136,3 +136,37 @@ fn callbacks_and_lists_know_the_kind() {
     let read: Vec<u8> = read.into_iter().map(|done| done.value().unwrap()[0]).collect();
     assert_eq!(read, b"012");
 }
+
+/// A worker that sleeps is one that others wait for: who pushes an operation has to know
+/// whether it takes one.
+#[test]
+fn each_operation_says_where_it_runs() {
+    let source = |file: &str| {
+        let path = format!("{}/src/submit/op/{file}.rs", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).unwrap()
+    };
+    let mut constructors = 0;
+    for file in ["mod", "files", "sockets", "processes"] {
+        let (source, mut docs) = (source(file), String::new());
+        let mut lines = source.lines().map(str::trim).peekable();
+        while let Some(line) = lines.next() {
+            if let Some(doc) = line.strip_prefix("///") {
+                docs += doc;
+            } else if let Some(signature) = line.strip_prefix("pub fn ") {
+                let mut signature = signature.to_owned();
+                while !signature.contains('{') {
+                    signature += lines.next().expect("a body");
+                }
+                if signature.contains("-> Op<B, kind::") {
+                    constructors += 1;
+                    let says = ["Runs", "runs", "worker", "without a thread"];
+                    assert!(says.iter().any(|word| docs.contains(word)), "{signature}{docs}");
+                }
+                docs.clear();
+            } else if !line.starts_with("#[") {
+                docs.clear();
+            }
+        }
+    }
+    assert!(constructors > 100, "{constructors}");
+}

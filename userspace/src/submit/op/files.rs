@@ -46,6 +46,8 @@ impl<B, K> Op<B, K> {
 
 impl<B> Op<B> {
     /// Starts or waits for the write-back of a range, in bytes: sync_file_range(2).
+    ///
+    /// Runs on a worker; with the flags that wait, until the disk has the range.
     pub fn sync_file_range(
         fd: impl Into<SharedFd>,
         offset: u64,
@@ -56,16 +58,24 @@ impl<B> Op<B> {
     }
 
     /// Makes the file system durable that the file is on: syncfs(2).
+    ///
+    /// Runs on a worker, until the disk has it all: milliseconds, or seconds behind
+    /// others' writes.
     pub fn syncfs(fd: impl Into<SharedFd>) -> Op<B, kind::Effect> {
         Op::on_fd(libc::SYS_syncfs, fd, [])
     }
 
     /// Reads a range into the page cache, in bytes: readahead(2).
+    ///
+    /// Runs on a worker, until the range is read.
     pub fn readahead(fd: impl Into<SharedFd>, offset: u64, len: u64) -> Op<B, kind::Effect> {
         Op::on_fd(libc::SYS_readahead, fd, [offset, len])
     }
 
     /// Sets the length of the file of this name in bytes: truncate(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn truncate(path: impl Into<PathArg>, len: u64) -> Op<B, kind::Effect> {
         Op::on_args(libc::SYS_truncate, [Arg::Path(path.into()), Arg::Number(len)])
     }
@@ -105,24 +115,34 @@ impl<B> Op<B> {
     }
 
     /// The status flags of an open file, such as O_APPEND: fcntl(2) with F_GETFL.
+    ///
+    /// Runs inline.
     pub fn status_flags(fd: impl Into<SharedFd>) -> Op<B, kind::StatusFlags> {
         Op::on_fd(libc::SYS_fcntl, fd, [signed(libc::F_GETFL), 0])
     }
 
     /// Another descriptor of the same open file, close-on-exec: fcntl(2) with
     /// F_DUPFD_CLOEXEC. The completion holds it.
+    ///
+    /// Runs inline.
     pub fn duplicate(fd: impl Into<SharedFd>) -> Op<B, kind::Opens> {
         Op::on_fd(libc::SYS_fcntl, fd, [signed(libc::F_DUPFD_CLOEXEC), 0])
     }
 
     /// Another descriptor of the same open file, which exec(2) does not close:
     /// dup(2). The completion holds it.
+    ///
+    /// Runs inline.
     pub fn dup(fd: impl Into<SharedFd>) -> Op<B, kind::Opens> {
         Op::on_fd(libc::SYS_dup, fd, [])
     }
 
     /// Opens a file, close-on-exec, as openat(2), with rules for how its path may
     /// lead, such as RESOLVE_BENEATH: openat2(2). The completion holds the descriptor.
+    ///
+    /// Runs inline if it opens for reading, and the kernel's caches know the name of a
+    /// regular file; else on a worker, until the file system has answered: a FIFO is
+    /// opened when its other side is.
     pub fn openat2(
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
@@ -139,6 +159,9 @@ impl<B> Op<B> {
     }
 
     /// Whether this process may use a file so, with its real ids: faccessat(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn faccessat(
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
@@ -148,6 +171,9 @@ impl<B> Op<B> {
     }
 
     /// As [`Op::faccessat`], with flags such as AT_EACCESS: faccessat2(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn faccessat2(
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
@@ -159,12 +185,18 @@ impl<B> Op<B> {
     }
 
     /// Asks what is known of an open file: fstat(2). [`Op::stat`] has the answer.
+    ///
+    /// Runs inline on ext4, XFS, Btrfs and tmpfs; else on a worker, until the file
+    /// system has answered.
     pub fn fstat(fd: impl Into<SharedFd>) -> Op<B, kind::Stat> {
         let room = Arg::Words(room::<libc::stat>());
         Op::on_args(libc::SYS_fstat, [Arg::Fd(fd.into()), room])
     }
 
     /// Asks what is known of a name: fstatat(2). [`Op::stat`] has the answer.
+    ///
+    /// Runs inline on ext4, XFS, Btrfs and tmpfs if the kernel's caches know the name;
+    /// else on a worker, until the file system has answered.
     #[cfg(target_pointer_width = "64")]
     pub fn fstatat(
         dir: impl Into<Dir>,
@@ -178,6 +210,9 @@ impl<B> Op<B> {
 
     /// Asks about the file system of an open file: fstatfs(2). [`Op::file_system`]
     /// has the answer.
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn fstatfs(fd: impl Into<SharedFd>) -> Op<B, kind::FileSystem> {
         let room = Arg::Words(room::<libc::statfs>());
         Op::on_args(libc::SYS_fstatfs, [Arg::Fd(fd.into()), room])
@@ -185,29 +220,44 @@ impl<B> Op<B> {
 
     /// Asks about the file system of a name: statfs(2). [`Op::file_system`] has the
     /// answer.
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn statfs(path: impl Into<PathArg>) -> Op<B, kind::FileSystem> {
         let room = Arg::Words(room::<libc::statfs>());
         Op::on_args(libc::SYS_statfs, [Arg::Path(path.into()), room])
     }
 
     /// Removes an extended attribute: fremovexattr(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn fremovexattr(fd: impl Into<SharedFd>, name: impl Into<PathArg>) -> Op<B, kind::Effect> {
         Op::on_args(libc::SYS_fremovexattr, [Arg::Fd(fd.into()), Arg::Path(name.into())])
     }
 
     /// Removes an extended attribute of a name, symbolic links followed:
     /// removexattr(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn removexattr(path: impl Into<PathArg>, name: impl Into<PathArg>) -> Op<B, kind::Effect> {
         Op::on_args(libc::SYS_removexattr, [Arg::Path(path.into()), Arg::Path(name.into())])
     }
 
     /// As [`Op::removexattr`], of a symbolic link itself: lremovexattr(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn lremovexattr(path: impl Into<PathArg>, name: impl Into<PathArg>) -> Op<B, kind::Effect> {
         Op::on_args(libc::SYS_lremovexattr, [Arg::Path(path.into()), Arg::Path(name.into())])
     }
 
     /// Copies bytes between files within the kernel, perhaps by sharing them:
     /// copy_file_range(2). An offset that is none is the file's position.
+    ///
+    /// Runs on a worker, until the bytes are copied: for many of them, give several
+    /// ranges.
     pub fn copy_file_range(
         from: (impl Into<SharedFd>, Option<u64>),
         to: (impl Into<SharedFd>, Option<u64>),
@@ -221,6 +271,8 @@ impl<B> Op<B> {
 
     /// Sends bytes of a file, to a socket mostly: sendfile(2). An offset that is none
     /// is the file's position.
+    ///
+    /// Runs on a worker, until the bytes are read and the other side has room for them.
     pub fn sendfile(
         to: impl Into<SharedFd>,
         from: (impl Into<SharedFd>, Option<u64>),
@@ -292,16 +344,25 @@ impl<B: Buffer, K> Op<B, K> {
 impl<B: Buffer> Op<B> {
     /// Reads at the file's position into several buffers, one after the other:
     /// readv(2). [`Op::into_buffers`] gives them back.
+    ///
+    /// Runs as [`Op::read_at`]; of a pipe, socket, terminal or eventfd it waits for
+    /// bytes without a worker.
     pub fn readv(fd: impl Into<SharedFd>, buffers: Vec<B>) -> Op<B, kind::ReadsSeveral> {
         Op::vectored(libc::SYS_readv, fd, buffers, Way::In, &[])
     }
 
     /// Writes several buffers at the file's position: writev(2).
+    ///
+    /// Runs as [`Op::write_at`]; of a pipe, socket, terminal or eventfd it waits for
+    /// room without a worker.
     pub fn writev(fd: impl Into<SharedFd>, buffers: Vec<B>) -> Op<B, kind::WritesSeveral> {
         Op::vectored(libc::SYS_writev, fd, buffers, Way::Out, &[])
     }
 
     /// Reads at `offset` bytes into several buffers: preadv(2).
+    ///
+    /// Runs inline as far as the page cache goes; what has to wait for the disk is with
+    /// the device or on a worker until it is there.
     pub fn readv_at(
         fd: impl Into<SharedFd>,
         buffers: Vec<B>,
@@ -311,6 +372,9 @@ impl<B: Buffer> Op<B> {
     }
 
     /// Writes several buffers at `offset` bytes: pwritev(2).
+    ///
+    /// Runs inline as far as the page cache goes; what has to wait for the disk is with
+    /// the device or on a worker until it is there.
     pub fn writev_at(
         fd: impl Into<SharedFd>,
         buffers: Vec<B>,
@@ -320,6 +384,9 @@ impl<B: Buffer> Op<B> {
     }
 
     /// As [`Op::readv_at`], with flags such as RWF_NOWAIT: preadv2(2).
+    ///
+    /// Runs inline as far as the page cache goes; what has to wait for the disk is with
+    /// the device or on a worker until it is there.
     pub fn preadv2(
         fd: impl Into<SharedFd>,
         buffers: Vec<B>,
@@ -330,6 +397,9 @@ impl<B: Buffer> Op<B> {
     }
 
     /// As [`Op::writev_at`], with flags such as RWF_DSYNC: pwritev2(2).
+    ///
+    /// Runs inline as far as the page cache goes; what has to wait for the disk is with
+    /// the device or on a worker until it is there.
     pub fn pwritev2(
         fd: impl Into<SharedFd>,
         buffers: Vec<B>,
@@ -340,6 +410,9 @@ impl<B: Buffer> Op<B> {
     }
 
     /// Reads an extended attribute: fgetxattr(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn fgetxattr(
         fd: impl Into<SharedFd>,
         name: impl Into<PathArg>,
@@ -349,6 +422,9 @@ impl<B: Buffer> Op<B> {
     }
 
     /// Reads an extended attribute of a name, symbolic links followed: getxattr(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn getxattr(
         path: impl Into<PathArg>,
         name: impl Into<PathArg>,
@@ -358,6 +434,9 @@ impl<B: Buffer> Op<B> {
     }
 
     /// As [`Op::getxattr`], of a symbolic link itself: lgetxattr(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn lgetxattr(
         path: impl Into<PathArg>,
         name: impl Into<PathArg>,
@@ -367,6 +446,9 @@ impl<B: Buffer> Op<B> {
     }
 
     /// Sets an extended attribute: fsetxattr(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn fsetxattr(
         fd: impl Into<SharedFd>,
         name: impl Into<PathArg>,
@@ -377,6 +459,9 @@ impl<B: Buffer> Op<B> {
     }
 
     /// Sets an extended attribute of a name, symbolic links followed: setxattr(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn setxattr(
         path: impl Into<PathArg>,
         name: impl Into<PathArg>,
@@ -387,6 +472,9 @@ impl<B: Buffer> Op<B> {
     }
 
     /// As [`Op::setxattr`], of a symbolic link itself: lsetxattr(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn lsetxattr(
         path: impl Into<PathArg>,
         name: impl Into<PathArg>,
@@ -403,17 +491,26 @@ impl<B: Buffer> Op<B> {
     }
 
     /// Reads the names of extended attributes, each ended by a 0: flistxattr(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn flistxattr(fd: impl Into<SharedFd>, buf: B) -> Op<B, kind::Reads> {
         Op::xattr(libc::SYS_flistxattr, Arg::Fd(fd.into()), None, buf, None)
     }
 
     /// Reads the names of a name's extended attributes, symbolic links followed:
     /// listxattr(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn listxattr(path: impl Into<PathArg>, buf: B) -> Op<B, kind::Reads> {
         Op::xattr(libc::SYS_listxattr, Arg::Path(path.into()), None, buf, None)
     }
 
     /// As [`Op::listxattr`], of a symbolic link itself: llistxattr(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn llistxattr(path: impl Into<PathArg>, buf: B) -> Op<B, kind::Reads> {
         Op::xattr(libc::SYS_llistxattr, Arg::Path(path.into()), None, buf, None)
     }

@@ -95,9 +95,15 @@ const MESSAGE_FLAGS: i32 = libc::MSG_OOB
 /// | reads, writes, sends, receives and accepts of pipes, sockets, terminals, eventfds | inline if the file is ready; otherwise one thread waits for all of them, and no worker is taken |
 /// | [`Op::poll`], [`Op::group`], what is held by [`After`], and any time before a deadline | waits without a thread |
 /// | ids and [`Op::clock_gettime`] | inline |
+/// | opening a file for reading, asking about it, closing it | inline if the kernel's caches suffice, else on a worker |
 /// | all others | on a worker, which it holds until the call returns: a lock, a sleep or a wait for a child as long as that takes |
 ///
-/// When all workers are busy, what needs one waits its turn, and nothing else does.
+/// This is the engine's way; in a kernel with AIO2 the kernel's own workers take the place
+/// of the engine's. Each operation says more: where it runs, and how long it may keep a
+/// worker. [`Op::not_inline`] keeps one from the thread that submits.
+///
+/// When all workers are busy ([`crate::Builder::concurrency`]), what needs one waits its
+/// turn, first come first served, and nothing else does.
 ///
 /// ```
 /// use aio2::{CacheHint, Op};
@@ -171,6 +177,8 @@ impl<B, K> Op<B, K> {
 
 impl<B> Op<B> {
     /// Does nothing; result 0.
+    ///
+    /// Runs inline.
     #[must_use]
     pub fn nop() -> Op<B, kind::Effect> {
         Op::numbered(op::NOP, Shape::Plain { args: [0; MAX_ARGS], nr_args: 0 })
@@ -186,6 +194,8 @@ impl<B> Op<B> {
 
     /// Closes the group of this key, and ends after its last member; the result
     /// is how many of them failed.
+    ///
+    /// Waits without a thread.
     #[must_use]
     pub fn group(key: u64) -> Op<B, kind::Failures> {
         let mut args = [0; MAX_ARGS];
@@ -218,16 +228,25 @@ impl<B> Op<B> {
     }
 
     /// Makes the file's data and metadata durable: fsync(2).
+    ///
+    /// Runs on a worker, until the disk has it all: milliseconds, or seconds behind
+    /// others' writes.
     pub fn fsync(fd: impl Into<SharedFd>) -> Op<B, kind::Effect> {
         Op::on_fd(libc::SYS_fsync, fd, [])
     }
 
     /// Makes the file's data durable: fdatasync(2).
+    ///
+    /// Runs on a worker, until the disk has it all: milliseconds, or seconds behind
+    /// others' writes.
     pub fn fdatasync(fd: impl Into<SharedFd>) -> Op<B, kind::Effect> {
         Op::on_fd(libc::SYS_fdatasync, fd, [])
     }
 
     /// Reserves or gives back room, in bytes: fallocate(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn fallocate(
         fd: impl Into<SharedFd>,
         mode: FallocateFlags,
@@ -238,11 +257,16 @@ impl<B> Op<B> {
     }
 
     /// Sets the file's length in bytes: ftruncate(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn ftruncate(fd: impl Into<SharedFd>, len: u64) -> Op<B, kind::Effect> {
         Op::on_fd(libc::SYS_ftruncate, fd, [len])
     }
 
     /// Moves the file's position, or finds data and holes: lseek(2).
+    ///
+    /// Runs on a worker, for a short time.
     pub fn lseek(fd: impl Into<SharedFd>, to: SeekFrom) -> Op<B, kind::Position> {
         let (offset, whence) = match to {
             SeekFrom::Start(offset) => (offset, libc::SEEK_SET),
@@ -255,11 +279,17 @@ impl<B> Op<B> {
     }
 
     /// Sets the file's permissions: fchmod(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn fchmod(fd: impl Into<SharedFd>, mode: Mode) -> Op<B, kind::Effect> {
         Op::on_fd(libc::SYS_fchmod, fd, [mode.bits().into()])
     }
 
     /// Sets the file's owner and group; `None` leaves it: fchown(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn fchown(
         fd: impl Into<SharedFd>,
         uid: Option<u32>,
@@ -270,11 +300,17 @@ impl<B> Op<B> {
     }
 
     /// Sets the file's times of access and of modification: futimens(3).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn utimens(fd: impl Into<SharedFd>, times: [libc::timespec; 2]) -> Op<B, kind::Effect> {
         Op::new(libc::SYS_utimensat, Shape::Times { fd: fd.into(), times })
     }
 
     /// Sets the times of access and of modification of a name: utimensat(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn utimensat(
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
@@ -287,6 +323,8 @@ impl<B> Op<B> {
     }
 
     /// Tells how a range of the file will be used, in bytes: posix_fadvise(2).
+    ///
+    /// Runs on a worker, for a short time.
     pub fn fadvise(
         fd: impl Into<SharedFd>,
         offset: u64,
@@ -298,11 +336,16 @@ impl<B> Op<B> {
 
     /// Accepts a connection: accept4(2). The completion holds the new socket,
     /// which is close-on-exec.
+    ///
+    /// Runs inline if a connection is there; otherwise waits for one without a worker.
     pub fn accept(fd: impl Into<SharedFd>) -> Op<B, kind::Opens> {
         Op::on_fd(libc::SYS_accept4, fd, [0, 0, signed(libc::SOCK_CLOEXEC)])
     }
 
     /// Connects a socket: connect(2).
+    ///
+    /// Runs on a worker, until the connection is there or the peer is given up:
+    /// minutes. [`crate::io::TcpStream::connect`] takes no worker.
     pub fn connect(fd: impl Into<SharedFd>, to: SocketAddr) -> Op<B, kind::Effect> {
         let address = Box::new(SocketAddress::from(to));
         Op::new(libc::SYS_connect, Shape::Connect { fd: fd.into(), address })
@@ -314,12 +357,20 @@ impl<B> Op<B> {
     /// the plain call it is released even if an error is reported. If the
     /// operation is cancelled before it started, the descriptor stays open
     /// without an owner, since a file system can report the same error.
+    ///
+    /// Runs inline if nothing but memory is let go: a file that was open for reading,
+    /// with a name, all of it written. Else on a worker, for as long as the file's last
+    /// close takes: on some file systems until its data is written.
     pub fn close(fd: impl Into<OwnedFd>) -> Op<B, kind::Effect> {
         Op::new(libc::SYS_close, Shape::Close { fd: Some(fd.into()) })
     }
 
     /// Opens a file, close-on-exec: openat(2). The completion holds the
     /// descriptor.
+    ///
+    /// Runs inline if it opens for reading, and the kernel's caches know the name of a
+    /// regular file; else on a worker, until the file system has answered: a FIFO is
+    /// opened when its other side is.
     pub fn openat(
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
@@ -331,6 +382,9 @@ impl<B> Op<B> {
     }
 
     /// Removes a name: unlinkat(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn unlinkat(
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
@@ -340,6 +394,9 @@ impl<B> Op<B> {
     }
 
     /// Makes a directory: mkdirat(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn mkdirat(
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
@@ -349,6 +406,9 @@ impl<B> Op<B> {
     }
 
     /// Makes a fifo, socket, device or empty file: mknodat(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn mknodat(
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
@@ -361,6 +421,9 @@ impl<B> Op<B> {
     }
 
     /// Sets the permissions of a name, symbolic links followed: fchmodat(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn fchmodat(
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
@@ -370,6 +433,9 @@ impl<B> Op<B> {
     }
 
     /// Sets owner and group of a name; `None` leaves it: fchownat(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn fchownat(
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
@@ -382,6 +448,9 @@ impl<B> Op<B> {
     }
 
     /// Renames a file: renameat2(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn renameat2(
         from: (impl Into<Dir>, impl Into<PathArg>),
         to: (impl Into<Dir>, impl Into<PathArg>),
@@ -393,6 +462,9 @@ impl<B> Op<B> {
     }
 
     /// Gives a file another name: linkat(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn linkat(
         from: (impl Into<Dir>, impl Into<PathArg>),
         to: (impl Into<Dir>, impl Into<PathArg>),
@@ -404,6 +476,9 @@ impl<B> Op<B> {
     }
 
     /// Makes a symbolic link at `path` that says `target`: symlinkat(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn symlinkat(
         target: impl Into<PathArg>,
         dir: impl Into<Dir>,
@@ -414,6 +489,9 @@ impl<B> Op<B> {
     }
 
     /// Asks what is known of a file: statx(2). [`Op::statx_buf`] has the answer.
+    ///
+    /// Runs inline on ext4, XFS, Btrfs and tmpfs if the kernel's caches know the name;
+    /// else on a worker, until the file system has answered.
     pub fn statx(
         dir: impl Into<Dir>,
         path: impl Into<PathArg>,
@@ -504,23 +582,35 @@ impl<B: Buffer, K> Op<B, K> {
 
 impl<B: Buffer> Op<B> {
     /// Reads at `offset` bytes: pread(2).
+    ///
+    /// Runs inline as far as the page cache goes; what has to wait for the disk is with
+    /// the device or on a worker until it is there.
     #[inline]
     pub fn read_at(fd: impl Into<SharedFd>, buf: B, offset: u64) -> Op<B, kind::Reads> {
         Op::on_bytes(libc::SYS_pread64, fd, buf, Way::In, offset, 4)
     }
 
     /// Writes at `offset` bytes: pwrite(2).
+    ///
+    /// Runs inline as far as the page cache goes; what has to wait for the disk is with
+    /// the device or on a worker until it is there.
     #[inline]
     pub fn write_at(fd: impl Into<SharedFd>, buf: B, offset: u64) -> Op<B, kind::Writes> {
         Op::on_bytes(libc::SYS_pwrite64, fd, buf, Way::Out, offset, 4)
     }
 
     /// Reads at the file's position, or from a pipe: read(2).
+    ///
+    /// Runs as [`Op::read_at`]; of a pipe, socket, terminal or eventfd it waits for
+    /// bytes without a worker.
     pub fn read(fd: impl Into<SharedFd>, buf: B) -> Op<B, kind::Reads> {
         Op::on_bytes(libc::SYS_read, fd, buf, Way::In, 0, 3)
     }
 
     /// Writes at the file's position, or to a pipe: write(2).
+    ///
+    /// Runs as [`Op::write_at`]; of a pipe, socket, terminal or eventfd it waits for
+    /// room without a worker.
     pub fn write(fd: impl Into<SharedFd>, buf: B) -> Op<B, kind::Writes> {
         Op::on_bytes(libc::SYS_write, fd, buf, Way::Out, 0, 3)
     }
@@ -528,6 +618,8 @@ impl<B: Buffer> Op<B> {
     /// Receives from a socket: recv(2).
     ///
     /// Flags that lend memory to the kernel are refused, as in [`Op::send`].
+    ///
+    /// Runs inline if bytes are there; otherwise waits for them without a worker.
     pub fn recv(fd: impl Into<SharedFd>, buf: B, flags: RecvFlags) -> Op<B, kind::Reads> {
         Op::on_bytes(libc::SYS_recvfrom, fd, buf, Way::In, flags.bits().into(), 6)
     }
@@ -538,16 +630,24 @@ impl<B: Buffer> Op<B> {
     /// a time that only the socket's error queue tells. So it is refused with
     /// EOPNOTSUPP, as is each flag that is not known here to do without the
     /// buffer afterwards; [`Op::syscall`] can do it.
+    ///
+    /// Runs inline if there is room; otherwise waits for it without a worker.
     pub fn send(fd: impl Into<SharedFd>, buf: B, flags: SendFlags) -> Op<B, kind::Writes> {
         Op::on_bytes(libc::SYS_sendto, fd, buf, Way::Out, flags.bits().into(), 6)
     }
 
     /// Reads entries of a directory: getdents64(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn getdents(fd: impl Into<SharedFd>, buf: B) -> Op<B, kind::Reads> {
         Op::on_bytes(libc::SYS_getdents64, fd, buf, Way::In, 0, 3)
     }
 
     /// Reads what a symbolic link says: readlinkat(2).
+    ///
+    /// Runs on a worker, until the file system has answered: it may read its own data
+    /// from the disk first.
     pub fn readlinkat(dir: impl Into<Dir>, path: impl Into<PathArg>, buf: B) -> Op<B, kind::Reads> {
         let shape = Shape::PathBytes { dir: dir.into(), path: path.into(), buf };
         Op::new(libc::SYS_readlinkat, shape)

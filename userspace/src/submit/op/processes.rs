@@ -108,6 +108,8 @@ impl<B> Op<B> {
     }
 
     /// Sends a signal, or 0 to ask whether it could: kill(2).
+    ///
+    /// Runs on a worker, for a short time.
     #[must_use]
     pub fn kill(pid: i32, signal: i32) -> Op<B, kind::Effect> {
         Op::on_args(libc::SYS_kill, [pid, signal].map(|n| Arg::Number(signed(n))))
@@ -115,12 +117,16 @@ impl<B> Op<B> {
 
     /// A descriptor of a process, which is readable when that has ended:
     /// pidfd_open(2). The completion holds it.
+    ///
+    /// Runs on a worker, for a short time.
     #[must_use]
     pub fn pidfd_open(pid: i32) -> Op<B, kind::Opens> {
         Op::on_args(libc::SYS_pidfd_open, [Arg::Number(signed(pid)), Arg::Number(0)])
     }
 
     /// Sends a signal to the process of a descriptor: pidfd_send_signal(2).
+    ///
+    /// Runs on a worker, for a short time.
     pub fn pidfd_send_signal(pidfd: impl Into<SharedFd>, signal: i32) -> Op<B, kind::Effect> {
         let zero = || Arg::Number(0);
         let args = [Arg::Fd(pidfd.into()), Arg::Number(signed(signal)), zero(), zero()];
@@ -136,6 +142,8 @@ impl<B> Op<B> {
 
     /// Wakes at most so many who sleep at a word: futex(2) with FUTEX_WAKE. The
     /// result says how many.
+    ///
+    /// Runs on a worker, for a short time.
     #[must_use]
     pub fn futex_wake(word: &Arc<AtomicU32>, count: u32) -> Op<B, kind::Woken> {
         Op::futex(word, libc::FUTEX_WAKE, count)
@@ -151,6 +159,8 @@ impl<B> Op<B> {
     }
 
     /// As [`Op::semop`], for at most `timeout`: semtimedop(2).
+    ///
+    /// Runs on a worker, for at most that long.
     #[cfg(target_arch = "x86_64")]
     #[must_use]
     pub fn semtimedop(
@@ -173,6 +183,9 @@ fn sembuf<B>(number: u16, change: i16) -> Arg<B> {
 
 impl<B: Buffer> Op<B> {
     /// Random bytes: getrandom(2).
+    ///
+    /// Runs on a worker, until the first random numbers since the machine's start are
+    /// there.
     pub fn getrandom(buf: B, flags: GetRandomFlags) -> Op<B, kind::Reads> {
         let args = [Arg::Buffer(buf), Arg::Length, Arg::Number(flags.bits().into())];
         Op::on_args(libc::SYS_getrandom, args)

@@ -38,6 +38,8 @@ pub(super) fn timespec(time: Duration) -> Box<[u64]> {
 
 impl<B> Op<B> {
     /// Makes a socket, close-on-exec: socket(2). The completion holds it.
+    ///
+    /// Runs on a worker, for a short time.
     #[must_use]
     pub fn socket(
         family: AddressFamily,
@@ -51,6 +53,8 @@ impl<B> Op<B> {
     }
 
     /// Gives a socket its address: bind(2).
+    ///
+    /// Runs on a worker, for a short time.
     pub fn bind(fd: impl Into<SharedFd>, at: SocketAddr) -> Op<B, kind::Effect> {
         let at = Box::new(SocketAddress::from(at));
         let len = Arg::Number(at.len());
@@ -58,11 +62,15 @@ impl<B> Op<B> {
     }
 
     /// Has a socket listen: listen(2).
+    ///
+    /// Runs on a worker, for a short time.
     pub fn listen(fd: impl Into<SharedFd>, backlog: i32) -> Op<B, kind::Effect> {
         Op::on_fd(libc::SYS_listen, fd, [signed(backlog)])
     }
 
     /// Ends a direction of a connection, or both: shutdown(2).
+    ///
+    /// Runs on a worker, for a short time.
     pub fn shutdown(fd: impl Into<SharedFd>, how: Shutdown) -> Op<B, kind::Effect> {
         let how = match how {
             Shutdown::Read => libc::SHUT_RD,
@@ -73,6 +81,8 @@ impl<B> Op<B> {
     }
 
     /// As [`Op::accept`], with the address of the peer: [`Op::peer`].
+    ///
+    /// Runs inline if a connection is there; otherwise waits for one without a worker.
     pub fn accept_from(fd: impl Into<SharedFd>) -> Op<B, kind::Accepts> {
         let room = address_room();
         let len = Arg::Words(length_of(&room));
@@ -87,16 +97,22 @@ impl<B> Op<B> {
     }
 
     /// Asks for a socket's own address: getsockname(2). [`Op::peer`] has it.
+    ///
+    /// Runs on a worker, for a short time.
     pub fn getsockname(fd: impl Into<SharedFd>) -> Op<B, kind::Named> {
         Op::name_of(libc::SYS_getsockname, fd.into())
     }
 
     /// Asks for the address of the peer: getpeername(2). [`Op::peer`] has it.
+    ///
+    /// Runs on a worker, for a short time.
     pub fn getpeername(fd: impl Into<SharedFd>) -> Op<B, kind::Named> {
         Op::name_of(libc::SYS_getpeername, fd.into())
     }
 
     /// Sets an option whose value is a number: setsockopt(2).
+    ///
+    /// Runs on a worker, for a short time.
     pub fn setsockopt(
         fd: impl Into<SharedFd>,
         level: i32,
@@ -111,6 +127,8 @@ impl<B> Op<B> {
 
     /// Asks for an option whose value is a number: getsockopt(2).
     /// [`Op::option_value`] has it.
+    ///
+    /// Runs on a worker, for a short time.
     pub fn getsockopt(
         fd: impl Into<SharedFd>,
         level: i32,
@@ -137,6 +155,8 @@ impl<B> Op<B> {
     }
 
     /// As [`Op::ppoll`], its timeout in ms, for ever if negative: poll(2).
+    ///
+    /// Runs on a worker, until one is ready or the time is over.
     #[cfg(target_arch = "x86_64")]
     #[must_use]
     pub fn poll_several(
@@ -150,6 +170,8 @@ impl<B> Op<B> {
     }
 
     /// Adds, changes or removes a file of an epoll instance: epoll_ctl(2).
+    ///
+    /// Runs on a worker, for a short time.
     pub fn epoll_ctl(
         epoll: impl Into<SharedFd>,
         operation: EpollChange,
@@ -216,6 +238,8 @@ fn poll_list(files: &[(SharedFd, PollFlags)]) -> (Vec<SharedFd>, Box<[u64]>) {
 
 impl<B: Buffer> Op<B> {
     /// Sends to an address: sendto(2). Flags as [`Op::send`].
+    ///
+    /// Runs inline if there is room; otherwise waits for it without a worker.
     pub fn send_to(
         fd: impl Into<SharedFd>,
         buf: B,
@@ -231,6 +255,8 @@ impl<B: Buffer> Op<B> {
 
     /// Receives, with the address of the sender: recvfrom(2), [`Op::peer`]. Flags as
     /// [`Op::recv`].
+    ///
+    /// Runs inline if bytes are there; otherwise waits for them without a worker.
     pub fn recv_from(
         fd: impl Into<SharedFd>,
         buf: B,
@@ -245,6 +271,8 @@ impl<B: Buffer> Op<B> {
 
     /// Sends several buffers as one message, to an address if there is one, with
     /// descriptors over a socket of the UNIX domain: sendmsg(2). Flags as [`Op::send`].
+    ///
+    /// Runs inline if there is room; otherwise waits for it without a worker.
     pub fn sendmsg(
         fd: impl Into<SharedFd>,
         buffers: Vec<B>,
@@ -261,6 +289,8 @@ impl<B: Buffer> Op<B> {
     /// Receives a message into several buffers, with the address of the sender
     /// ([`Op::peer`]) and at most so many descriptors, close-on-exec
     /// ([`Op::take_descriptors`]): recvmsg(2). Flags as [`Op::recv`].
+    ///
+    /// Runs inline if bytes are there; otherwise waits for them without a worker.
     pub fn recvmsg(
         fd: impl Into<SharedFd>,
         buffers: Vec<B>,
