@@ -17,7 +17,7 @@ macro_rules! kinds {
 
 kinds! {
     /// Not known by the type: the number that the call returned. What a queue hands out,
-    /// and [`Op::syscall`].
+    /// and [`crate::Op::syscall`].
     Any;
     /// Nothing but that it is done.
     Effect;
