@@ -142,12 +142,7 @@ pub fn for_counting(sh: &Shell) -> Result<()> {
 /// Sees to it that the fuzz targets can be built.
 pub fn for_fuzz(sh: &Shell) -> Result<()> {
     install(sh, &missing(FUZZ))?;
-    if cmd!(sh, "cargo fuzz --version").quiet().ignore_stdout().ignore_stderr().run().is_err() {
-        println!("installing cargo-fuzz");
-        let install = cmd!(sh, "cargo install cargo-fuzz --locked --quiet");
-        install.quiet().run().map_err(|e| Unavailable(format!("missing: cargo-fuzz: {e}")))?;
-    }
-    Ok(())
+    subcommand(sh, "fuzz")
 }
 
 /// Sees to it that what tests run is there, as far as that can be; they skip what
@@ -158,13 +153,25 @@ pub fn for_tests(sh: &Shell) {
     }
 }
 
-/// Sees to it that LLVM's tools of this major version are there; their directory.
+/// Sees to it that cargo-llvm-cov is there, and LLVM's tools and clang of this major
+/// version; the directory of those.
 pub fn for_coverage(sh: &Shell, major: &str) -> Result<PathBuf> {
     let dir = PathBuf::from(format!("/usr/lib/llvm-{major}/bin"));
-    if !dir.join("llvm-cov").exists() {
-        install(sh, &[&format!("llvm-{major}")])?;
+    if ["llvm-cov", "clang"].iter().any(|tool| !dir.join(tool).exists()) {
+        install(sh, &[&format!("llvm-{major}"), &format!("clang-{major}")])?;
     }
+    subcommand(sh, "llvm-cov")?;
     Ok(dir)
+}
+
+/// Sees to it that Cargo has a subcommand, from the crate that is called after it.
+fn subcommand(sh: &Shell, name: &str) -> Result<()> {
+    if cmd!(sh, "cargo {name} --version").quiet().ignore_stdout().ignore_stderr().run().is_err() {
+        println!("installing cargo-{name}");
+        let install = cmd!(sh, "cargo install cargo-{name} --locked --quiet");
+        install.quiet().run().map_err(|e| Unavailable(format!("missing: cargo-{name}: {e}")))?;
+    }
+    Ok(())
 }
 
 /// Sees to it that Frama-C and its provers are there.
