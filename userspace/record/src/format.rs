@@ -3,13 +3,13 @@
 //!
 //! | block | payload |
 //! |---|---|
-//! | REQUESTS | [`Request`]s |
+//! | REQUESTS | rows, one behind the other: see `row` |
 //! | NAMES | for each: number u32, length u32, bytes, zeros up to a multiple of 8 |
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of the format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// No offset: the operation has none.
 pub const NO_OFFSET: u64 = u64::MAX;
 
@@ -44,10 +44,7 @@ pub(crate) struct BlockHeader {
 }
 
 /// A request that has ended.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// Syscall number, or an operation of AIO2.
     pub nr: u32,
@@ -85,7 +82,4 @@ pub struct Request {
     pub blocked_ns: u64,
 }
 
-const _: () = {
-    assert!(size_of::<BlockHeader>() == 32);
-    assert!(size_of::<Request>() == 104);
-};
+const _: () = assert!(size_of::<BlockHeader>() == 32);

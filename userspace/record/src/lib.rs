@@ -18,6 +18,7 @@ mod names;
 mod reader;
 #[allow(unsafe_code)] // atexit(3), gettid(2)
 mod recorder;
+mod row;
 
 pub use count::{Count, Counters};
 pub use format::{NO_OFFSET, Request, VERSION, has};

@@ -68,9 +68,9 @@ impl Names {
         known.map_or(0, |known| known.number)
     }
 
-    /// Moves what is not written yet to `to`: a payload of names.
+    /// Moves what is not written yet behind `to`: a payload of names.
     pub(crate) fn take_new(&mut self, to: &mut Vec<u8>) {
-        std::mem::swap(&mut self.new, to);
+        to.append(&mut self.new);
     }
 
     fn number(&mut self, fd: i32) -> u32 {

@@ -1,6 +1,7 @@
 //! Reading a record, as far as it is whole.
 
 use crate::format::{BlockHeader, MAGIC, NAMES, REQUESTS, Request, VERSION};
+use crate::row::Rows;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -31,7 +32,7 @@ pub fn read(path: &Path) -> io::Result<Record> {
     while let Some((block, payload, behind)) = next(rest) {
         record.lost += block.lost;
         match block.kind {
-            REQUESTS => requests(payload, &mut record.requests),
+            REQUESTS => requests(payload, block.pid, &mut record.requests),
             NAMES => names(payload, block.pid, &mut record.names),
             // Of a later version: others go on.
             _ => {}
@@ -39,7 +40,7 @@ pub fn read(path: &Path) -> io::Result<Record> {
         rest = behind;
     }
     if rest.len() == bytes.len() && !bytes.is_empty() {
-        let why = "it does not begin with a whole block of a record of version 1";
+        let why = format!("it does not begin with a whole block of a record of version {VERSION}");
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
     record.cut_off = rest.len() as u64;
@@ -56,9 +57,12 @@ fn next(bytes: &[u8]) -> Option<(BlockHeader, &[u8], &[u8])> {
     good.then_some((block, payload, behind))
 }
 
-fn requests(payload: &[u8], to: &mut Vec<Request>) {
-    let whole = payload.chunks_exact(size_of::<Request>());
-    to.extend(whole.filter_map(|bytes| Request::read_from_bytes(bytes).ok()));
+fn requests(mut payload: &[u8], pid: u32, to: &mut Vec<Request>) {
+    let mut rows = Rows::default();
+    while let Some((request, rest)) = rows.next(pid, payload) {
+        to.push(request);
+        payload = rest;
+    }
 }
 
 fn names(mut payload: &[u8], pid: u32, to: &mut HashMap<(u32, u32), String>) {

@@ -2,6 +2,7 @@
 
 use crate::format::{BlockHeader, MAGIC, NAMES, REQUESTS, Request, VERSION};
 use crate::names::{self, Names};
+use crate::row::Rows;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, IntoRawFd};
@@ -10,11 +11,12 @@ use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 use zerocopy::IntoBytes;
 
-/// Requests in memory at most.
-const ROOM: usize = 1 << 16;
+/// Bytes of requests in memory at most, but for one.
+const ROOM: usize = 4 << 20;
 /// As many as are worth a block at once; fewer are written after a while.
-const BLOCK: usize = 2048;
+const BLOCK: usize = 64 << 10;
 const WHILE: Duration = Duration::from_millis(50);
+const HEADER: usize = size_of::<BlockHeader>();
 
 /// Takes requests, and has them written by a thread of its own.
 #[derive(Debug)]
@@ -30,7 +32,8 @@ pub struct Recorder {
 
 #[derive(Debug, Default)]
 struct Queue {
-    requests: Vec<Request>,
+    block: Block,
+    rows: Rows,
     names: Names,
     lost: u64,
     /// How many were taken, and written, since the beginning.
@@ -97,25 +100,17 @@ impl Recorder {
 
     /// Takes a request that has ended. Never waits for a file.
     pub fn take(&self, request: Request) {
-        let mut queue = self.lock();
-        if queue.requests.len() >= ROOM {
-            queue.lost += 1;
-            return;
-        }
-        queue.push(self.pid, request);
-        if queue.requests.len() == BLOCK {
-            self.filled.notify_one();
-        }
+        self.take_all([request]);
     }
 
-    /// Takes requests that have ended, out of `requests`. Never waits for a file.
-    pub fn take_all(&self, requests: &mut Vec<Request>) {
+    /// Takes requests that have ended. Never waits for a file.
+    pub fn take_all(&self, requests: impl IntoIterator<Item = Request>) {
         let mut queue = self.lock();
-        let before = queue.requests.len();
-        let fit = requests.len().min(ROOM.saturating_sub(before));
-        queue.lost += (requests.len() - fit) as u64;
-        requests.drain(..).take(fit).for_each(|request| queue.push(self.pid, request));
-        if before < BLOCK && before + fit >= BLOCK {
+        let before = queue.block.payload();
+        for request in requests {
+            queue.push(request);
+        }
+        if before < BLOCK && queue.block.payload() >= BLOCK {
             self.filled.notify_one();
         }
     }
@@ -131,24 +126,25 @@ impl Recorder {
     }
 
     fn write(&self, mut writer: Writer) {
-        let (mut requests, mut names) = (Vec::new(), Vec::new());
+        let (mut requests, mut names) = (Block::default(), Block::default());
         loop {
-            let lost;
+            let (lost, taken);
             {
                 let queue = self.lock();
-                let idle = |queue: &mut Queue| queue.requests.len() < BLOCK && !queue.flush;
+                let idle = |queue: &mut Queue| queue.block.payload() < BLOCK && !queue.flush;
                 let waited = self.filled.wait_timeout_while(queue, WHILE, idle);
                 let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
-                std::mem::swap(&mut requests, &mut queue.requests);
-                queue.names.take_new(&mut names);
-                lost = std::mem::take(&mut queue.lost);
+                std::mem::swap(&mut requests, &mut queue.block);
+                queue.rows = Rows::default();
+                queue.names.take_new(&mut names.bytes);
+                (lost, taken) = (std::mem::take(&mut queue.lost), queue.taken);
                 queue.flush = false;
             }
-            let failed = writer.blocks(self.pid, &requests, &names, lost);
+            let failed = writer.blocks(self.pid, &mut requests, &mut names, lost);
+            requests.clear();
             names.clear();
             let mut queue = self.lock();
-            queue.written += requests.len() as u64;
-            requests.clear();
+            queue.written = taken;
             queue.runs = failed.is_ok();
             self.written.notify_all();
             drop(queue);
@@ -161,26 +157,68 @@ impl Recorder {
 }
 
 impl Queue {
-    fn push(&mut self, pid: u32, request: Request) {
+    fn push(&mut self, request: Request) {
+        if self.block.payload() >= ROOM {
+            self.lost += 1;
+            return;
+        }
         let name = self.names.of(request.fd);
-        self.requests.push(Request { pid, name, ..request });
+        self.rows.push(&Request { name, ..request }, &mut self.block.bytes);
         self.taken += 1;
     }
 }
 
-/// The file, and room for a block.
+/// A payload, with room for its header before it.
+#[derive(Debug)]
+struct Block {
+    bytes: Vec<u8>,
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        Block { bytes: vec![0; HEADER] }
+    }
+}
+
+impl Block {
+    /// Bytes of the payload.
+    fn payload(&self) -> usize {
+        self.bytes.len() - HEADER
+    }
+
+    fn clear(&mut self) {
+        self.bytes.truncate(HEADER);
+    }
+
+    /// The whole block.
+    fn seal(&mut self, kind: u32, pid: u32, lost: u64) -> &[u8] {
+        let (header, payload) = self.bytes.split_at_mut(HEADER);
+        let words = BlockHeader {
+            magic: MAGIC,
+            version: VERSION,
+            kind,
+            bytes: payload.len() as u32,
+            pid,
+            checksum: crc32c::crc32c(payload),
+            lost,
+        };
+        header.copy_from_slice(words.as_bytes());
+        &self.bytes
+    }
+}
+
+/// The file.
 struct Writer {
     file: Option<File>,
     /// Which file it is.
     is: Option<names::File>,
     path: PathBuf,
-    block: Vec<u8>,
 }
 
 impl Writer {
     fn new(file: File, path: PathBuf) -> Self {
         let is = names::file(file.as_raw_fd());
-        Writer { file: Some(file), is, path, block: Vec::new() }
+        Writer { file: Some(file), is, path }
     }
 
     /// The file. A program may have closed all descriptors that it does not know,
@@ -199,41 +237,22 @@ impl Writer {
         }
     }
 
+    /// Writes blocks, each at once, so that others who append to the file cannot come
+    /// between.
     fn blocks(
         &mut self,
         pid: u32,
-        requests: &[Request],
-        names: &[u8],
+        requests: &mut Block,
+        names: &mut Block,
         lost: u64,
     ) -> io::Result<()> {
-        if requests.is_empty() && lost == 0 {
+        if requests.payload() == 0 && lost == 0 {
             return Ok(());
         }
-        if !names.is_empty() {
-            self.block(NAMES, pid, names, 0)?;
+        if names.payload() > 0 {
+            self.file()?.write_all(names.seal(NAMES, pid, 0))?;
         }
-        self.block(REQUESTS, pid, requests.as_bytes(), lost)
-    }
-
-    /// Writes a block at once, so that others who append to the file cannot come
-    /// between.
-    fn block(&mut self, kind: u32, pid: u32, payload: &[u8], lost: u64) -> io::Result<()> {
-        let header = BlockHeader {
-            magic: MAGIC,
-            version: VERSION,
-            kind,
-            bytes: payload.len() as u32,
-            pid,
-            checksum: crc32c::crc32c(payload),
-            lost,
-        };
-        self.block.clear();
-        self.block.extend_from_slice(header.as_bytes());
-        self.block.extend_from_slice(payload);
-        let block = std::mem::take(&mut self.block);
-        let written = self.file().and_then(|file| file.write_all(&block));
-        self.block = block;
-        written
+        self.file()?.write_all(requests.seal(REQUESTS, pid, lost))
     }
 }
 

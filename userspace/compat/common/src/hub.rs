@@ -193,7 +193,7 @@ impl<C: Client> Hub<C> {
         if let Some(recorder) = self.recorder
             && !drain.results.recorded.is_empty()
         {
-            recorder.take_all(&mut drain.results.recorded);
+            recorder.take_all(drain.results.recorded.drain(..));
         }
         if !drain.results.touched.is_empty() {
             self.tell_as(leader, &drain.results.touched);
