@@ -8,7 +8,7 @@ use aio2::{Attribute, Context, Implementation, Iocbs, Prefer, SetupError, Wait};
 use aio2_record::{NO_OFFSET, Record, Recorder, Request, has, read};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::path::Path;
 
 fn recorded(path: &Path) -> Record {
@@ -95,6 +95,29 @@ fn each_request_is_recorded_and_no_event_grows() {
     assert_eq!(of_fsync.map(|r| r.place), Some(attr::PATH_WORKER));
     let first = of(&record, fd)[0];
     assert!(record.names[&(first.pid, first.name)].ends_with("/file"));
+}
+
+/// A name is asked for before anything that was submitted later can change it.
+#[test]
+fn a_read_before_a_close_of_its_file_has_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("record");
+    std::fs::write(dir.path().join("file"), [7; 64]).unwrap();
+    let fd = File::open(dir.path().join("file")).unwrap().into_raw_fd();
+    let context = Context::builder().record(&path).build().unwrap();
+    let mut memory = [0_u8; 64];
+    let to = memory.as_mut_ptr().expose_provenance() as u64;
+    let mut stream = Iocbs::new();
+    let read = [fd as u64, to, 64, 0];
+    stream.push(libc::SYS_pread64 as u32, &read, IocbFlags::empty(), 1).unwrap();
+    stream.push(libc::SYS_close as u32, &read[..1], IocbFlags::empty(), 2).unwrap();
+    // SAFETY: the memory outlives the wait, and nobody else has the descriptor.
+    assert_eq!(unsafe { context.submit_raw(stream.bytes_mut()) }.unwrap(), stream.len());
+    context.wait(&Wait::events(2)).unwrap();
+    let record = recorded(&path);
+    let of_read = record.requests.iter().find(|r| i64::from(r.nr) == libc::SYS_pread64).unwrap();
+    let name = record.names.get(&(of_read.pid, of_read.name)).expect("it has a name");
+    assert!(name.ends_with("/file"), "{name}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::engine::run::{self, Runner};
 use crate::error::Errno;
 use aio2_abi::attr;
 use aio2_abi::iocb::Stream;
-use aio2_record::Recorder;
+use aio2_record::{Recorder, thread_id};
 use libc::{EINVAL, ENOBUFS};
 
 /// Runs the iocb, writes its event, and records it if there is a recorder; the
@@ -41,7 +41,7 @@ pub(crate) unsafe fn exec(
     let mut request = unsafe { Request::new(&parsed) };
     request.restrict_to_exec();
     if let Some(recorder) = recorder {
-        request.record(recorder);
+        request.record((recorder, thread_id()));
     }
     let mut progress = Progress::new(&request, None);
     let place = attr::PATH_INLINE;

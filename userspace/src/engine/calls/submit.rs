@@ -13,15 +13,17 @@ use crate::engine::executors;
 use crate::engine::request::Request;
 use crate::engine::request::progress::Progress;
 use crate::engine::run;
-use crate::engine::run::event::{plain_event, write_event};
+use crate::engine::run::event::{plain_event, recorded, write_unrecorded};
 use crate::engine::run::outcome;
 use crate::engine::run::sure::Facts;
 use crate::engine::state::context::{Job, Shared};
 use crate::engine::state::slots::Id;
 use crate::error::Errno;
+use crate::syscall::Class;
 use aio2_abi::attr::PATH_INLINE;
 use aio2_abi::event;
 use aio2_abi::iocb::{self, ID_OFFSET, Iocb, IocbFlags, Malformed, Stream};
+use aio2_record::thread_id;
 use arrayvec::ArrayVec;
 use libc::EAGAIN;
 use std::sync::Arc;
@@ -33,6 +35,8 @@ const BATCH_WORDS: usize = 256;
 const MOVED_BYTES: u64 = 1 << 20;
 /// Requests that are admitted at once.
 const BATCH_REQUESTS: usize = 64;
+/// Requests that are handed to the recorder at once.
+const BATCH_RECORDED: usize = 16;
 
 const _: () = assert!(BATCH_WORDS * 8 >= event::LEN_MAX);
 const _: () = assert!(BATCH_REQUESTS <= u64::BITS as usize);
@@ -46,7 +50,7 @@ const _: () = assert!(BATCH_REQUESTS <= u64::BITS as usize);
 /// As [`crate::backend::Backend::submit`].
 pub(crate) unsafe fn submit(shared: &Arc<Shared>, iocbs: &mut [u8]) -> Result<usize, Errno> {
     let mut batch = Submission::new(shared);
-    let recorder = shared.recorder;
+    let record = shared.recorder.map(|recorder| (recorder, thread_id()));
     let mut at = 0;
     let mut stopped = Ok(());
     while at < iocbs.len() {
@@ -61,8 +65,8 @@ pub(crate) unsafe fn submit(shared: &Arc<Shared>, iocbs: &mut [u8]) -> Result<us
         let len = iocb.header.len as usize;
         // SAFETY: the caller vouches for the addresses in the stream.
         let mut request = unsafe { Request::new(&iocb) };
-        if let Some(recorder) = recorder {
-            request.record(recorder);
+        if let Some(record) = record {
+            request.record(record);
         }
         if !batch.admit(&request, rest) {
             stopped = Err(Errno(EAGAIN));
@@ -107,6 +111,8 @@ struct Submission<'a> {
     /// them that failed.
     ids: ArrayVec<Id, BATCH_REQUESTS>,
     failed: u64,
+    /// What is to be recorded of those that completed inline.
+    recorded: ArrayVec<aio2_record::Request, BATCH_RECORDED>,
     facts: Facts,
     /// When the request before was completed, if it was told so: then this one
     /// is accepted, and the clock need not be read again.
@@ -126,6 +132,7 @@ impl<'a> Submission<'a> {
             room: 0,
             ids: ArrayVec::new(),
             failed: 0,
+            recorded: ArrayVec::new(),
             facts: Facts::default(),
             just_now: None,
             earlier: Earlier::default(),
@@ -151,6 +158,7 @@ impl<'a> Submission<'a> {
     /// Publishes what has completed, and has `wanted` requests admitted.
     fn exchange(&mut self, wanted: usize) {
         self.just_now = None;
+        self.record();
         let mut context = self.shared.lock();
         let published = self.events > 0;
         if published {
@@ -167,6 +175,17 @@ impl<'a> Submission<'a> {
         self.room = if self.admitted > 0 { room } else { 0 };
         if published || context.deferred.device {
             self.shared.tell(context);
+        }
+    }
+
+    /// Hands what has completed to the recorder: before its events are published, and
+    /// before anything else can run that changes what a descriptor means.
+    #[inline]
+    fn record(&mut self) {
+        if let Some(recorder) = self.shared.recorder
+            && !self.recorded.is_empty()
+        {
+            recorder.take_all(self.recorded.drain(..));
         }
     }
 
@@ -197,6 +216,10 @@ impl<'a> Submission<'a> {
     #[inline(always)]
     fn run(&mut self, request: &Request, id: Option<Id>, rest: &[u8]) {
         let mut progress = Progress::new(request, self.just_now.take());
+        if request.operation.class() == Some(Class::Worker) {
+            // It may close a descriptor that one of those has named, or open another.
+            self.record();
+        }
         let result = if run::needs_worker(request) {
             None
         } else if self.shared.foresees_wait(request) {
@@ -247,13 +270,20 @@ impl<'a> Submission<'a> {
         // There is room for each that was admitted.
         match &request.plan {
             None => self.words.extend(plain_event(request, result)),
-            Some(_) => {
+            Some(plan) => {
                 let told = outcome::finish(request, progress, result, PATH_INLINE);
                 self.just_now = told.completed();
                 let at = self.words.len();
                 self.words.extend(std::iter::repeat_n(0, request.event_bytes as usize / 8));
-                let len = write_event(request, &told, self.words[at..].as_mut_bytes()).len() / 8;
+                let room = self.words[at..].as_mut_bytes();
+                let len = write_unrecorded(request, &told, room).len() / 8;
                 self.words.truncate(at + len);
+                if let Some((_, thread)) = plan.record() {
+                    self.recorded.push(recorded(request, &told, thread));
+                    if self.recorded.is_full() {
+                        self.record();
+                    }
+                }
             }
         }
         self.events += 1;

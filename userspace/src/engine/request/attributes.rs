@@ -13,7 +13,7 @@ use crate::engine::host::signal;
 use crate::syscall::Class;
 use aio2_abi::attr::{self, AttrFlags, BadPayload};
 use aio2_abi::iocb::{Attr, Attrs};
-use aio2_record::{Recorder, thread_id};
+use aio2_record::Recorder;
 use libc::{EINVAL, EOPNOTSUPP};
 
 /// Attributes that the engine takes in a request.
@@ -33,6 +33,9 @@ const ALWAYS_REQUIRED: u64 = bit(attr::GROUP) | bit(attr::AFTER);
 const fn bit(id: u16) -> u64 {
     1 << id
 }
+
+/// Where a request is recorded, and the thread that has submitted it.
+pub(crate) type Record = (&'static Recorder, u32);
 
 /// What the attributes of a request ask for.
 #[derive(Clone, Debug)]
@@ -58,7 +61,7 @@ pub(crate) struct Plan {
     group: u64,
     after: attr::After,
     /// Where the request is recorded, and for which thread.
-    record: Option<(&'static Recorder, u32)>,
+    record: Option<Record>,
 }
 
 impl Plan {
@@ -81,24 +84,21 @@ impl Plan {
         }
     }
 
-    /// That of a request for `operation` which has `plan`, and is recorded: what
-    /// is measured for that is returned only if it was asked for.
-    pub(crate) fn recorded(
-        plan: Option<Self>,
-        operation: Operation,
-        recorder: &'static Recorder,
-    ) -> Self {
+    /// That of a request for `operation` which has `plan`, and is recorded where
+    /// `record` says: what is measured for that is returned only if it was asked for.
+    pub(crate) fn recorded(plan: Option<Self>, operation: Operation, record: Record) -> Self {
         let mut plan = plan.unwrap_or_else(Plan::empty);
         plan.measured |= bit(attr::TIMING) | bit(attr::PATH);
         if !plan.has(attr::CACHE) && operation.class() == Some(Class::Read) {
             plan.measured |= bit(attr::CACHE);
         }
-        plan.record = Some((recorder, thread_id()));
+        plan.record = Some(record);
         plan
     }
 
     /// Where the request is recorded, and for which thread.
-    pub(crate) fn record(&self) -> Option<(&'static Recorder, u32)> {
+    #[inline]
+    pub(crate) fn record(&self) -> Option<Record> {
         self.record
     }
 

@@ -27,8 +27,7 @@ pub(crate) mod wait;
 use crate::syscall;
 use aio2_abi::iocb::{Iocb, IocbFlags};
 use aio2_abi::op;
-use aio2_record::Recorder;
-use attributes::Plan;
+use attributes::{Plan, Record};
 use call::Call;
 use libc::EOPNOTSUPP;
 use operation::Operation;
@@ -88,8 +87,8 @@ impl Request {
 
     /// Has it recorded.
     #[cold]
-    pub(crate) fn record(&mut self, recorder: &'static Recorder) {
-        self.plan = Some(Plan::recorded(self.plan.take(), self.operation, recorder));
+    pub(crate) fn record(&mut self, record: Record) {
+        self.plan = Some(Plan::recorded(self.plan.take(), self.operation, record));
     }
 
     /// Leaves out what a run in the calling thread does not have.

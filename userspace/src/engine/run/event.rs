@@ -35,15 +35,24 @@ pub(crate) fn write_event<'b>(
     outcome: &Outcome,
     buffer: &'b mut [u8],
 ) -> &'b [u8] {
+    if let Some((recorder, thread)) = request.plan.as_ref().and_then(Plan::record) {
+        recorder.take(recorded(request, outcome, thread));
+    }
+    write_unrecorded(request, outcome, buffer)
+}
+
+/// As [`write_event`], and whoever calls it sees to its being recorded.
+pub(crate) fn write_unrecorded<'b>(
+    request: &Request,
+    outcome: &Outcome,
+    buffer: &'b mut [u8],
+) -> &'b [u8] {
     let flags = flags(outcome.begun != Begun::No);
     let Some(mut event) = Encoder::new(buffer, flags, request.user_data, outcome.result) else {
         return &[];
     };
     if let Some(plan) = &request.plan {
         write_returns(plan, outcome, &mut event);
-        if let Some((recorder, thread)) = plan.record() {
-            recorder.take(recorded(request, outcome, thread));
-        }
     }
     event.finish()
 }
@@ -101,8 +110,9 @@ fn answer(plan: &Plan, id: u16, outcome: &Outcome, payload: &mut [u64; 3]) -> (i
     }
 }
 
-/// What is recorded of a request.
-fn recorded(request: &Request, outcome: &Outcome, thread: u32) -> aio2_record::Request {
+/// What is recorded of a request that `thread` has submitted.
+#[inline]
+pub(crate) fn recorded(request: &Request, outcome: &Outcome, thread: u32) -> aio2_record::Request {
     let class = request.operation.class();
     let transfer = class.and_then(|class| Transfer::new(&request.call, class));
     // The arrays of buffers may be read only if the kernel has found them good.
