@@ -1,15 +1,16 @@
 //! The drop-in beside the C library's POSIX AIO: symbols, and the suite of
 //! `suite.c`, which is run with the original first.
 
-use aio2_link::{POSIX, failed_cases, run};
+#[path = "../../suite.rs"]
+mod suite;
+
+use aio2_link::POSIX;
 use aio2_record::{Count, Counters};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use tempfile::TempDir;
+use suite::{Suite, assert_only, symbols};
 
 /// Cases in which the original is not what it should be, and why.
 const ORIGINAL: [(&str, &str); 5] = [
@@ -52,77 +53,35 @@ const SABOTAGES: [&str; 19] = [
     "nothing",
 ];
 
-fn crate_dir() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A directory with the drop-in, the suite, the saboteur and the jail.
-fn built() -> &'static Path {
-    static BUILT: OnceLock<TempDir> = OnceLock::new();
-    let dir = BUILT.get_or_init(|| {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let at = dir.path();
-        let test = std::env::current_exe().expect("a test has a path");
-        let archive = POSIX.newest_archive(test.parent().expect("it lies in deps"));
-        let archive = archive.expect("Cargo has built the static library");
-        let root = crate_dir().join("../../..");
-        POSIX.link(&root, &archive, &at.join(POSIX.soname)).unwrap();
-        let strict = ["-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror"];
-        let jail = crate_dir().join("../libaio/tests/jail.c");
-        for (source, program, more) in [
-            (crate_dir().join("tests/suite.c"), "suite", &["-lpthread"][..]),
-            (crate_dir().join("tests/versions.c"), "versions", &[]),
-            (jail, "jail", &[]),
-            (crate_dir().join("tests/sabotage.c"), "sabotage.so", &["-shared", "-fPIC", "-ldl"]),
-        ] {
-            let mut gcc = Command::new("gcc");
-            run(gcc.args(strict).arg(source).arg("-o").arg(at.join(program)).args(more)).unwrap();
-        }
-        dir
-    });
-    dir.path()
-}
-
-/// Runs the suite; the cases that failed, with what they said, and their number.
-fn suite(environment: &[(&str, &str)], limit_s: u32) -> (BTreeMap<String, String>, usize) {
-    let files = tempfile::tempdir_in(built()).unwrap();
-    let output = Command::new(built().join("suite"))
-        .arg(files.path())
-        .env("SUITE_LIMIT", limit_s.to_string())
-        .envs(environment.iter().copied())
-        .output()
-        .expect("the suite can be started");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let (failed, all) = failed_cases(&said);
-    (failed, all.unwrap_or_else(|| panic!("the suite did not end: {said}")))
+fn built() -> &'static Suite {
+    static BUILT: OnceLock<Suite> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        Suite::new(
+            Path::new(env!("CARGO_MANIFEST_DIR")),
+            &[(POSIX, POSIX.soname)],
+            &["-lpthread"],
+            &[("versions", &[])],
+        )
+    })
 }
 
 fn drop_in() -> String {
-    built().join(POSIX.soname).to_str().expect("a path of ours is text").to_owned()
-}
-
-fn assert_only(failed: &BTreeMap<String, String>, known: &[(&str, &str)], who: &str) {
-    for (case, why) in known {
-        println!("{who} deviates in {case}: {why}");
-    }
-    let unknown: Vec<_> =
-        failed.iter().filter(|(name, _)| !known.iter().any(|(case, _)| case == name)).collect();
-    assert!(unknown.is_empty(), "{who}: {unknown:#?}");
+    built().text(POSIX.soname)
 }
 
 #[test]
 fn the_original_passes_but_for_what_is_listed() {
-    let (failed, all) = suite(&[], 5);
+    let (failed, all) = built().run(&[("SUITE_LIMIT", "5")]);
     assert!(all >= 80, "{all} cases");
     assert_only(&failed, &ORIGINAL, "the original");
 }
 
 #[test]
 fn the_drop_in_passes_but_for_what_is_listed() {
-    let count = built().join("count");
-    let counted = count.to_str().expect("a path of ours is text");
-    let (failed, all) = suite(&[("LD_PRELOAD", &drop_in()), ("AIO2_COUNT", counted)], 30);
-    let counters = Counters::open(&count).unwrap();
+    let count = built().text("count");
+    let (failed, all) =
+        built().run(&[("SUITE_LIMIT", "30"), ("LD_PRELOAD", &drop_in()), ("AIO2_COUNT", &count)]);
+    let counters = Counters::open(Path::new(&count)).unwrap();
     let [requests, events] = [Count::Requests, Count::Events].map(|what| counters.get(what));
     println!("{all} cases, {requests} requests");
     // Some are left in flight, when a case ends.
@@ -132,10 +91,14 @@ fn the_drop_in_passes_but_for_what_is_listed() {
 
 #[test]
 fn each_sabotage_is_found() {
-    let preload = format!("{} {}", built().join("sabotage.so").display(), drop_in());
+    let preload = format!("{} {}", built().text("sabotage.so"), drop_in());
     for sabotage in SABOTAGES {
-        let environment = [("LD_PRELOAD", &*preload), ("SABOTAGE", sabotage), ("SUITE_FIRST", "1")];
-        let (failed, _) = suite(&environment, 3);
+        let (failed, _) = built().run(&[
+            ("LD_PRELOAD", &preload),
+            ("SABOTAGE", sabotage),
+            ("SUITE_FIRST", "1"),
+            ("SUITE_LIMIT", "3"),
+        ]);
         println!("{sabotage}: found by {failed:?}");
         assert_eq!(!failed.is_empty(), sabotage != "nothing", "{sabotage}: {failed:?}");
     }
@@ -148,8 +111,8 @@ fn each_version_of_a_name_reaches_the_drop_in() {
         println!("SKIP versions: others have no GLIBC_2.2.5");
         return;
     }
-    let count = built().join("count-of-versions");
-    let output = Command::new(built().join("versions"))
+    let count = built().path("count-of-versions");
+    let output = Command::new(built().path("versions"))
         .env("LD_PRELOAD", drop_in())
         .env("AIO2_COUNT", &count)
         .output()
@@ -162,37 +125,16 @@ fn each_version_of_a_name_reaches_the_drop_in() {
 /// Without root, and with io_uring and Linux AIO forbidden.
 #[test]
 fn the_drop_in_passes_where_the_kernels_interfaces_are_forbidden() {
-    // Where nobody can read and write.
-    let open = tempfile::tempdir().unwrap();
-    for name in ["suite", "jail", POSIX.soname] {
-        fs::copy(built().join(name), open.path().join(name)).unwrap();
-    }
-    fs::create_dir(open.path().join("files")).unwrap();
-    for dir in ["", "files"] {
-        fs::set_permissions(open.path().join(dir), fs::Permissions::from_mode(0o777)).unwrap();
-    }
-    let output = Command::new(open.path().join("jail"))
-        .arg(open.path().join("suite"))
-        .arg(open.path().join("files"))
-        .env("LD_PRELOAD", open.path().join(POSIX.soname))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.starts_with("io_uring and Linux AIO are forbidden"), "{} {said}", output.status);
-    let (failed, all) = failed_cases(&said);
-    assert!(all.is_some(), "the suite did not end: {said}");
-    println!("{}", said.lines().next().unwrap_or_default());
+    let failed = built().run_in_jail(POSIX.soname, "LD_PRELOAD", false);
     assert_only(&failed, &DROP_IN, "the drop-in");
 }
 
 /// The names of POSIX AIO that an object has, without their versions.
 fn names(object: &Path) -> BTreeSet<String> {
-    let output = Command::new("nm").args(["-D", "--defined-only"]).arg(object).output();
-    let output = output.expect("binutils are there");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let names = said.lines().filter_map(|line| line.split_whitespace().nth(2));
-    let names = names.map(|name| name.split('@').next().unwrap_or(name).to_owned());
-    names.filter(|name| name.starts_with("aio_") || name.starts_with("lio_")).collect()
+    let all = symbols(object);
+    let names = all.iter().filter_map(|symbol| symbol.split([' ', '@']).nth(1));
+    let names = names.filter(|name| name.starts_with("aio_") || name.starts_with("lio_"));
+    names.map(str::to_owned).collect()
 }
 
 #[test]
@@ -206,8 +148,7 @@ fn symbols_are_those_of_the_original() {
     assert_eq!(names(&ours), wanted);
     // Nothing else, and no version, which would be left alone where another one is
     // asked for.
-    let output = Command::new("nm").args(["-D", "--defined-only"]).arg(ours).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(said.lines().count(), wanted.len(), "{said}");
-    assert!(!said.contains('@'), "{said}");
+    let all = symbols(&ours);
+    assert_eq!(all.len(), wanted.len(), "{all:?}");
+    assert!(!all.iter().any(|symbol| symbol.contains('@')), "{all:?}");
 }
