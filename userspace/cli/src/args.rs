@@ -2,7 +2,7 @@
 
 use crate::exit::Trouble;
 use crate::recorded::{PlotArgs, ReportArgs, RunArgs};
-use aio2::{Context, Prefer};
+use aio2::{Builder, Context, Prefer};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use std::ffi::OsString;
@@ -105,6 +105,26 @@ impl Global {
     /// # Errors
     /// Why there is none.
     pub fn context(&self, workers: Option<u32>) -> Result<Context, Trouble> {
+        self.build(workers, |builder| match &self.record {
+            Some(path) => builder.record(path),
+            None => builder,
+        })
+    }
+
+    /// The same, and nothing of it is recorded, whatever the environment says: a record
+    /// decides on the implementation.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn unrecorded_context(&self) -> Result<Context, Trouble> {
+        self.build(None, Builder::record_nothing)
+    }
+
+    fn build(
+        &self,
+        workers: Option<u32>,
+        recorded: impl Fn(Builder) -> Builder,
+    ) -> Result<Context, Trouble> {
         let ContextArgs { backend, ring, requests, concurrency } = self.context;
         let prefer = match backend {
             None | Some(Backend::Auto) => Prefer::Auto,
@@ -117,11 +137,7 @@ impl Global {
                 .ring_bytes(ring)
                 .max_requests(requests.unwrap_or(0))
                 .concurrency(concurrency.or(workers).unwrap_or(0));
-            match &self.record {
-                Some(path) => builder.record(path),
-                None => builder,
-            }
-            .build()
+            recorded(builder).build()
         };
         let built = match build(ring.unwrap_or(0)) {
             // Under a low limit of file sizes (ulimit -f) the smallest ring may do.
@@ -208,11 +224,12 @@ pub enum Command {
     /// Run a program that uses libaio or POSIX AIO on AIO2, and report what it did
     ///
     /// The program is unmodified: libaio.so.1 is taken from the drop-ins that were
-    /// installed with this command, and that for POSIX AIO is preloaded. Its children are followed. At its end the report
-    /// is printed, on standard error (with --json on standard output): for each
-    /// operation and file how many, errors, latencies, bytes found in the page cache
-    /// and not, where requests ran, how long submissions were blocked, and what was
-    /// not truly asynchronous. The exit status is the program's.
+    /// installed with this command, and that for POSIX AIO is preloaded. Its children
+    /// are followed, and the end of those that it leaves behind, as a daemon, is waited
+    /// for, or a signal. Then the report is printed, on standard error (with --json on
+    /// standard output): for each operation and file how many, errors, latencies, bytes
+    /// found in the page cache and not, where requests ran, how long submissions were
+    /// blocked, and what was not truly asynchronous. The exit status is the program's.
     #[command(verbatim_doc_comment)]
     Run(RunArgs),
     /// Report from what was recorded

@@ -46,7 +46,7 @@ struct Offer {
 /// # Errors
 /// If there is no implementation as the command line asks for it.
 pub fn run(global: &Global, args: &ProbeArgs) -> Result<Exit, Trouble> {
-    let context = global.context(None)?;
+    let context = global.unrecorded_context()?;
     let setup = context.setup();
     let offer = Offer {
         abi_version: VERSION,

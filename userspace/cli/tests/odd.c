@@ -61,6 +61,31 @@ int main(int argc, char **argv)
 		one();
 		return WIFSIGNALED(status) ? 0 : 102;
 	}
+	if (!strcmp(what, "becomes a daemon")) {
+		int gone[2];
+		char byte;
+
+		if (pipe(gone))
+			return 103;
+		if (fork()) {
+			close(gone[0]);
+			/* A program that goes takes its end of the pipe with it. */
+			return 3;
+		}
+		close(gone[1]);
+		setsid();
+		if (fork())
+			_exit(0);
+		close(1);
+		close(2);
+		while (read(gone[0], &byte, 1))
+			;
+		one();
+		/* And stays until nobody has anything for it. */
+		while (read(0, &byte, 1) > 0)
+			;
+		return 0;
+	}
 	if (!strcmp(what, "leaves without its handlers"))
 		_exit(4);
 	return 0;

@@ -187,6 +187,52 @@ fn odd_programs_are_reported_and_keep_what_is_theirs() {
     }
 }
 
+/// The program's own request, and that of a process which outlives it.
+#[test]
+fn a_daemon_is_waited_for_and_the_report_says_so() {
+    let stage = Stage::new();
+    let output = stage.output(&["--json", "run", "--", "./odd", "becomes a daemon"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("ended later: the report is of all"), "{said}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    let count: u64 = rows.iter().filter_map(|row| row["count"].as_u64()).sum();
+    assert_eq!((count, &report["processes"]), (2, &2.into()), "{said}");
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_daemon() {
+    use std::io::{BufRead, BufReader};
+    let stage = Stage::new();
+    // It stays as long as its standard input is open.
+    let mut child = stage
+        .aio2()
+        .args(["run", "--", "./odd", "becomes a daemon"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stays = child.stdin.take();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains("whose end is waited for")));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let rest: Vec<String> = said.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(3), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("pread64")), "{rest:?}");
+    assert!(rest.last().unwrap().contains("run on"), "{rest:?}");
+    drop(stays);
+}
+
+/// A record would decide on the implementation.
+#[test]
+fn a_look_at_what_there_is_records_nothing() {
+    let stage = Stage::new();
+    let output = stage.aio2().arg("probe").env("AIO2_RECORD", stage.path("kept")).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(!stage.path("kept").exists());
+}
+
 #[test]
 fn a_program_without_calls_is_told_and_keeps_its_status() {
     let stage = Stage::new();
@@ -246,7 +292,7 @@ fn a_killed_programs_record_is_read_up_to_its_last_block() {
     assert!(report["rows"][0]["count"].as_u64() > Some(0));
     // Cut off in the midst of a block.
     let whole = fs::read(stage.path("kept")).unwrap();
-    fs::write(stage.path("cut"), &whole[..whole.len() - 50]).unwrap();
+    fs::write(stage.path("cut"), &whole[..whole.len() - 20]).unwrap();
     let output = stage.output(&["report", "cut"]);
     assert!(text(&output.stdout).contains("the record is cut off"), "{}", text(&output.stdout));
 }

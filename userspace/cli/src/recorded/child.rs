@@ -2,7 +2,8 @@
 
 use crate::exit::{Exit, Trouble};
 use aio2_record::{COUNT, RECORD};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, wait};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use std::ffi::{OsStr, OsString};
@@ -10,6 +11,9 @@ use std::io::IsTerminal;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 
 /// The drop-in that tells where they are.
@@ -46,7 +50,26 @@ pub fn drop_ins(told: Option<&Path>) -> Result<PathBuf, Trouble> {
     )))
 }
 
-/// Runs the program to its end, and hands on the signals that come meanwhile.
+/// What a program has left behind: daemons, and children that it did not wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    Nothing,
+    /// So many processes, which have ended since.
+    Ended(usize),
+    /// Some that run on: a signal has ended the wait.
+    Running,
+}
+
+/// What happens while they are waited for.
+enum Heard {
+    Signal,
+    /// The last one has ended, of so many.
+    Last(usize),
+}
+
+/// Runs the program to its end and that of the processes that it leaves behind, and
+/// hands on the signals that come meanwhile. Once only the latter are left a signal
+/// ends the wait; `tell` is called before it begins.
 ///
 /// # Errors
 /// It cannot be run.
@@ -56,7 +79,8 @@ pub fn run(
     by_number: bool,
     record: &Path,
     count: &Path,
-) -> Result<Exit, Trouble> {
+    tell: impl FnOnce(),
+) -> Result<(Exit, Left), Trouble> {
     let mut command = Command::new(&program[0]);
     command.args(&program[1..]).env(LIBRARY_PATH, before(&[drop_ins], LIBRARY_PATH));
     let (syscall, posix) = (drop_ins.join(SYSCALL), drop_ins.join(POSIX));
@@ -70,6 +94,9 @@ pub fn run(
     // Caught before there is a program that could miss one.
     let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]);
     let mut signals = signals.map_err(|e| Trouble::new(format!("signals: {e}")))?;
+    // What the program leaves behind becomes a child of this process. Before Linux 3.4
+    // it does not, and is not waited for.
+    let _ = set_child_subreaper(Some(getpid()));
     let mut child = command
         .env(RECORD, record)
         .env(COUNT, count)
@@ -79,21 +106,61 @@ pub fn run(
     let pid = Pid::from_child(&child);
     // A terminal sends these to the program itself.
     let by_terminal = std::io::stdin().is_terminal();
-    let hand_on = thread::spawn(move || {
-        for signal in &mut signals {
-            let at_terminal = by_terminal && matches!(signal, SIGINT | SIGQUIT);
-            if let Some(signal) = Signal::from_named_raw(signal).filter(|_| !at_terminal) {
-                // It may be gone already.
-                let _ = kill_process(pid, signal);
+    let has_ended = Arc::new(AtomicBool::new(false));
+    let (signalled, heard) = mpsc::channel();
+    let last = signalled.clone();
+    let hand_on = thread::spawn({
+        let has_ended = has_ended.clone();
+        move || {
+            for signal in &mut signals {
+                // Relaxed: one that comes meanwhile may go either way.
+                if has_ended.load(Ordering::Relaxed) {
+                    let _ = signalled.send(Heard::Signal);
+                    continue;
+                }
+                let at_terminal = by_terminal && matches!(signal, SIGINT | SIGQUIT);
+                if let Some(signal) = Signal::from_named_raw(signal).filter(|_| !at_terminal) {
+                    // It may be gone already.
+                    let _ = kill_process(pid, signal);
+                }
             }
         }
     });
     let status = child.wait();
+    has_ended.store(true, Ordering::Relaxed);
+    let left = match reap(WaitOptions::NOHANG) {
+        (0, true) => Left::Nothing,
+        (ended, true) => Left::Ended(ended),
+        (ended, false) => {
+            tell();
+            thread::spawn(move || {
+                let _ = last.send(Heard::Last(ended + reap(WaitOptions::empty()).0));
+            });
+            match heard.recv() {
+                Ok(Heard::Last(ended)) => Left::Ended(ended),
+                Ok(Heard::Signal) | Err(mpsc::RecvError) => Left::Running,
+            }
+        }
+    };
     stop.close();
     let _ = hand_on.join();
     let status = status.map_err(|e| Trouble::new(format!("waiting for the program: {e}")))?;
-    Ok(match (status.code(), status.signal()) {
+    let exit = match (status.code(), status.signal()) {
         (Some(code), _) => Exit::OfProgram(code as u8),
         (None, signal) => Exit::Signal(signal.unwrap_or(0) as usize),
-    })
+    };
+    Ok((exit, left))
+}
+
+/// Takes children that have ended: how many, and whether there are no others.
+fn reap(options: WaitOptions) -> (usize, bool) {
+    let mut ended = 0;
+    loop {
+        match wait(options) {
+            Ok(Some(_)) => ended += 1,
+            Ok(None) => return (ended, false),
+            Err(Errno::INTR) => {}
+            Err(_) => return (ended, true),
+        }
+    }
 }

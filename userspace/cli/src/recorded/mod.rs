@@ -16,6 +16,7 @@ use crate::args::Global;
 use crate::exit::{Exit, Trouble};
 use aio2_record::{Count, Counters, Record};
 pub use args::{PlotArgs, ReportArgs, RunArgs};
+use child::Left;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -33,8 +34,14 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Exit, Trouble> {
         None => scratch.path().join("record"),
     };
     let counted = scratch.path().join("count");
-    let exit = child::run(&args.program, &drop_ins, args.syscalls, &recorded, &counted)?;
     let program = args.program[0].to_string_lossy();
+    let (exit, left) =
+        child::run(&args.program, &drop_ins, args.syscalls, &recorded, &counted, || {
+            say(&format!(
+                "aio2 run: {program} has ended, and has left processes behind, whose end is \
+                 waited for; after a signal (Ctrl-C) the report is of what they have done by then"
+            ));
+        })?;
     let calls = Counters::open(&counted).map_or(0, |counters| {
         counters.get(Count::Submissions)
             + counters.get(Count::Waits)
@@ -52,6 +59,17 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<Exit, Trouble> {
     }
     let title = args.program.iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ");
     report(global, &record, &title, &args.outputs, true)?;
+    match left {
+        Left::Nothing => {}
+        Left::Ended(n) => say(&format!(
+            "aio2 run: {program} left {n} {} behind, which ended later: the report is of all",
+            if n == 1 { "process" } else { "processes" }
+        )),
+        Left::Running => say(&format!(
+            "aio2 run: processes that {program} left behind run on: the report is of what they \
+             have done by now"
+        )),
+    }
     Ok(exit)
 }
 
