@@ -1,7 +1,8 @@
 //! How many threads wake for how many events, counted. SPEC: section 4.3.
 
-use crate::context::{Context, patience};
+use crate::context::{Context, patience, until};
 use crate::env::{Env, Outcome};
+use crate::file::thread_state;
 use crate::reap::sleeper;
 use crate::request::{Batch, Request};
 use aio2::backend::Wait;
@@ -23,13 +24,25 @@ fn submit(context: &Context, user_data: u64) {
     context.submit_all(&mut Batch::of([Request::nop(user_data)]));
 }
 
-/// The events that have been taken.
+/// The events that have been taken, and the waits that have begun.
 #[derive(Default)]
-struct Taken(AtomicU64);
+struct Taken(AtomicU64, AtomicU64);
 
 impl Taken {
     fn add(&self, events: usize) {
         self.0.fetch_add(events as u64, Ordering::Release);
+    }
+
+    /// Waits until so many waits have begun, and all of these threads sleep in one: who
+    /// begins late takes a part of what is there, and keeps it until it has the rest.
+    fn wait_for_sleep(&self, waits: u64, threads: &[i32]) {
+        let mut asleep = 0;
+        until("all threads sleep", || {
+            let all = self.1.load(Ordering::Acquire) >= waits
+                && threads.iter().all(|tid| thread_state(*tid) == Some('S'));
+            asleep = if all { asleep + 1 } else { 0 };
+            asleep > 5
+        });
     }
 
     /// Waits until so many are, without a sleep that would be counted.
@@ -50,6 +63,7 @@ fn take_until_stop(context: &Context, min: u32, taken: &Taken) -> u64 {
     let before = sleeps();
     loop {
         let wait = Wait::events(min).within(patience());
+        taken.1.fetch_add(1, Ordering::Release);
         let events = context.wait_copy(&wait, 24 * min as usize).expect("events come");
         if events.iter().any(|e| e.user_data == STOP) {
             return sleeps() - before;
@@ -87,8 +101,9 @@ pub(crate) fn wait_for_many_wakes_once_for_all_of_them(env: &Env<'_>) -> Outcome
     let (context, taken) = (env.context(), Taken::default());
     let slept: u64 = std::thread::scope(|scope| {
         let wait = || take_until_stop(&context, MIN as u32, &taken);
-        let threads: Vec<_> = (0..WAITERS).map(|_| sleeper(scope, wait).0).collect();
+        let (threads, tids): (Vec<_>, Vec<_>) = (0..WAITERS).map(|_| sleeper(scope, wait)).unzip();
         for round in 0..ROUNDS {
+            taken.wait_for_sleep(WAITERS + round, &tids);
             // Each alone: nine of ten are not enough for anybody.
             (0..MIN).for_each(|n| submit(&context, n));
             taken.wait((round + 1) * MIN);
