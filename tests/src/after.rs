@@ -184,6 +184,39 @@ pub(crate) fn operation_group_fails_with_its_members(env: &Env<'_>) -> Outcome {
     Ok(())
 }
 
+/// What closes a group can itself come after that group, or after the member that
+/// ends last.
+pub(crate) fn operation_group_after_its_own_group_fails_with_it(env: &Env<'_>) -> Outcome {
+    groups_too(env)?;
+    for is_slow in [false, true] {
+        for by_key in [true, false] {
+            let context = env.context();
+            let slow = Slow::new();
+            let first = || if is_slow { slow.read() } else { Request::nop(0) };
+            let close = |user_data| {
+                let close = Request::close_group(7).user_data(user_data);
+                if by_key { close.after(AFTER_GROUP, 7) } else { close.after(AFTER_STREAM, 1) }
+            };
+            // With a member that fails, and without one.
+            let bad = Request::call(libc::SYS_pread64, &[u64::MAX, 0, 0, 0]);
+            context.submit_these([
+                first().user_data(1),
+                bad.user_data(2).after(AFTER_STREAM, 1).in_group(7),
+                close(3),
+            ]);
+            slow.finish();
+            let mut ends = context.ends(3);
+            assert_eq!(ends[1].0, 2, "the member before its group: {ends:?}");
+            ends.sort_unstable();
+            let read = i64::from(is_slow);
+            assert_eq!(ends, [(1, read), (2, failed(EBADF)), (3, ECANCELED)]);
+            context.submit_these([Request::nop(4).in_group(7), close(5)]);
+            assert_eq!(context.ends(2), [(4, 0), (5, 0)]);
+        }
+    }
+    Ok(())
+}
+
 /// A chain that is longer than a stack is deep.
 pub(crate) fn cancel_is_passed_on_through_a_long_chain(env: &Env<'_>) -> Outcome {
     const LONG: u64 = 20_000;

@@ -197,6 +197,7 @@ tests! {
         failure_is_passed_on: "R-AFTER-2";
         failure_of_a_member_is_passed_on: "R-AFTER-2";
         operation_group_fails_with_its_members: "R-AFTER-2" "R-GROUP-3";
+        operation_group_after_its_own_group_fails_with_it: "R-AFTER-2" "R-GROUP-3";
         cancel_is_passed_on_through_a_long_chain: "R-AFTER-2";
         target_that_never_was_is_unknown: "R-AFTER-3";
         target_that_has_ended_is_known_or_stale: "R-AFTER-5" "R-AFTER-2";

@@ -335,7 +335,9 @@ impl Order {
         self.groups[place as usize].waiting = EMPTY;
         self.free(group.waiting, group.failed > 0);
         match self.nodes.get(group.closer as usize) {
-            Some(closer) if closer.target == Target::Nothing => {
+            // One that was to start after this group, or after its last member, is
+            // among those that are free already. SPEC: R-AFTER-2
+            Some(closer) if closer.target == Target::Nothing && closer.fate.is_none() => {
                 self.append_freed(group.closer, Fate::Closed(group.failed));
             }
             // It waits for something else, too.
@@ -745,6 +747,33 @@ mod tests {
             assert_eq!(freed(&mut o), [(2, Fate::Closed(0))]);
             o.end(2, false);
             assert_eq!(o.vacant.len(), o.groups.len());
+        }
+    }
+
+    /// SPEC: R-AFTER-2
+    #[test]
+    fn an_event_of_a_group_can_wait_for_that_group_or_its_last_member() {
+        for by_key in [true, false] {
+            for failed in [true, false] {
+                let mut o = order();
+                o.join(0, 7).unwrap();
+                if by_key {
+                    o.wait_for_group(1, 7).unwrap();
+                } else {
+                    o.wait_for_request(1, 0).unwrap();
+                }
+                o.close(1, 7).unwrap();
+                o.wait_for_request(2, 0).unwrap();
+                o.end(0, failed);
+                let mut ends = freed(&mut o);
+                ends.sort_by_key(|(slot, _)| *slot);
+                let own = if failed { Fate::Fail } else { Fate::Closed(0) };
+                let other = if failed { Fate::Fail } else { Fate::Start };
+                assert_eq!(ends, [(1, own), (2, other)], "{by_key} {failed}");
+                o.end(1, failed);
+                o.end(2, failed);
+                assert_eq!(o.vacant.len(), o.groups.len());
+            }
         }
     }
 
