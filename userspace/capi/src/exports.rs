@@ -184,9 +184,6 @@ pub unsafe extern "C" fn aio2_submit(
         let handle = unsafe { context(ctx) }?;
         // SAFETY: as the caller says.
         let iocbs = unsafe { memory(iocbs, bytes) }?;
-        if iocbs.is_empty() {
-            return Ok(0);
-        }
         // SAFETY: the caller vouches for the addresses in the iocbs.
         let accepted = unsafe { handle.context.submit_raw(iocbs) };
         accepted.map(|bytes| bytes as c_long).map_err(|error| error.errno())
@@ -203,23 +200,33 @@ pub unsafe extern "C" fn aio2_getevents(ctx: *const Handle, args: *mut GetEvents
         let handle = unsafe { context(ctx) }?;
         // SAFETY: as the caller says.
         let args = unsafe { structure(args) }?;
-        let mut wait = wait(args)?;
+        let mut wait = match wait(args) {
+            Ok(wait) => wait,
+            Err(errno) => return Err(child(handle).unwrap_or(errno)),
+        };
+        let iocb_bytes = if args.iocbs == 0 { 0 } else { args.iocb_bytes as usize };
+        // SAFETY: as the caller says.
+        let iocbs = unsafe { memory(address(args.iocbs), iocb_bytes) }?;
         let mask = address(args.sigmask).cast::<libc::sigset_t>();
         // The kernel's signal set is shorter than the C library's.
         let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
         if !mask.is_null() {
             let bytes = args.sigmask_bytes as usize;
             if bytes != 8 && bytes != size_of::<libc::sigset_t>() {
-                return Err(Errno(libc::EINVAL));
+                // Found after the submission. SPEC: R-CONV-4
+                // SAFETY: the caller vouches for the addresses in the iocbs.
+                let submitted = unsafe { handle.context.submit_raw(iocbs) };
+                let submitted = submitted.map_err(|error| error.errno());
+                if submitted != Err(Errno(libc::EXDEV)) {
+                    args.submitted = submitted.as_ref().map_or(0, |bytes| *bytes as u32);
+                }
+                return Err(submitted.err().unwrap_or(Errno(libc::EINVAL)));
             }
             // SAFETY: the caller vouches for that many bytes, and there is room.
             unsafe { mask.cast::<u8>().copy_to(set.as_mut_ptr().cast(), bytes) };
             // SAFETY: all zeros is a set, and so is what was copied.
             wait.sigmask = Some(unsafe { set.assume_init_ref() });
         }
-        let iocb_bytes = if args.iocbs == 0 { 0 } else { args.iocb_bytes as usize };
-        // SAFETY: as the caller says.
-        let iocbs = unsafe { memory(address(args.iocbs), iocb_bytes) }?;
         let events = if args.events == 0 {
             None
         } else {
@@ -240,6 +247,18 @@ pub unsafe extern "C" fn aio2_getevents(ctx: *const Handle, args: *mut GetEvents
         args.nr_events = got.events;
         Ok(got.bytes as c_long)
     })
+}
+
+/// EXDEV if this is a child of the engine's process, to which nothing else is said.
+///
+/// SPEC: section 4.3, row 3
+fn child(handle: &Handle) -> Option<Errno> {
+    if handle.context.implementation() == Implementation::Kernel {
+        return None;
+    }
+    // SAFETY: nothing is submitted.
+    let nothing = unsafe { handle.context.submit_raw(&mut []) };
+    nothing.err().map(|error| error.errno())
 }
 
 /// The wait that a structure asks for, without its signal mask.

@@ -81,15 +81,18 @@ impl Handle {
 /// # Errors
 /// SPEC section 4.1.
 pub fn probe(setup: &Setup, prefer: Prefer) -> Result<Setup, Errno> {
-    let setup = Setup { flags: setup.flags | SetupFlags::PROBE.bits(), ..*setup };
+    let flags = setup.flags;
+    let setup = Setup { flags: flags | SetupFlags::PROBE.bits(), ..*setup };
     let kernel = || aio2::kernel::Kernel::resolve(&setup);
     let engine = || aio2::engine::Engine::resolve(&setup);
-    match prefer {
+    let resolved = match prefer {
         Prefer::Kernel => kernel(),
         Prefer::Engine => engine(),
         Prefer::Auto => match aio2::kernel::Probe::run() {
             aio2::kernel::Probe::Available(_) => kernel(),
             _ => engine(),
         },
-    }
+    };
+    // So that it can be used to create.
+    Ok(Setup { flags, ..resolved? })
 }

@@ -60,6 +60,14 @@ static void setup_errors(void)
 	setup.max_requests = 0;
 	IS(aio2_probe(&setup, AIO2_PREFER_ENGINE), 0);
 	IS(setup.max_requests > 0 && setup.iocb_max == AIO2_IOCB_MAX, 1);
+	/* the result of a probe can be used to create */
+	IS(setup.flags, 0);
+	IS(aio2_context_new(&setup, AIO2_PREFER_ENGINE, &ctx), 0);
+	IS(aio2_context_free(ctx), 0);
+	ctx = NULL;
+	setup.flags = AIO2_SETUP_PROBE;
+	IS(aio2_context_new(&setup, AIO2_PREFER_ENGINE, &ctx), -EINVAL);
+	IS(ctx == NULL, 1);
 	IS(aio2_context_free(NULL), 0);
 	IS(aio2_version()[0] >= '0' && aio2_version()[0] <= '9', 1);
 }
@@ -71,6 +79,7 @@ static void misuse(void)
 	struct aio2_cancel cancel = { .flags = AIO2_CANCEL_ALL };
 	struct aio2_ring ring;
 	__u64 iocb[4] = { 0 }, event[16];
+	struct aio2_iocbs s;
 
 	IS(aio2_submit(NULL, iocb, sizeof(iocb)), -EBADF);
 	IS(aio2_submit(ctx, NULL, 32), -EFAULT);
@@ -101,6 +110,22 @@ static void misuse(void)
 	IS(aio2_getevents(ctx, &get), -ETIME);
 	IS(get.submitted, 0);
 	IS(get.nr_events, 7);
+	/* a mask of a wrong size is found after the submission: SPEC 4.3 */
+	IS(aio2_iocbs_init(&s, iocb, sizeof(iocb)), 0);
+	IS(aio2_add_nop(&s, 1), 0);
+	get = (struct aio2_getevents){ .sigmask = (__u64)(size_t)event, .sigmask_bytes = 7,
+				       .iocbs = (__u64)(size_t)iocb, .iocb_bytes = s.bytes,
+				       .submitted = 7 };
+	IS(aio2_getevents(ctx, &get), -EINVAL);
+	IS(get.submitted, s.bytes);
+	get = (struct aio2_getevents){ .min_events = 1, .events = (__u64)(size_t)event,
+				       .event_bytes = sizeof(event) };
+	IS(aio2_getevents(ctx, &get), 24);
+	memset(iocb, 0, sizeof(iocb));
+	get = (struct aio2_getevents){ .sigmask = (__u64)(size_t)event, .sigmask_bytes = 7,
+				       .iocbs = (__u64)(size_t)iocb, .iocb_bytes = 8, .submitted = 7 };
+	IS(aio2_getevents(ctx, &get), -EINVAL);
+	IS(get.submitted, 0);
 	IS(aio2_cancel(NULL, &cancel), -EBADF);
 	IS(aio2_cancel(ctx, NULL), -EFAULT);
 	IS(aio2_cancel(ctx, &cancel), -ENOENT);
@@ -237,7 +262,27 @@ static void the_eventfd_is_signalled(void)
 	IS(count, 1);
 	IS(aio2_context_fd(ctx) >= 0, 1);
 	IS(aio2_context_free(ctx), 0);
+	/* nobody sleeps on for events of a context that is gone: R-LIFE-1 */
+	IS(read(fd, &count, 8), 8);
 	IS(close(fd), 0);
+}
+
+/* What a ring tells of itself, that of another process too: SPEC 5.3. */
+static void pending_says_which_flag_counts(void)
+{
+	__u64 head = 0, data[2] = { 0 };
+	__u32 notify = 0, tail = 0, flags = 0;
+	struct aio2_ring ring = { &head, &notify, &tail, &flags, data, 8, 8 };
+
+	IS(aio2_ring_pending(&ring), AIO2_PENDING_NOTHING);
+	flags = AIO2_RING_OVERFLOW;
+	IS(aio2_ring_pending(&ring), AIO2_PENDING_OVERFLOW);
+	flags |= AIO2_RING_DEAD;
+	IS(aio2_ring_pending(&ring), AIO2_PENDING_DEAD);
+	flags |= AIO2_RING_FROZEN;
+	IS(aio2_ring_pending(&ring), AIO2_PENDING_FROZEN);
+	tail = 8;
+	IS(aio2_ring_pending(&ring), AIO2_PENDING_EVENTS);
 }
 
 #define EACH	20000
@@ -319,6 +364,10 @@ static void every_event_goes_to_one_reaper(void)
 static void a_child_is_refused(void)
 {
 	struct aio2_context *ctx = make(0, 0);
+	struct aio2_getevents bad = { .flags = 1U << 9 };
+	struct aio2_getevents mask = { .sigmask = (__u64)(size_t)&bad, .sigmask_bytes = 7,
+				       .submitted = 7 };
+	struct aio2_cancel none = { 0 };
 	__u64 memory[4];
 	struct aio2_iocbs s;
 	int status;
@@ -329,7 +378,12 @@ static void a_child_is_refused(void)
 	fflush(NULL);
 	child = fork();
 	if (!child)
+		/* before all else that is wrong: SPEC 4.2 to 4.4 */
 		_exit(aio2_submit(ctx, memory, s.bytes) == -EXDEV &&
+		      aio2_submit(ctx, NULL, 0) == -EXDEV &&
+		      aio2_getevents(ctx, &bad) == -EXDEV &&
+		      aio2_getevents(ctx, &mask) == -EXDEV && mask.submitted == 7 &&
+		      aio2_cancel(ctx, &none) == -EXDEV &&
 		      aio2_context_free(ctx) == 0 ? 0 : 1);
 	IS(waitpid(child, &status, 0), child);
 	IS(status, 0);
@@ -343,6 +397,7 @@ int main(void)
 	builders();
 	attributes_come_back();
 	the_eventfd_is_signalled();
+	pending_says_which_flag_counts();
 	what_is_to_be_recorded_is();
 	every_event_goes_to_one_reaper();
 	a_child_is_refused();

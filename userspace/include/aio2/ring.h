@@ -18,6 +18,7 @@ AIO2_BEGIN_DECLS
 #define AIO2_PENDING_EVENTS	1
 #define AIO2_PENDING_OVERFLOW	2	/* call aio2_getevents() */
 #define AIO2_PENDING_FROZEN	3	/* call aio2_ring_next() */
+#define AIO2_PENDING_DEAD	4	/* nothing will come any more */
 
 /*
  * Copies the events from head on, at most `max` and as many as fit; their bytes.
@@ -57,7 +58,9 @@ AIO2_INLINE long aio2_ring_copy(const struct aio2_ring *ring, __u64 head,
 /*
  * Takes events out of the ring, the oldest first, at most `max`, into `events`,
  * which is aligned to 8; their bytes, 0 if the ring is empty. -ENOBUFS if the
- * first does not fit; -EIO if a peer broke the ring, now and ever after.
+ * first does not fit; -EIO if what stands there can be no event, or no head: a
+ * peer broke the ring. Nothing is remembered: each call looks again, and whoever
+ * was told so once has to note it (R-HOST-3).
  */
 AIO2_INLINE long aio2_reap(const struct aio2_ring *ring, void *events,
 			   size_t bytes, unsigned long max)
@@ -98,6 +101,9 @@ AIO2_INLINE int aio2_ring_pending(const struct aio2_ring *ring)
 		return AIO2_PENDING_EVENTS;
 	if (flags & AIO2_RING_FROZEN)
 		return AIO2_PENDING_FROZEN;
+	/* Of a dead context there is nobody to call. */
+	if (flags & AIO2_RING_DEAD)
+		return AIO2_PENDING_DEAD;
 	return flags & AIO2_RING_OVERFLOW ? AIO2_PENDING_OVERFLOW
 					  : AIO2_PENDING_NOTHING;
 }
