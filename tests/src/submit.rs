@@ -353,6 +353,29 @@ pub(crate) fn async_request_is_not_run_inline(env: &Env<'_>) -> Outcome {
     Ok(())
 }
 
+/// They run nothing, so that there is nothing to keep from the submission.
+pub(crate) fn poll_and_group_end_within_the_call_with_async_too(env: &Env<'_>) -> Outcome {
+    env.needs_op(op::POLL)?;
+    env.needs_op(op::GROUP)?;
+    env.needs_attr(attr::PRIORITY)?;
+    let context = env.context();
+    let pipe = Pipe::new();
+    let poll = || Request::poll(pipe.write_fd(), libc::POLLOUT).returns(attr::PATH);
+    let best_effort = [0, 0x40, 0, 0, 0, 0, 0, 0];
+    let none = attr::AttrFlags::empty();
+    for request in [poll().on_worker(), poll().attr(attr::PRIORITY, none, &best_effort)] {
+        context.submit_these([request]);
+        let events = context.reap_ring(1);
+        assert_eq!(events.len(), 1, "it is there when the call returns");
+        assert_eq!(events[0].res, i64::from(libc::POLLOUT));
+        assert_eq!(events[0].place(), attr::PATH_INLINE);
+    }
+    let close = Request::close_group(7).user_data(2).on_worker();
+    context.submit_these([Request::nop(1).in_group(7), close]);
+    assert_eq!(context.reap_ring(2).len(), 2, "it is there when the call returns");
+    Ok(())
+}
+
 pub(crate) fn operation_that_may_sleep_is_not_run_inline(env: &Env<'_>) -> Outcome {
     let context = env.context();
     let (pipe, polled) = (Pipe::new(), Pipe::new());
@@ -465,6 +488,34 @@ pub(crate) fn full_file_transfers_of_each_family(env: &Env<'_>) -> Outcome {
     let args = [file.as_raw_fd() as u64, parts.as_ptr().addr() as u64, 2, 1, 0];
     let event = context.run(Request::call(libc::SYS_preadv, &args).flags(IocbFlags::FULL));
     assert_eq!(event.res, -i64::from(ENODATA));
+    Ok(())
+}
+
+pub(crate) fn full_of_what_takes_nothing_is_not_supported(env: &Env<'_>) -> Outcome {
+    // The kernel reads the same bytes again and again: planned.
+    env.needs(Features::FULL | Features::IN_PROCESS)?;
+    let context = env.context();
+    let (left, mut right) = {
+        let (left, right) = socket_pair(libc::SOCK_STREAM);
+        (left, std::fs::File::from(right))
+    };
+    right.write_all(b"abc").expect("there is room");
+    let mut buffer = [0_u8; 5];
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all zeros is a message without anything.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+    let fd = left.as_raw_fd() as u64;
+    let peek = libc::MSG_PEEK as u64;
+    let receive = [fd, buffer.as_mut_ptr().expose_provenance() as u64, 5, peek, 0, 0];
+    let from = [fd, (&raw mut message).expose_provenance() as u64, peek];
+    for request in
+        [Request::call(libc::SYS_recvfrom, &receive), Request::call(libc::SYS_recvmsg, &from)]
+    {
+        let full = context.run(request.clone().flags(IocbFlags::FULL));
+        assert_eq!(full.res, -i64::from(EOPNOTSUPP));
+        assert_eq!(context.run(request).res, 3, "without FULL it looks");
+    }
     Ok(())
 }
 

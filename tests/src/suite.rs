@@ -82,12 +82,14 @@ tests! {
         multishot_where_there_is_none_is_not_supported: "R-OP-7";
         workers_are_at_most_the_concurrency_and_the_requests: "R-RUN-1";
         async_request_is_not_run_inline: "R-RUN-2";
+        poll_and_group_end_within_the_call_with_async_too: "R-RUN-2" "R-OP-5";
         operation_that_may_sleep_is_not_run_inline: "R-RUN-3";
         rest_of_a_transfer_goes_on_elsewhere_and_nothing_twice: "R-RUN-4" "R-OP-3";
         read_of_a_part_is_not_continued_without_full: "R-RUN-4" "R-OP-3";
         full_transfer_is_continued_to_its_end: "R-RUN-5";
         full_file_transfers_of_each_family: "R-RUN-5";
         full_without_bytes_to_move_is_not_supported: "R-RUN-6";
+        full_of_what_takes_nothing_is_not_supported: "R-RUN-16";
         interrupted_request_is_restarted: "R-RUN-7";
         nonblocking_descriptor_gives_eagain: "R-RUN-8";
         id_is_written_back_before_the_call_returns: "R-ID-1";
@@ -288,6 +290,7 @@ tests! {
     notify {
         eventfd_is_signalled_for_events: "R-NOTIFY-1";
         eventfd_is_signalled_for_overflow: "R-NOTIFY-1";
+        eventfd_tells_that_the_context_is_gone: "R-LIFE-1";
         nothing_is_signalled_while_notify_is_off: "R-NOTIFY-5";
         any_other_value_of_notify_counts_as_on: "R-NOTIFY-1";
         full_eventfd_blocks_nothing_and_loses_nothing: "R-NOTIFY-4";

@@ -98,6 +98,40 @@ impl<M: Memory> Consumer<M> {
         if let Some(broken) = self.shared.broken.get() {
             return Err(ReapError::Corrupt(*broken));
         }
+        let (head, taken) = self.take_bare(buffer, max_events);
+        if let Some(Copied { words, events, .. }) = taken {
+            return Ok(Events::new(&buffer[..words], events, head));
+        }
+        let reaped = self.reap_from(head, buffer, max_events);
+        if let Err(ReapError::Corrupt(broken)) = &reaped {
+            // Whoever was first is right. SPEC: R-HOST-3
+            let _ = self.shared.broken.set(*broken);
+        }
+        reaped
+    }
+
+    /// As [`Consumer::reap`], without a memory: what was found corrupt before is looked
+    /// at again, and is right once the application has put a right head in place.
+    ///
+    /// SPEC: section 12.2, of `io_getevents2`
+    pub(crate) fn reap_anew<'b>(
+        &self,
+        buffer: &'b mut [u64],
+        max_events: usize,
+    ) -> Result<Events<'b>, ReapError> {
+        if !self.is_here() {
+            return Err(ReapError::Forked);
+        }
+        let (head, taken) = self.take_bare(buffer, max_events);
+        if let Some(Copied { words, events, .. }) = taken {
+            return Ok(Events::new(&buffer[..words], events, head));
+        }
+        self.reap_from(head, buffer, max_events)
+    }
+
+    /// Takes all that is there, if it is of the frequent kind; from which head on.
+    #[inline(always)]
+    fn take_bare(&self, buffer: &mut [u64], max_events: usize) -> (u64, Option<Copied>) {
         let view = self.shared.memory.view();
         // Acquire: whoever set this head had seen a tail not behind it, so the
         // tail loaded next is not behind it either. Pairs with the release of
@@ -106,13 +140,13 @@ impl<M: Memory> Consumer<M> {
         // short way, and its fence orders the look of the general one.
         let head = view.head.load(Ordering::Acquire);
         // Mostly there are events, all of them bare, and nobody else takes them.
-        if let Ok(Copied { words: words @ 1.., events, left: 0 }) =
+        if let Ok(copied @ Copied { words: words @ 1.., left: 0, .. }) =
             copy_bare::<M>(&view, head, buffer, max_events)
             && claim(&view, head, head.wrapping_add(words as u64 * 8) & M::HEAD_MASK).is_ok()
         {
-            return Ok(Events::new(&buffer[..words], events, head));
+            return (head, Some(copied));
         }
-        self.reap_from(head, buffer, max_events)
+        (head, None)
     }
 
     /// The general way, from a head on that was there.
@@ -148,13 +182,7 @@ impl<M: Memory> Consumer<M> {
                 (Ok(_), Ok(Copied { words, events, .. })) => {
                     return Ok(Events::new(&buffer[..words], events, head));
                 }
-                (Ok(_), Err(error)) => {
-                    if let ReapError::Corrupt(broken) = error {
-                        // Whoever was first is right.
-                        let _ = self.shared.broken.set(broken);
-                    }
-                    return Err(error);
-                }
+                (Ok(_), Err(error)) => return Err(error),
             }
         }
     }

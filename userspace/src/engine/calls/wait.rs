@@ -196,7 +196,7 @@ fn reap(
         let whole = rest.len() & !7;
         let rest = &mut rest[..whole];
         let reaped = match <[u64]>::mut_from_bytes(rest) {
-            Ok(words) => consumer.reap(words, usize::MAX).map(|e| (e.words().len(), e.len())),
+            Ok(words) => consumer.reap_anew(words, usize::MAX).map(|e| (e.words().len(), e.len())),
             Err(_) => reap_misaligned(consumer, rest),
         };
         match reaped {
@@ -218,7 +218,7 @@ fn reap_misaligned(
 ) -> Result<(usize, usize), ReapError> {
     let mut words = [0; event::LEN_MAX / 8];
     let room = words.len().min(buffer.len() / 8);
-    let events = consumer.reap(&mut words[..room], 1)?;
+    let events = consumer.reap_anew(&mut words[..room], 1)?;
     let bytes = events.words().as_bytes();
     buffer[..bytes.len()].copy_from_slice(bytes);
     Ok((bytes.len() / 8, events.len()))

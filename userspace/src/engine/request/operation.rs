@@ -45,7 +45,7 @@ impl Operation {
 
 /// What a request does, or why it cannot be done.
 ///
-/// SPEC: R-OP-1, R-OP-2, R-OP-7, R-RUN-6, in this order.
+/// SPEC: R-OP-1, R-OP-2, R-OP-7, R-RUN-6, R-RUN-16, in this order.
 #[inline(always)]
 pub(crate) fn check(iocb: &Iocb<'_>, row: Option<&syscall::Syscall>) -> Operation {
     let (operation, nr_args) = match row {
@@ -62,13 +62,24 @@ pub(crate) fn check(iocb: &Iocb<'_>, row: Option<&syscall::Syscall>) -> Operatio
     if iocb.header.nr_args != nr_args || is_poll && iocb.args[1] > u64::from(u16::MAX) {
         Operation::Refused(EINVAL)
     } else if flags.contains(IocbFlags::MULTISHOT) && !is_poll
-        || flags.contains(IocbFlags::FULL) && !operation.transfers()
+        || flags.contains(IocbFlags::FULL) && (!operation.transfers() || peeks(iocb))
         || row.is_some() && !syscall::args_allowed(iocb.header.nr, &iocb.args)
     {
         Operation::Refused(EOPNOTSUPP)
     } else {
         operation
     }
+}
+
+/// Whether it looks at what a socket has and takes nothing, so that there is no
+/// rest to go on with. SPEC: R-RUN-16
+fn peeks(iocb: &Iocb<'_>) -> bool {
+    let flags = match iocb.header.nr.into() {
+        libc::SYS_recvfrom => iocb.args[3],
+        libc::SYS_recvmsg => iocb.args[2],
+        _ => return false,
+    };
+    flags as i32 & libc::MSG_PEEK != 0
 }
 
 #[cfg(test)]

@@ -56,7 +56,8 @@ pub(crate) enum Runner<'a> {
 #[inline]
 pub(crate) fn needs_worker(request: &Request) -> bool {
     match request.operation {
-        Operation::Refused(_) => false,
+        // POLL and GROUP run nothing. SPEC: R-RUN-2
+        Operation::Refused(_) | Operation::Poll | Operation::Group => false,
         _ if request.flags.contains(IocbFlags::ASYNC) => true,
         _ => request.plan.as_ref().is_some_and(|plan| {
             // Dropping what was written begins to write it back.
