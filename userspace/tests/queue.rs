@@ -335,3 +335,30 @@ fn a_limit_is_told_from_a_lack_of_room_while_a_multishot_request_floods() {
         assert_eq!(queue.submit(), Ok(1), "{} are in flight", queue.in_flight());
     }
 }
+
+/// Its place is used again at once, by a request that waits: an old key must not meet it.
+#[test]
+fn a_key_of_what_has_ended_meets_no_request_in_its_place() {
+    let mut queue: Queue<Vec<u8>, &str> = queue();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let reader = SharedFd::new(std::os::fd::OwnedFd::from(reader));
+    for round in 0..3_000 {
+        let stale = queue.push(Op::nop(), "ended");
+        for done in queue.wait(1, Timeout::Forever).unwrap() {
+            assert_eq!((done.token, done.result), ("ended", Ok(0)));
+        }
+        let fresh = queue.push(Op::read(&reader, vec![0; 1]), "waits");
+        assert_ne!(stale, fresh);
+        if round % 2 == 0 {
+            queue.submit().unwrap();
+        }
+        assert_eq!(queue.cancel(stale), Err(CancelError::NotFound));
+        queue.submit().unwrap();
+        assert_eq!((queue.in_flight(), queue.pop().unwrap().is_none()), (1, true));
+        writer.write_all(b"x").unwrap();
+        for done in queue.wait(1, Timeout::Forever).unwrap() {
+            assert_eq!((done.token, done.result), ("waits", Ok(1)));
+        }
+        assert_eq!(queue.cancel(fresh), Err(CancelError::NotFound));
+    }
+}

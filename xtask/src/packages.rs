@@ -71,6 +71,9 @@ const TESTS: &[Need] = &[
     need("sysbench", "sysbench"),
     need("mariadbd", "mariadb-server-core"),
     need("mariadb", "mariadb-client"),
+    // The example of an HTTP server is asked by them.
+    need("curl", "curl"),
+    need("wrk", "wrk"),
     // File systems that random calls are compared on.
     need("mkfs.xfs", "xfsprogs"),
     need("mkfs.btrfs", "btrfs-progs"),

@@ -115,6 +115,9 @@ impl<B: Buffer> Driver<B> {
             if self.sleeper.take_wake()
                 && let Poll::Ready(output) = future.as_mut().poll(&mut task)
             {
+                // What it has started in its last turn begins, though nobody awaits it: a
+                // writer that was dropped has sent what it took. An error is met again.
+                let _ = self.round();
                 return Ok(output);
             }
             if !self.round()? {

@@ -3,7 +3,8 @@
 //! Duty: what programs look for first: open, read and write whole ranges, sync;
 //! bind, accept, connect by name, shut down. Each method takes a buffer and gives
 //! it back, as every operation does. With the feature `tokio`, or `futures-io`,
-//! they are readers and writers of these, too. Not here: what the operations are
+//! they are readers and writers of these, too. Their own methods come first where both
+//! have one of a name: `AsyncReadExt::read(&mut stream, ..)` is the trait's. Not here: what the operations are
 //! ([`crate::Op`]), and running them ([`crate::future`]).
 //!
 //! Who waits for a socket waits without a worker and without a thread of its own,
