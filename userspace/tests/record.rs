@@ -103,7 +103,10 @@ fn a_read_before_a_close_of_its_file_has_its_name() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("record");
     std::fs::write(dir.path().join("file"), [7; 64]).unwrap();
-    let fd = File::open(dir.path().join("file")).unwrap().into_raw_fd();
+    let file = File::open(dir.path().join("file")).unwrap();
+    // Nothing waits to be written, so that it is closed within the submission.
+    file.sync_all().unwrap();
+    let fd = file.into_raw_fd();
     let context = Context::builder().record(&path).build().unwrap();
     let mut memory = [0_u8; 64];
     let to = memory.as_mut_ptr().expose_provenance() as u64;
