@@ -2,12 +2,12 @@
 
 use crate::context::{Context, Event, errno, until};
 use crate::env::{Env, Outcome, setup};
-use crate::file::{Busy, file_with};
+use crate::file::{Busy, Pipe, file_with};
 use crate::request::{Batch, Request};
 use aio2::backend::Wait;
 use aio2::syscall::{ALLOWED, Syscall};
 use aio2_abi::op;
-use aio2_abi::setup::Setup;
+use aio2_abi::setup::{Features, Setup};
 use aio2_abi::wait::{Cancel, CancelFlags as F};
 use libc::{ECANCELED, EINVAL, ENOENT, EOPNOTSUPP, ETIME};
 use std::os::fd::AsRawFd;
@@ -281,6 +281,30 @@ pub(crate) fn cancel_during_completion_gives_one_event(env: &Env<'_>) -> Outcome
         }
         context.assert_idle();
     }
+    Ok(())
+}
+
+/// Whether a cancel comes before or after a worker has begun depends on the moment;
+/// what it has counted and what the event says of that may not differ.
+pub(crate) fn count_and_event_agree_on_what_never_began(env: &Env<'_>) -> Outcome {
+    env.needs(Features::NOT_STARTED)?;
+    let context = env.context_with(Setup { concurrency: 2, ..setup() });
+    let pipe = Pipe::new();
+    let mut byte = [0];
+    for round in 0..1000 {
+        let read = Request::read(pipe.reader.as_raw_fd(), &mut byte).on_worker();
+        let id = context.submit_one(read.user_data(round));
+        for _ in 0..round % 50 * 20 {
+            std::hint::spin_loop();
+        }
+        let cancel = Cancel { id, ..Cancel::default() };
+        let (matches, done) = context.cancel(F::ID, cancel).expect("nothing else ends it");
+        let event = context.reap(1).remove(0);
+        assert_eq!((matches, event.user_data, event.res), (1, round, CANCELLED));
+        let expected = if event.never_began() { (1, 0, 0) } else { (0, 1, 0) };
+        assert_eq!(counts(&done), expected, "round {round}");
+    }
+    context.assert_idle();
     Ok(())
 }
 

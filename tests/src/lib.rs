@@ -56,6 +56,7 @@ mod memory;
 mod notify;
 mod order;
 mod poll;
+mod ready;
 mod reap;
 mod ring;
 mod same;

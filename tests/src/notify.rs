@@ -11,7 +11,7 @@ use aio2_abi::ring::{NOTIFY_OFF, NOTIFY_ON};
 use aio2_abi::setup::{Features, Setup, SetupFlags};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -185,6 +185,46 @@ pub(crate) fn closed_eventfd_loses_nothing(env: &Env<'_>) -> Outcome {
     assert_eq!(pipe.readable_bytes(), 0);
     // SAFETY: opened above and not used any more.
     unsafe { libc::close(other) };
+    Ok(())
+}
+
+/// Whether an epoll that waits for edges of `fd` has seen one.
+fn edges_of(fd: BorrowedFd<'_>) -> impl Fn() -> bool {
+    // SAFETY: takes a number.
+    let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+    assert!(epoll >= 0);
+    // SAFETY: the descriptor is new, and no one else's.
+    let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
+    let mut wanted = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: 0 };
+    // SAFETY: one event, which is copied.
+    let added = unsafe {
+        let (epoll, fd) = (epoll.as_raw_fd(), fd.as_raw_fd());
+        libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut wanted)
+    };
+    assert_eq!(added, 0);
+    move || {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        // SAFETY: room for one event.
+        unsafe { libc::epoll_wait(epoll.as_raw_fd(), &raw mut event, 1, 0) == 1 }
+    }
+}
+
+pub(crate) fn signal_is_an_edge_whatever_the_counter_says(env: &Env<'_>) -> Outcome {
+    for before in [1, u64::MAX - 1] {
+        let (context, eventfd) = watched(env);
+        (&eventfd).write_all(&before.to_ne_bytes()).expect("it counts so far");
+        let woken = [edges_of(eventfd.as_fd()), edges_of(context.backend().as_fd())];
+        for edge in &woken {
+            edge();
+        }
+        for _ in 0..3 {
+            assert!(!woken.iter().any(|edge| edge()), "nothing has happened");
+            context.submit_all(&mut nops(1));
+            let seen = woken.each_ref().map(|edge| edge());
+            assert_eq!(seen, [true; 2], "{before} before, the eventfd and the context");
+            assert_eq!(context.reap(1).len(), 1);
+        }
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use crate::env::{Env, Factory, Outcome, Skip};
 use crate::watchdog::Watchdog;
 use crate::{
     after, attributes, begun, cancel, deadline, exec, group, grow, hostile, interrupt, limits,
-    malformed, memory, notify, order, poll, reap, ring, same, security, set, setup, signals,
+    malformed, memory, notify, order, poll, ready, reap, ring, same, security, set, setup, signals,
     submit, syscalls, teardown, trace, wakeups,
 };
 use std::any::Any;
@@ -107,6 +107,14 @@ tests! {
         calls_at_the_file_position_are_not_torn: "R-OP-3" "R-RUN-12";
         pipe_of_packets_gives_one: "R-OP-3" "R-RUN-12";
     }
+    ready {
+        idle_files_keep_no_worker: "R-WAIT-1";
+        those_that_wait_for_a_file_are_run_in_order: "R-WAIT-2";
+        file_that_is_waited_for_is_kept: "R-WAIT-3";
+        request_that_waits_ends_at_once: "R-WAIT-4";
+        what_cannot_be_waited_for_is_run_by_a_worker: "R-WAIT-5";
+        nobody_has_to_wait_for_the_events: "R-WAIT-7";
+    }
     reap {
         iocbs_are_submitted_first: "R-GET-1";
         wait_does_not_return_before_min_events_are_there: "R-GET-2";
@@ -166,6 +174,7 @@ tests! {
         wait_returns_when_all_matches_have_ended: "R-CANCEL-5";
         each_match_is_counted_once: "R-CANCEL-3";
         cancel_during_completion_gives_one_event: "R-CANCEL-4";
+        count_and_event_agree_on_what_never_began: "R-CANCEL-3" "R-EVENT-7";
         bad_flags_and_fields_are_refused: "R-CONV-3" "R-CONV-4" "R-CONV-5";
         other_requests_go_on_after_a_cancel: "R-CANCEL-2";
     }
@@ -297,6 +306,7 @@ tests! {
         eventfd_that_blocks_does_not_block_the_producer: "R-NOTIFY-4";
         eventfd_that_blocks_from_now_on_does_not_block_the_producer: "R-NOTIFY-4";
         closed_eventfd_loses_nothing: "R-NOTIFY-4";
+        signal_is_an_edge_whatever_the_counter_says: "R-NOTIFY-7";
         sleeper_on_the_eventfd_misses_no_event: "R-NOTIFY-2" "R-NOTIFY-3" "R-OVF-5";
         descriptor_polls_readable_after_an_event: "R-FD-1";
         descriptor_polls_readable_for_what_was_there_before: "R-FD-1";

@@ -7,8 +7,9 @@ use crate::{context, context_with};
 use aio2::backend::Wait;
 use aio2::error::Errno;
 use aio2::{kernel::Kernel, shm, syscall};
-use aio2_abi::nr::{IO_CANCEL2, IO_GETEVENTS2, IO_SETUP2, IO_SUBMIT2};
+use aio2_abi::nr::{IO_CANCEL2, IO_EXEC2, IO_GETEVENTS2, IO_SETUP2, IO_SUBMIT2};
 use aio2_abi::op;
+use aio2_abi::ring::{ProducerPage, RingFlags};
 use aio2_abi::setup::{Setup, SetupFlags};
 use aio2_abi::wait::{Cancel, CancelFlags, GetEvents};
 use aio2_conformance::child::forked;
@@ -18,7 +19,7 @@ use aio2_conformance::file::{Busy, Pipe, Slow};
 use aio2_conformance::request::{Batch, Request};
 use anyhow::{Result, ensure};
 use libc::{
-    E2BIG, EACCES, EAGAIN, EBADF, EFAULT, EINVAL, ENOENT, EOPNOTSUPP, EXDEV, c_long, c_void,
+    E2BIG, EACCES, EAGAIN, EBADF, EFAULT, EINVAL, ENOENT, ENOSYS, EOPNOTSUPP, EXDEV, c_long, c_void,
 };
 use std::fs::File;
 use std::ops::Range;
@@ -375,6 +376,105 @@ pub fn sleeping_workers_are_replaced_within_the_concurrency() -> Result<()> {
 
 /// Of contexts. Requests are bounded otherwise, which is why the requirement
 /// is not claimed.
+/// What the producer page of the ring that is mapped at `offset` says of the last
+/// tail, the flags, and the next ring.
+fn producer_of(context: &Aio2, offset: u64) -> Result<(u32, u32, u64)> {
+    let at = offset + u64::from(context.backend().setup().map_producer);
+    let (none, fd) = (std::ptr::null_mut(), fd_of(context));
+    // SAFETY: a new mapping, which is unmapped below.
+    let page =
+        unsafe { libc::mmap(none, PAGE, libc::PROT_READ, libc::MAP_SHARED, fd, at as libc::off_t) };
+    ensure!(page != libc::MAP_FAILED, "{offset:#x}: {}", std::io::Error::last_os_error());
+    // SAFETY: the page has this structure, and nothing writes to it meanwhile: no
+    // request is in flight.
+    let ProducerPage { tail, flags, next_map, .. } = unsafe { page.cast::<ProducerPage>().read() };
+    // SAFETY: it was mapped above, and nothing refers to it.
+    ensure!(unsafe { libc::munmap(page, PAGE) } == 0);
+    Ok((tail, flags, next_map))
+}
+
+pub fn each_ring_stays_mappable_at_its_offset() -> Result<()> {
+    let context = context();
+    let setup = *context.backend().setup();
+    let frozen = RingFlags::FROZEN.bits();
+    let mut offsets = vec![setup.map_offset];
+    for n in 1..=3_u32 {
+        // More in each ring than in the one before, and all of it reaped.
+        context.submit_these((0..n).map(|n| Request::nop(n.into())));
+        let size = setup.ring_bytes << n;
+        ensure!(context.backend().grow(size) == Ok(size));
+        ensure!(context.reap(n as usize).len() == n as usize);
+        let (_, flags, next) = producer_of(&context, offsets[n as usize - 1])?;
+        ensure!(flags & frozen != 0 && !offsets.contains(&next), "{offsets:x?} {next:#x}");
+        offsets.push(next);
+    }
+    let rings = offsets.iter().map(|&offset| producer_of(&context, offset));
+    let rings = rings.collect::<Result<Vec<_>>>()?;
+    let tails: Vec<u32> = rings.iter().map(|&(tail, ..)| tail / 24).collect();
+    ensure!(tails == [1, 2, 3, 0], "{tails:?}");
+    let beyond = offsets[3] + (offsets[3] - offsets[2]);
+    ensure!(producer_of(&context, beyond).is_err(), "there is no ring at {beyond:#x}");
+    Ok(())
+}
+
+pub fn requests_of_a_user_are_bounded() -> Result<()> {
+    const LIMIT: &str = "/proc/sys/user/max_aio2_requests";
+    let status = forked(|| {
+        // Limits of its own.
+        // SAFETY: takes a number; there is one thread.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWUSER) }, 0);
+        std::fs::write(LIMIT, "100").expect(LIMIT);
+        let read = || std::fs::read_to_string(LIMIT).expect(LIMIT).trim().parse::<u64>();
+        assert_eq!(read(), Ok(100));
+        let create = |max_requests| Kernel::new(&Setup { max_requests, ..setup() }, None);
+        assert_eq!(errno(create(101)), Some(EAGAIN));
+        let first = create(60).expect("within the limit");
+        assert_eq!(errno(create(41)), Some(EAGAIN));
+        // What was refused has taken nothing.
+        let _second = create(40).expect("within the limit");
+        assert_eq!(errno(create(1)), Some(EAGAIN));
+        drop(first);
+        until("the count is given back", || create(60).is_ok());
+        0
+    });
+    ensure!(status.success(), "{status}");
+    Ok(())
+}
+
+/// A call by the entries of other modes, which a task of 64 bits can take as well.
+fn by_compat(number: i32) -> i32 {
+    let result: i32;
+    // SAFETY: getpid, or a call of which the kernel says that there is none; were it
+    // there it would find no structure at these addresses, which are numbers.
+    unsafe {
+        std::arch::asm!(
+            "int 0x80",
+            inlateout("eax") number => result,
+            in("ecx") 0, in("edx") 0, in("esi") 0, in("edi") 0,
+            lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
+        );
+    }
+    result
+}
+
+pub fn compat_tasks_have_none_of_the_calls() -> Result<()> {
+    const X32: i64 = 0x4000_0000;
+    const GETPID_OF_32_BITS: i32 = 20;
+    let pid = std::process::id();
+    ensure!(by_compat(GETPID_OF_32_BITS) as u32 == pid, "there is no compat mode here");
+    // SAFETY: takes nothing.
+    let by_x32 = unsafe { libc::syscall(X32 | libc::SYS_getpid) };
+    ensure!(by_x32 == i64::from(pid), "there is no x32 here");
+    for number in IO_SETUP2..=IO_EXEC2 {
+        let got = by_compat(number);
+        ensure!(got == -ENOSYS, "{number} by int 0x80: {got}");
+        // SAFETY: as for by_compat().
+        let got = result(unsafe { libc::syscall(X32 | i64::from(number), 0, 0, 0, 0) });
+        ensure!(got == -i64::from(ENOSYS), "{number} by x32: {got}");
+    }
+    Ok(())
+}
+
 pub fn contexts_of_a_user_are_bounded() -> Result<()> {
     const LIMIT: &str = "/proc/sys/user/max_aio2_contexts";
     let status = forked(|| {

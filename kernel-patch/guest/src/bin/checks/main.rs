@@ -86,6 +86,9 @@ checks! {
         credentials_are_those_of_the_submission: "R-SEC-2";
         sleeping_workers_are_replaced_within_the_concurrency: "R-RUN-9" "R-RUN-1";
         contexts_of_a_user_are_bounded: "R-LIMIT-3";
+        requests_of_a_user_are_bounded: "R-LIMIT-3";
+        compat_tasks_have_none_of_the_calls: "R-COMPAT-1";
+        each_ring_stays_mappable_at_its_offset: "R-GROW-8";
     }
     lifecycle {
         what_is_held_is_seen: "R-LIFE-3";
