@@ -6,14 +6,16 @@ use super::config::{self, Config};
 use super::series::hex;
 use super::tree::{self, Applied};
 use crate::packages;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What a build was made from.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,9 @@ struct Built {
     /// Hash of the configuration's fragments.
     config: String,
 }
+
+/// How often a build says how far it is.
+const SAY_EVERY: Duration = Duration::from_secs(30);
 
 /// Where a build has its bzImage.
 pub const IMAGE: &str = "arch/x86/boot/bzImage";
@@ -92,7 +97,8 @@ impl Build<'_> {
         config::verify(self.dir, text, (!has_aio2).then_some("CONFIG_AIO2"))
     }
 
-    /// Runs make on all processors; what it says goes to `make.log`.
+    /// Runs make on all processors; what it says goes to `make.log`, and how far it
+    /// is is told from time to time.
     pub fn make(&self, args: &[&str]) -> Result<()> {
         let path = self.dir.join("make.log");
         let log = File::create(&path).with_context(|| path.display().to_string())?;
@@ -101,7 +107,7 @@ impl Build<'_> {
             make.env("PATH", path).envs(settings);
         }
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        let status = make
+        let child = make
             .arg("-C")
             .arg(self.source)
             .arg(format!("O={}", self.dir.display()))
@@ -115,8 +121,12 @@ impl Build<'_> {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            .status()
+            .spawn()
             .context("make cannot be run")?;
+        let status = wait(child, SAY_EVERY, |seconds| {
+            let said = fs::read_to_string(&path).unwrap_or_default();
+            println!("  after {seconds} s: {}", progress(&said));
+        })?;
         if status.success() {
             return Ok(());
         }
@@ -127,6 +137,40 @@ impl Build<'_> {
             self.dir.display(),
             errors(&said).join("\n")
         )
+    }
+}
+
+/// Waits for `child`; calls `say` with the seconds since each time that `every` is over.
+fn wait(mut child: Child, every: Duration, say: impl Fn(u64)) -> Result<ExitStatus> {
+    let start = Instant::now();
+    let (ended, end) = mpsc::channel();
+    let waiting = thread::spawn(move || {
+        let status = child.wait();
+        // Nobody listens if this thread was not waited for.
+        let _ = ended.send(());
+        status
+    });
+    while end.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+        say(start.elapsed().as_secs());
+    }
+    let status = waiting.join().map_err(|_| anyhow!("the thread that waits for make panicked"))?;
+    status.context("make cannot be waited for")
+}
+
+/// How far make is, by what it has said.
+fn progress(log: &str) -> String {
+    let made = |line: &&str| {
+        let mut words = line.split_whitespace();
+        let does = words.next().is_some_and(|w| w.chars().all(|c| c.is_ascii_uppercase()));
+        line.starts_with("  ") && does && words.next().is_some()
+    };
+    let count = log.lines().filter(made).count();
+    match log.lines().rfind(made) {
+        Some(last) => {
+            let last: Vec<&str> = last.split_whitespace().collect();
+            format!("{count} files made, the last by {}", last.join(" "))
+        }
+        None => String::from("nothing made yet"),
     }
 }
 
@@ -168,6 +212,29 @@ fn errors(log: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_counts_what_was_made() {
+        assert_eq!(progress("make[1]: Entering directory '/x'\n"), "nothing made yet");
+        let log = "  CC      fs/open.o\n  AR      fs/built-in.a\nx.c:1: warning: y\n";
+        assert_eq!(progress(log), "2 files made, the last by AR fs/built-in.a");
+    }
+
+    #[test]
+    fn a_child_is_waited_for_and_its_progress_told() {
+        let child = Command::new("sh").args(["-c", "read _; exit 3"]).stdin(Stdio::piped()).spawn();
+        let mut child = child.expect("there is a shell");
+        let stdin = std::cell::Cell::new(child.stdin.take());
+        let said = std::cell::Cell::new(0);
+        let status = wait(child, Duration::from_millis(1), |_| {
+            said.set(said.get() + 1);
+            if said.get() == 3 {
+                drop(stdin.take());
+            }
+        });
+        assert_eq!(status.expect("it is our child").code(), Some(3));
+        assert!(said.get() >= 3);
+    }
 
     #[test]
     fn the_first_error_is_told_rather_than_the_end() {
