@@ -16,7 +16,7 @@ fn driver() -> (Driver<Vec<u8>>, Handle<Vec<u8>>) {
 
 /// More than a reader or writer moves at once.
 fn bytes() -> Vec<u8> {
-    (0..300_000_u32).map(|n| (n * 7 >> 3) as u8).collect()
+    (0..300_000_u32).map(|n| ((n * 7) >> 3) as u8).collect()
 }
 
 #[test]
