@@ -40,6 +40,7 @@ pub mod stress;
 pub mod suite;
 pub mod trace;
 mod watchdog;
+pub mod words;
 
 mod after;
 mod attributes;
@@ -68,4 +69,3 @@ mod submit;
 mod syscalls;
 mod teardown;
 mod wakeups;
-mod words;
