@@ -30,6 +30,8 @@ fn storm(factory: &dyn Factory, events: u64) -> Totals {
         }
     });
     println!("{totals:#?}\nAIO2_SEED={seed}, {:.1} s", start.elapsed().as_secs_f64());
+    let seconds = start.elapsed().as_secs();
+    println!("storm: {} events, {} requests, {seconds} s", totals.events, totals.requests);
     assert!(totals.events >= events);
     totals
 }

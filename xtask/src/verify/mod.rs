@@ -1,20 +1,21 @@
 //! `cargo xtask verify`: what checks the checks, and their numbers.
 //!
-//! Without an option it runs the models, the fuzz bodies and the traceability
-//! test, and prints how much each has covered. The options plant bugs that must
-//! be found, run tests under sanitizers, and random requests by the million.
+//! Without an option it runs all that takes minutes, and prints one table of how much
+//! each has covered, with the last figures of what takes longer. The options plant
+//! bugs that must be found, run tests under sanitizers, and what is random by the
+//! million.
 
 mod coverage;
 mod differential;
 mod litmus;
+mod long;
 mod miri;
 mod mutants;
 mod numbers;
 mod planted;
 mod proofs;
+mod record;
 mod sanitize;
-mod states;
-mod storm;
 
 use anyhow::{Context, Result, ensure};
 
@@ -63,6 +64,18 @@ pub struct Args {
     /// Run random requests against the model, until so many events were seen
     #[arg(long, value_name = "NUMBER")]
     events: Option<u64>,
+    /// Let consumers in C, which are killed and stopped, take so many events
+    #[arg(long, value_name = "NUMBER")]
+    peers: Option<u64>,
+    /// Let threads wait in all ways, until so many events were taken
+    #[arg(long, value_name = "NUMBER")]
+    waits: Option<u64>,
+    /// Let system calls fail: each once with each errno, then at random for so long
+    #[arg(long, value_name = "SECONDS")]
+    faults: Option<u64>,
+    /// Flip each byte that a peer can write, after each step of a scenario
+    #[arg(long)]
+    flips: bool,
     /// Make random syscalls plainly and through the engine, and compare
     #[arg(long)]
     differential: bool,
@@ -93,13 +106,18 @@ pub fn run(args: &Args) -> Result<()> {
         miri::run(root)?;
     }
     if args.proofs {
-        proofs::run(root)?;
+        println!("{}", proofs::run(root)?);
     }
     if args.litmus {
-        litmus::run(root)?;
+        litmus::run(root)?.iter().for_each(|row| println!("{row}"));
     }
     if let Some(states) = args.states {
-        states::run(root, states)?;
+        let some = (states > 0).then_some(states);
+        if some.is_some() {
+            long::STATES.keep(root, some, None)?;
+        } else {
+            long::STATES.run(root, None, None)?;
+        }
     }
     if args.planted {
         let (found, planted) = planted::run(root, args.only.as_deref())?;
@@ -112,7 +130,19 @@ pub fn run(args: &Args) -> Result<()> {
         differential::run(root, args.seconds, args.calls, args.seed)?;
     }
     if let Some(events) = args.events {
-        storm::run(root, events, args.seed)?;
+        long::STORM.keep(root, Some(events), args.seed)?;
+    }
+    if let Some(events) = args.peers {
+        long::PEERS.keep(root, Some(events), args.seed)?;
+    }
+    if let Some(events) = args.waits {
+        long::WAITS.keep(root, Some(events), args.seed)?;
+    }
+    if args.flips {
+        long::FLIPS.keep(root, Some(1), None)?;
+    }
+    if let Some(seconds) = args.faults {
+        long::FAULTS.keep(root, Some(seconds), args.seed)?;
     }
     if args.mutants {
         let (shard, only) = (args.shard.unwrap_or((0, 1)), args.only.clone());
@@ -120,6 +150,8 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let others = args.asan || args.tsan || args.planted || args.mutants || args.events.is_some();
     let others = others || args.differential || args.coverage || args.states.is_some();
+    let others = others || args.peers.is_some() || args.waits.is_some() || args.faults.is_some();
+    let others = others || args.flips;
     if !(others || args.proofs || args.litmus || args.miri) {
         numbers::run(root, args.bound)?;
     }

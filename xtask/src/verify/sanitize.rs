@@ -39,7 +39,7 @@ fn cargo(root: &Path, flags: &str, options: &str, dir: &str, args: &[&str]) -> R
 pub fn address(root: &Path) -> Result<()> {
     let runs = [
         ("handle_segv=0:detect_leaks=0", &["--test", "engine"][..]),
-        ("detect_leaks=1", &["--test", "model", "--test", "fuzz"]),
+        ("detect_leaks=1", &["--test", "model", "--test", "fuzz", "--test", "flips"]),
     ];
     for (options, tests) in runs {
         cargo(root, "-Zsanitizer=address", options, "target/asan", &[&SUITE[..], tests].concat())?;
