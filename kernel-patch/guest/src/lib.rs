@@ -18,6 +18,8 @@ pub const CHUNK: usize = 4096;
 /// A command of the first process itself: writes its arguments to the kernel's
 /// log, as if the kernel had said it.
 pub const PLANT: &str = "plant";
+/// Operations in a measurement of the program `cost`.
+pub const OPERATIONS: usize = 512;
 /// What every line of the first process begins with.
 const MARK: &str = "aio2-guest: ";
 

@@ -31,6 +31,9 @@ pub struct Args {
     /// Instead, count instructions in a guest with the kernel series
     #[arg(long, value_name = "CONFIG", num_args = 0..=1, default_missing_value = "perf")]
     kernel: Option<kernel::Config>,
+    /// With --kernel, also write which functions take them: kernel-patch/PROFILE.md
+    #[arg(long, requires = "kernel")]
+    profile: bool,
     /// Instead, count the instructions of each path in user mode; with --kernel, those there
     #[arg(long, value_name = "WHAT", num_args = 0..=1, default_missing_value = "check")]
     budget: Option<Budget>,
@@ -53,7 +56,10 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     if let Some(config) = args.kernel {
-        return kernel::bench(args.json, config, args.budget.unwrap_or(Budget::Check));
+        return {
+            let budget = args.budget.unwrap_or(Budget::Check);
+            kernel::bench(args.json, config, budget, args.profile)
+        };
     }
     if let Some(budget) = args.budget {
         return budget::run(budget);

@@ -37,6 +37,8 @@ pub struct Machine {
     pub append: String,
     /// Count instructions: one processor, whose clock ticks once for each.
     pub counted: bool,
+    /// A plugin of qemu, with its arguments.
+    pub plugin: Option<String>,
     pub timeout: Duration,
 }
 
@@ -62,6 +64,9 @@ impl Machine {
             add(&["-cpu", "qemu64,-rdrand,-rdseed"]);
         } else {
             add(&["-accel", "tcg", "-smp", "2"]);
+        }
+        if let Some(plugin) = &self.plugin {
+            add(&["-plugin", plugin]);
         }
         add(&["-m", "4G", "-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot"]);
         // On a busy host the emulated timer can be too late for its check at boot.
@@ -134,6 +139,7 @@ pub fn run(shop: &Workshop, args: &Args) -> Result<()> {
         initrd: args.initrd.clone(),
         append: args.append.clone(),
         counted: false,
+        plugin: None,
         timeout: Duration::from_secs(args.timeout),
     };
     let mut qemu = machine.command();
@@ -164,6 +170,7 @@ mod tests {
                 initrd: "i".into(),
                 append: String::new(),
                 counted,
+                plugin: None,
                 timeout: Duration::ZERO,
             };
             let args = machine.arguments();

@@ -221,6 +221,7 @@ fn boot(shop: &Workshop, source: &Path) -> Result<Vec<String>> {
         initrd: guest::initrd(shop, temporary.path(), &[SMOKE], &selftests, &commands, &disk)?,
         append: test::APPEND.into(),
         counted: false,
+        plugin: None,
         timeout: Config::Minimal.patience(),
     };
     let output = machine.run(temporary.path())?;

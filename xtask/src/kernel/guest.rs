@@ -24,7 +24,7 @@ const INIT: Program = Program { package: "aio2-guest", binary: "init" };
 
 /// Builds programs without shared libraries, with the profile for releases;
 /// returns where they are.
-fn build(shop: &Workshop, programs: &[Program]) -> Result<Vec<PathBuf>> {
+pub fn build(shop: &Workshop, programs: &[Program]) -> Result<Vec<PathBuf>> {
     // A directory of its own: other flags would rebuild everything each time.
     let target_dir = match std::env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => PathBuf::from(dir).join("guest"),

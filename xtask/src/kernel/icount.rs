@@ -7,6 +7,7 @@ use super::Workshop;
 use super::boot::{Machine, tail};
 use super::config::Config;
 use super::guest::{self, Program};
+use super::profile::{self, Plugin};
 use super::report::Report;
 use crate::bench::budget::{self, Budget, Row};
 use crate::packages;
@@ -25,11 +26,11 @@ const TABLE: &str = "kernel-patch/BUDGET.md";
 
 /// A measured number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Cost {
-    operation: String,
-    batch: u32,
-    interface: String,
-    instructions: u64,
+pub struct Cost {
+    pub operation: String,
+    pub batch: u32,
+    pub interface: String,
+    pub instructions: u64,
 }
 
 impl Cost {
@@ -57,11 +58,14 @@ impl Cost {
 
 /// Measures on a configuration, and prints a table, or with `json` an object a
 /// line; holds what AIO2 costs against the budget, or writes that.
-pub fn run(json: bool, config: Config, what: Budget) -> Result<()> {
+///
+/// With `profiled` the functions that take them are written to [`profile::TABLE`].
+pub fn run(json: bool, config: Config, what: Budget, profiled: bool) -> Result<()> {
     let shop = Workshop::open(None)?;
     packages::for_guest(&shop.sh)?;
     let kernel = shop.kernel(config)?;
     let dir = tempfile::tempdir()?;
+    let plugin = if profiled { Some(Plugin::build(dir.path())?) } else { None };
     let machine = Machine {
         kernel,
         initrd: guest::initrd(
@@ -74,6 +78,7 @@ pub fn run(json: bool, config: Config, what: Budget) -> Result<()> {
         )?,
         append: APPEND.into(),
         counted: true,
+        plugin: plugin.as_ref().map(Plugin::argument),
         timeout: Duration::from_secs(600),
     };
     let output = machine.run(dir.path())?;
@@ -89,6 +94,11 @@ pub fn run(json: bool, config: Config, what: Budget) -> Result<()> {
     } else {
         println!("instructions for one operation, user and kernel, kernel config {config}\n");
         println!("{}", table(&costs));
+    }
+    if let Some(plugin) = plugin {
+        let program = guest::build(&shop, &[COST])?.swap_remove(0);
+        let map = shop.cache.path(&format!("build-{config}")).join("System.map");
+        profile::write(&plugin, &map, &program, &said, &costs, config)?;
     }
     hold(config, &costs, what)
 }

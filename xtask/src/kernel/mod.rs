@@ -15,6 +15,7 @@ mod guest;
 mod icount;
 mod kunit;
 mod log;
+mod profile;
 mod report;
 mod selftest;
 mod series;

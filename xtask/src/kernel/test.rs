@@ -128,6 +128,7 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
         initrd: guest::initrd(shop, dir.path(), &[SUITE, CHECKS], &selftests, &commands, &disk)?,
         append: format!("{APPEND} {}", config.append()),
         counted: false,
+        plugin: None,
         timeout: args.timeout.map_or(config.patience(), Duration::from_secs),
     };
     let start = Instant::now();

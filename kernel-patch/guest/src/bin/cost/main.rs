@@ -9,17 +9,17 @@ mod aio;
 mod aio2;
 mod cancel;
 mod filter;
+mod marks;
 mod plain;
 mod uring;
 
+use aio2_guest::OPERATIONS;
 use anyhow::{Context, Result, ensure};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
-/// Operations in a measurement.
-const OPERATIONS: usize = 512;
 /// Measurements, of which the least counts: the others had a timer tick in them.
 const REPEATS: usize = 5;
 /// Sizes of a batch.
@@ -91,11 +91,13 @@ fn cost(
     let mut least = u64::MAX;
     // The first one warms up.
     for repeat in 0..=REPEATS {
+        marks::begin();
         let start = stamp();
         for _ in 0..OPERATIONS / batch {
             interface.batch(operation, buffers)?;
         }
         let spent = stamp() - start;
+        marks::end();
         if repeat > 0 {
             least = least.min(spent);
         }
@@ -104,6 +106,10 @@ fn cost(
 }
 
 fn main() -> Result<()> {
+    // Where the program is: its symbols are found by that.
+    let maps = fs::read_to_string("/proc/self/maps").context("/proc/self/maps")?;
+    let mine = maps.lines().find(|line| line.ends_with("/cost")).context("no mapping of this")?;
+    println!("program {}", mine.split('-').next().unwrap_or_default());
     let zero = File::open("/dev/zero")?;
     let mut cached = File::open(DEVICE).context(DEVICE)?;
     cached.read_exact(&mut [0; PAGE])?;
