@@ -425,13 +425,20 @@ impl<'a> Encoder<'a> {
             return Err(NoRoom);
         }
         let room = self.buf.get_mut(start..start + len).ok_or(NoRoom)?;
+        let (head, body) = room.split_first_chunk_mut::<{ attr::HEADER_BYTES }>().ok_or(NoRoom)?;
         let h = attr::Header { id, len: len as u16, flags: flags.bits() };
-        let (head, body) = room.split_at_mut(attr::HEADER_BYTES);
-        head.copy_from_slice(h.as_bytes());
-        body[..payload.len()].copy_from_slice(payload);
-        body[payload.len()..].fill(0);
+        *head = zerocopy::transmute!(h);
+        // Many only ask, and have none.
+        if let Some((content, padding)) = body.split_at_mut_checked(payload.len())
+            && !payload.is_empty()
+        {
+            content.copy_from_slice(payload);
+            padding.fill(0);
+        }
         self.header.len += len as u32;
-        self.write_header();
+        if let Some(first) = self.buf.first_chunk_mut() {
+            *first = self.header.len.to_ne_bytes();
+        }
         Ok(())
     }
 
@@ -445,11 +452,6 @@ impl<'a> Encoder<'a> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         false
-    }
-
-    #[inline]
-    fn write_header(&mut self) {
-        self.buf[..HEADER_BYTES].copy_from_slice(self.header.as_bytes());
     }
 }
 

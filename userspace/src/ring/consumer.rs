@@ -15,6 +15,7 @@ use super::error::{Corruption, ReapError};
 use super::event::{Events, len_of, valid_len};
 use super::exclusive::ExclusiveConsumer;
 use super::memory::{Memory, View, acquire};
+use super::segments;
 use super::status::{self, Pending, used};
 use super::word::Word;
 use crate::sync::Ordering;
@@ -325,6 +326,36 @@ fn copy_bare<M: Memory>(
     Ok(copied)
 }
 
+/// Goes on with events of any length behind those that were copied, up to the end of
+/// memory or what is no event, or has no room: both are met again by the general way.
+#[inline]
+fn copy_sized<M: Memory>(
+    view: &View<'_, M::Word>,
+    head: u64,
+    buffer: &mut [u64],
+    max_events: usize,
+    copied: &mut Copied,
+) {
+    let position = (head as u32).wrapping_add(copied.words as u32 * 8);
+    let all = view.segments(position, copied.left as usize / 8).first();
+    let (mut words, mut room) = (all, &mut buffer[copied.words..]);
+    while copied.events < max_events {
+        // Loaded once, as below. SPEC: R-RING-14.
+        let Some(first) = words.first().map(Word::load) else { break };
+        let Some(len) = valid_len(first, view.event_max) else { break };
+        let len = len as usize / 8;
+        let Some((from, behind)) = words.split_at_checked(len) else { break };
+        let Some((event, rest)) = room.split_at_mut_checked(len) else { break };
+        segments::load(from, event);
+        event[0] = first;
+        (words, room) = (behind, rest);
+        copied.events += 1;
+    }
+    let done = all.len() - words.len();
+    copied.words += done;
+    copied.left -= done as u32 * 8;
+}
+
 /// Copies whole events from `head` on; as [`copy_bare`], of any kind.
 fn copy<M: Memory>(
     view: &View<'_, M::Word>,
@@ -333,6 +364,7 @@ fn copy<M: Memory>(
     max_events: usize,
 ) -> Result<Copied, ReapError> {
     let mut copied = copy_bare::<M>(view, head, buffer, max_events)?;
+    copy_sized::<M>(view, head, buffer, max_events, &mut copied);
     let mut position = (head as u32).wrapping_add(copied.words as u32 * 8);
     while copied.left > 0 && copied.events < max_events {
         // Loaded once: what is checked is what goes into the buffer.
