@@ -189,11 +189,13 @@ fn line(interface: &str, profile: &Profile) -> String {
     let mut functions: Vec<(Side, &str, f64)> =
         profile.iter().map(|((side, name), count)| (*side, name.as_str(), each(*count))).collect();
     functions.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.1.cmp(b.1)));
-    let user: f64 = functions.iter().filter(|f| f.0 == Side::User).map(|f| f.2).sum();
+    // Not the sum of f64, which is -0 for none.
+    let sum = |all: &mut dyn Iterator<Item = f64>| all.fold(0.0, |sum, each| sum + each);
+    let user = sum(&mut functions.iter().filter(|f| f.0 == Side::User).map(|f| f.2));
     let (told, rest): (Vec<_>, Vec<_>) = functions.iter().partition(|f| f.2 >= LEAST);
     let told: Vec<String> =
         told.iter().map(|(_, name, each)| format!("`{}` {each:.0}", short(name))).collect();
-    let rest: f64 = rest.iter().map(|f| f.2).sum();
+    let rest = sum(&mut rest.iter().map(|f| f.2));
     let all = each(all);
     format!("| {interface} | {all:.0} | {user:.0} | {}; others {rest:.0} |\n", told.join(", "))
 }
