@@ -211,8 +211,12 @@ impl Engine {
         seat.iter().for_each(|seat| seat.bell.ring());
         thread.into_iter().for_each(Thread::join);
         let mut context = self.shared.lock();
-        context.bury_ring();
-        self.shared.tell(context);
+        if context.bury_ring() {
+            self.shared.tell(context);
+        } else {
+            // Nobody is woken for nothing.
+            self.shared.do_deferred(context);
+        }
     }
 
     /// EXDEV in a child after fork, before any lock is taken.
