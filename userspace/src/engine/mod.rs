@@ -133,6 +133,17 @@ impl Engine {
         unsafe { Engine::make(setup, reach, None) }
     }
 
+    /// Under the model checker, for which no time passes: as if the deadline of each
+    /// request in flight had come. Whether one had not begun, and surely has ended by it.
+    #[cfg(aio2_loom)]
+    pub fn deadlines_come(&self) -> bool {
+        let mut context = self.shared.lock();
+        let ids: Vec<_> = context.slots.in_flight().map(|request| request.id).collect();
+        let stopped: Vec<_> = ids.into_iter().map(|id| context.stop(id, libc::ETIMEDOUT)).collect();
+        self.shared.tell(context);
+        stopped.iter().any(|stopped| matches!(stopped, ends::Stopped::Cancelled))
+    }
+
     /// As [`Engine::with_numbers`].
     ///
     /// # Safety

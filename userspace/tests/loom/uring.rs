@@ -16,10 +16,11 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 const BYTES: usize = 8;
-/// Where the host would have to wait, and where it breaks: a worker reads there, and
-/// finds nothing.
+/// Where the host would have to wait, where it breaks, and where it has no room: a
+/// worker reads there, and finds nothing.
 const WOULD_WAIT: u64 = 1 << 40;
 const BREAKS: u64 = 2 << 40;
+const FULL: u64 = 3 << 40;
 
 /// A context that gives the host whatever it can, and a file of some bytes.
 struct Model {
@@ -97,6 +98,34 @@ fn what_would_wait_goes_on_with_a_worker() {
 #[test]
 fn what_a_broken_host_did_not_take_is_run_by_a_worker() {
     all_end("io_uring: broken", &[0, BREAKS]);
+}
+
+// SPEC: R-RUN-15
+#[test]
+fn what_finds_no_room_is_run_by_a_worker() {
+    all_end("io_uring: full", &[FULL, 0]);
+    all_end("io_uring: full, and nothing else", &[FULL]);
+}
+
+// SPEC: R-DEADLINE-1, R-CANCEL-3
+#[test]
+fn a_deadline_that_comes_at_any_moment_fits_the_one_end() {
+    for (name, offset) in [
+        ("io_uring: deadline", 0),
+        ("io_uring: deadline of what would wait", WOULD_WAIT),
+        ("io_uring: deadline of what finds no room", FULL),
+    ] {
+        model(name, move || {
+            let m = Model::new(1);
+            m.f.submit(m.reads(&[offset]));
+            let of_thread = m.clone();
+            let thread = thread::spawn(move || of_thread.f.engine.deadlines_come());
+            let ended = ends(&m.f, 1)[0].1;
+            let timed_out = -i64::from(libc::ETIMEDOUT);
+            let surely = thread.join().unwrap();
+            assert!(ended == timed_out || !surely && ended == result(offset), "{ended}");
+        });
+    }
 }
 
 // SPEC: R-RUN-14

@@ -185,7 +185,11 @@ impl Server<'_, '_, '_> {
                 self.push(self.fresh[place]);
             }
             self.fresh.clear();
-            is_idle = self.ring.enter((in_flight == 0).then_some(IDLE));
+            // What found no room is a worker's at once, whatever the kernel has.
+            let no_room = !self.ended.is_empty();
+            let wait =
+                if no_room { Some(Duration::ZERO) } else { (in_flight == 0).then_some(IDLE) };
+            is_idle = self.ring.enter(wait) && !no_room;
             self.look();
         }
     }

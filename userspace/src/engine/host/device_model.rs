@@ -12,6 +12,8 @@ use std::time::Duration;
 const WOULD_WAIT: u64 = 1 << 40;
 /// With a transfer at this offset the ring breaks, and does not take it.
 const BREAKS: u64 = 2 << 40;
+/// For a transfer at this offset the ring has no room.
+const FULL: u64 = 3 << 40;
 
 /// Wakes the thread of a ring.
 #[derive(Debug)]
@@ -79,6 +81,9 @@ pub(crate) fn with_ring<T>(
 impl Ring<'_> {
     #[allow(unsafe_code)] // as the real one
     pub(crate) unsafe fn push(&mut self, transfer: &AtOffset, number: u64) -> bool {
+        if transfer.offset == FULL {
+            return false;
+        }
         let result = match transfer.offset {
             WOULD_WAIT => -i64::from(libc::EAGAIN),
             _ => i64::from(transfer.len),
@@ -87,8 +92,8 @@ impl Ring<'_> {
         true
     }
 
-    /// Time does not pass.
-    pub(crate) fn enter(&mut self, _timeout: Option<Duration>) -> bool {
+    /// Time does not pass, but who has none does not sleep.
+    pub(crate) fn enter(&mut self, timeout: Option<Duration>) -> bool {
         while let Some(&(number, offset, result)) = self.pushed.front() {
             self.broken |= offset == BREAKS;
             if self.broken {
@@ -99,7 +104,7 @@ impl Ring<'_> {
         }
         match self.taken.pop_front() {
             Some(ended) => self.results.push_back(ended),
-            None if self.broken => {}
+            None if self.broken || timeout == Some(Duration::ZERO) => {}
             None => {
                 let mut rung = self.bell.rung.lock().unwrap_or_else(PoisonError::into_inner);
                 while !*rung {
