@@ -126,6 +126,13 @@ pub fn on(kind: Kind, is_local: bool, dir: &Path) -> Outcome {
         check(&format!("{kind:?}, {what}"), !is_local, || (), || request.clone());
         assert_eq!(one(what, || request.clone()), (0, is_local), "{kind:?}, {what}");
     }
+    for name in [&named, &name(&mount.dir().join("missing of these"))] {
+        // What is wrong with the flags is said before the name is looked at.
+        for request in [newfstatat(name, 1, &mut found), statx(CWD, name, 1, &mut found)] {
+            let missing = |what| one(what, || request.clone()).0;
+            assert_eq!([missing("no such flag"); 2], [-i64::from(libc::EINVAL); 2]);
+        }
+    }
     let forced = statx(fd as u64, &empty, empty_path | libc::AT_STATX_FORCE_SYNC, &mut found);
     assert!(!one("AT_STATX_FORCE_SYNC", || forced.clone()).1);
     let how = [libc::O_CLOEXEC as u64, 0, libc::RESOLVE_NO_SYMLINKS];

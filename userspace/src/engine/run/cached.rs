@@ -36,6 +36,11 @@ const OPEN_FLAGS: i32 = libc::O_CLOEXEC
     // What the kernel calls so: the C library's may be 0.
     | 0o100_000;
 
+/// Flags of statx(2) and fstatat(2) that are known here.
+const LOOK_FLAGS: i32 = libc::AT_EMPTY_PATH | libc::AT_NO_AUTOMOUNT | libc::AT_SYMLINK_NOFOLLOW;
+/// What is never asked for: STATX__RESERVED.
+const RESERVED: u64 = 1 << 31;
+
 /// From when on, in ns, files are opened here again.
 static OPENS_AGAIN: AtomicU64 = AtomicU64::new(0);
 /// How many openings took long, one after the other.
@@ -57,10 +62,10 @@ pub(crate) fn run(request: &Request) -> Option<i64> {
         libc::SYS_dup => Some(call.run()),
         libc::SYS_fcntl => of_descriptor(b as i32).then(|| call.run()),
         libc::SYS_fstat => file::is_in_memory(fd).then(|| call.run()),
-        libc::SYS_statx | number::SYS_newfstatat => {
-            let flags = if call.nr() == libc::SYS_statx { c } else { d };
-            look(call, fd, b, flags as i32)
+        libc::SYS_statx if d & RESERVED == 0 => {
+            look(call, fd, b, c as i32, LOOK_FLAGS | libc::AT_STATX_DONT_SYNC)
         }
+        number::SYS_newfstatat => look(call, fd, b, d as i32, LOOK_FLAGS),
         libc::SYS_openat => open(call, fd, b, Opening::of_flags(c as i32, OPEN_FLAGS)?),
         libc::SYS_openat2 => open(call, fd, b, Opening::of_how(c, d)?),
         libc::SYS_close => closes_at_once(fd).then(|| call.run()),
@@ -96,9 +101,10 @@ fn find(call: &Call, dir: i32, path: u64, flags: i32, resolve: u64) -> Option<Fo
     }
 }
 
-/// Runs statx(2) or fstatat(2) if no device and no server is asked.
-fn look(call: &Call, dir: i32, path: u64, flags: i32) -> Option<i64> {
-    if flags & libc::AT_STATX_FORCE_SYNC != 0 {
+/// Runs statx(2) or fstatat(2) if no device and no server is asked, and it has no flags
+/// but those that are `known`: the call says first what is wrong with others.
+fn look(call: &Call, dir: i32, path: u64, flags: i32, known: i32) -> Option<i64> {
+    if flags & !known != 0 {
         return None;
     }
     let is_empty = || path == 0 || call::copy_of::<u8>(path) == Some(0);
