@@ -218,7 +218,7 @@ static void attributes_come_back(void)
 	IS(aio2_context_free(ctx), 0);
 }
 
-/* The record itself is read by the library's tests. */
+/* What is in the payload is read by the library's tests. */
 static void what_is_to_be_recorded_is(void)
 {
 	struct aio2_setup setup = { .version = AIO2_VERSION };
@@ -227,6 +227,7 @@ static void what_is_to_be_recorded_is(void)
 	struct aio2_context *ctx;
 	struct aio2_iocbs s;
 	__u64 memory[4];
+	__u32 block[8];
 
 	IS(aio2_context_new_recorded(&setup, 0, NULL, &ctx), -EFAULT);
 	IS(aio2_context_new_recorded(&setup, 0, "/nowhere/at/all", &ctx), -ENOENT);
@@ -236,10 +237,13 @@ static void what_is_to_be_recorded_is(void)
 	IS(aio2_iocbs_init(&s, memory, sizeof(memory)), 0);
 	IS(aio2_add_nop(&s, 1), 0);
 	IS(aio2_submit(ctx, memory, s.bytes), s.bytes);
-	/* A block of 32 bytes before the request's 104. */
-	for (n = 0; n < 6000 && lseek(fd, 0, SEEK_END) < 136; n++)
+	/* One block with a request: a header of eight words, and its payload. */
+	for (n = 0; n < 6000 && lseek(fd, 0, SEEK_END) <= (off_t)sizeof(block); n++)
 		usleep(10000);
-	IS(lseek(fd, 0, SEEK_END), 136);
+	IS(pread(fd, block, sizeof(block), 0), (long)sizeof(block));
+	IS(memcmp(block, "AI2C", 4), 0);
+	IS(block[2], 1);
+	IS(lseek(fd, 0, SEEK_END), (long)(sizeof(block) + block[3]));
 	IS(aio2_context_free(ctx), 0);
 	IS(close(fd), 0);
 	IS(unlink(path), 0);
