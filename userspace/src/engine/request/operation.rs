@@ -74,7 +74,7 @@ pub(crate) fn check(iocb: &Iocb<'_>, row: Option<&syscall::Syscall>) -> Operatio
 /// Whether it looks at what a socket has and takes nothing, so that there is no
 /// rest to go on with. SPEC: R-RUN-16
 fn peeks(iocb: &Iocb<'_>) -> bool {
-    let flags = match iocb.header.nr.into() {
+    let flags = match iocb.header.nr as libc::c_long {
         libc::SYS_recvfrom => iocb.args[3],
         libc::SYS_recvmsg => iocb.args[2],
         _ => return false,
