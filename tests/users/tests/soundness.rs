@@ -77,16 +77,16 @@ fn keys_of_another_queue_end_nothing_here() {
     one.submit().unwrap();
     let foreign: Vec<_> = (0..3).map(|n| other.push(Op::nop(), n)).collect();
     other.wait(3, Timeout::Forever).unwrap().for_each(drop);
-    let later: Vec<_> = (0..3).map(|n| other.push(Op::nop(), n)).collect();
-    assert_eq!(foreign[0], own, "they are equal");
-    for key in foreign[1..].iter().chain(&later) {
+    let later: Vec<_> = (0..2).map(|n| other.push(Op::nop(), n)).collect();
+    assert_ne!(foreign[0], own);
+    for key in foreign.iter().chain(&later) {
         assert_eq!(one.cancel(*key), Err(CancelError::NotFound));
         one.push(Op::nop().after(*key), 2);
     }
     let ends: Vec<_> = one.wait(5, Timeout::Forever).unwrap().collect();
     for done in &ends {
         assert!(
-            matches!(done.result, Err(Errno(libc::ENOENT | libc::ESTALE | libc::EDEADLK))),
+            matches!(done.result, Err(Errno(libc::ENOENT | libc::ESTALE))),
             "{done:?}"
         );
     }

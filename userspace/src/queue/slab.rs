@@ -5,6 +5,8 @@
 //! what names an entry by address stays right until it is removed.
 
 use std::mem;
+// Not modelled: it only tells slabs apart.
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Entries of a block.
 const BLOCK: usize = 64;
@@ -18,6 +20,8 @@ pub(crate) struct Slab<E> {
     blocks: Vec<Box<[Slot<E>; BLOCK]>>,
     /// First of the list of vacant slots.
     vacant: u32,
+    /// The generation that slots begin with.
+    first: u32,
 }
 
 struct Slot<E> {
@@ -42,6 +46,15 @@ pub(super) enum Past {
     Never,
 }
 
+/// A generation that is far from those of other slabs, so that a key of one of them
+/// finds nothing here.
+fn first_generation() -> u32 {
+    static SLABS: AtomicU32 = AtomicU32::new(0);
+    // Steps of the golden ratio are as far apart as so many can be. Relaxed: it is only
+    // to differ.
+    SLABS.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b1) & GENERATION_MASK
+}
+
 impl<E> Default for Slab<E> {
     fn default() -> Self {
         Slab::new()
@@ -51,7 +64,7 @@ impl<E> Default for Slab<E> {
 impl<E> Slab<E> {
     /// No entries, and no memory yet.
     pub(crate) const fn new() -> Self {
-        Slab { blocks: Vec::new(), vacant: NONE }
+        Slab { blocks: Vec::new(), vacant: NONE, first: 0 }
     }
 
     /// Puts an entry somewhere; returns its key, and where it lies until it is
@@ -128,10 +141,13 @@ impl<E> Slab<E> {
     #[cold]
     fn grow(&mut self) {
         let first = self.blocks.len() * BLOCK;
+        if first == 0 {
+            self.first = first_generation();
+        }
         assert!(first + BLOCK < NONE as usize, "2^32 requests under way");
         let block = std::array::from_fn(|i| Slot {
             entry: None,
-            generation: 0,
+            generation: self.first,
             failed: 0,
             next_vacant: if i + 1 < BLOCK { (first + i + 1) as u32 } else { NONE },
         });
@@ -183,6 +199,19 @@ mod tests {
         for (n, key) in keys.iter().enumerate().skip(2) {
             assert_eq!(slab.past(*key), Past::Ended { failed: n % 3 == 0 });
         }
-        assert_eq!([slab.past(66 << 32), slab.past(1000)], [Past::Never; 2]);
+        let next = (keys[65] + (1 << 32)) & (u64::MAX >> 1);
+        assert_eq!([slab.past(next), slab.past(1000)], [Past::Never; 2]);
+    }
+
+    #[test]
+    fn a_key_of_another_slab_finds_nothing() {
+        let mut slabs = [Slab::new(), Slab::new(), Slab::new()];
+        let keys = slabs.each_mut().map(|slab| slab.insert(()).0);
+        for (slab, own) in slabs.iter_mut().zip(keys) {
+            for key in keys {
+                let past = if key == own { Past::Here } else { Past::Forgotten };
+                assert_eq!((slab.past(key), slab.get_mut(key).is_some()), (past, key == own));
+            }
+        }
     }
 }
