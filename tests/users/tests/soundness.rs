@@ -85,10 +85,7 @@ fn keys_of_another_queue_end_nothing_here() {
     }
     let ends: Vec<_> = one.wait(5, Timeout::Forever).unwrap().collect();
     for done in &ends {
-        assert!(
-            matches!(done.result, Err(Errno(libc::ENOENT | libc::ESTALE))),
-            "{done:?}"
-        );
+        assert!(matches!(done.result, Err(Errno(libc::ENOENT | libc::ESTALE))), "{done:?}");
     }
     assert_eq!((ends.len(), one.in_flight()), (5, 1));
     writer.write_all(b"x").unwrap();

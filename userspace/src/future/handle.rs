@@ -136,7 +136,8 @@ impl<B: Buffer> Handle<B> {
     }
 
     /// Runs `future` for at most `time`. A future that is late is dropped, which
-    /// cancels what it has started.
+    /// cancels what it has started; what that has done by then is done, and what a
+    /// read has taken from a stream or pipe is lost. [`Op::deadline`] loses nothing.
     ///
     /// ```
     /// # use aio2::{Context, Driver, Errno, Op};

@@ -15,7 +15,8 @@ use std::task::{Context, Poll, Waker};
 /// An operation that runs: resolves to its completion.
 ///
 /// It has started already, or does so when its driver next has its turn. Dropping
-/// it cancels the request; whatever the request owns is freed once it has ended.
+/// it cancels the request; whatever the request owns is freed once it has ended. A
+/// cancel may come too late: what was read from a stream or pipe is lost then.
 #[must_use = "dropping it cancels the operation"]
 pub struct Run<B: Buffer, K = kind::Any> {
     shared: Arc<Shared<B>>,

@@ -64,12 +64,14 @@ macro_rules! stream {
             }
 
             /// Receives what is there, at most as many bytes as the buffer has; how
-            /// many, 0 at the end. Waits until there is something.
+            /// many, 0 at the end. Waits until there is something. Bytes that have
+            /// come when the future is dropped are lost with it.
             pub async fn read(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
                 read(self.handle.start(Op::recv(&self.fd, buffer, RecvFlags::empty())).await)
             }
 
             /// Fills the buffer; UnexpectedEof if the peer sends no more before.
+            /// What it has received when the future is dropped is lost with it.
             pub async fn read_exact(&self, buffer: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
                 all(self.handle.start(Op::recv(&self.fd, buffer, RecvFlags::empty()).full()).await)
             }

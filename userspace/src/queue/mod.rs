@@ -190,6 +190,7 @@ impl<B: Buffer, T> Queue<B, T> {
     /// Queues a list of operations as the group `key`, and behind them the one
     /// that closes it, whose key is returned: its completion comes when all of
     /// them have ended, and says how many failed. So does lio_listio(3).
+    /// A list of none is no group: it ends with ENOENT, and what is after it does not run.
     ///
     /// What is to start after all of them, if all went well, is pushed after that
     /// key. It makes no difference whether they have ended by then:

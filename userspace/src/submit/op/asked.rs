@@ -56,7 +56,9 @@ impl<B, K> Op<B, K> {
     }
 
     /// Cancels it after this time, counted from its acceptance, with ETIMEDOUT.
-    /// Spans beyond 584 years are cut.
+    /// Spans beyond 584 years are cut; none at all is over before it begins. One that
+    /// has moved something by then ends with what it has moved, unless it is
+    /// [`Op::full`].
     #[must_use]
     pub fn deadline(mut self, after: Duration) -> Self {
         self.attributes.deadline(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));

@@ -739,7 +739,10 @@ impl<B: Buffer, K> Op<B, K> {
 }
 
 impl<B, K> Op<B, K> {
-    /// Transfers all bytes or fails (feature FULL).
+    /// Transfers all bytes or fails (feature FULL, R-RUN-5): ENODATA at the end of
+    /// what can be read, and otherwise the errno of the call that moved no more. One
+    /// that fails, is cancelled or is late may have moved a part, and does not say how
+    /// much: a file can have some of the bytes, and a stream has given or taken them.
     #[must_use]
     pub fn full(mut self) -> Self {
         self.flags |= IocbFlags::FULL;
