@@ -72,6 +72,18 @@ fn files_and_what_is_known_of_them() {
     let length = std::fs::metadata("/proc/self/exe").unwrap().len();
     let ask = Op::<Bytes>::statx(&file, "", AtFlags::EMPTY_PATH, StatxFlags::SIZE);
     assert_eq!(value(ask).unwrap().stx_size, length);
+    // With the flag, a name that is not empty is a name all the same.
+    let here = env!("CARGO_MANIFEST_DIR");
+    let manifest = format!("{here}/Cargo.toml");
+    let bytes = std::fs::metadata(&manifest).unwrap().len();
+    let dir = SharedFd::new(value(open(here)).unwrap());
+    let named = |name: &str| {
+        let ask = Op::<Bytes>::statx(&dir, name, AtFlags::EMPTY_PATH, StatxFlags::SIZE);
+        value(ask).map(|found| found.stx_size)
+    };
+    assert_eq!(named("Cargo.toml"), Ok(bytes));
+    assert_eq!(named(&manifest), Ok(bytes));
+    assert_eq!(named("none"), Err(Errno(libc::ENOENT)));
     assert_eq!(value(Op::<Bytes>::fstat(&file)).unwrap().st_size as u64, length);
     assert_eq!(value(Op::<Bytes>::lseek(&file, SeekFrom::End(-1))), Ok(length - 1));
     let flags = value(Op::<Bytes>::status_flags(&file)).unwrap();

@@ -132,6 +132,9 @@ impl Work {
                 std::fs::write(&path, vec![0x5a; FILE_LEN])?;
                 paths.push(CString::new(path.into_os_string().into_encoded_bytes())?);
             }
+            // A tree that is there: what is still to be written back is another work.
+            // SAFETY: takes no address.
+            unsafe { libc::syncfs(file.as_raw_fd()) };
         }
         let mut sockets = Vec::new();
         if kind == Kind::Echo {

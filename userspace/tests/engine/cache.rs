@@ -108,13 +108,19 @@ fn a_read_goes_on_behind_what_was_in_the_page_cache() {
         return;
     }
     let f = Fixture::new();
-    let mut file = four_pages();
-    // SAFETY: takes numbers.
-    unsafe { libc::posix_fadvise(file.as_raw_fd(), 4096, 4096, libc::POSIX_FADV_DONTNEED) };
-    file.rewind().unwrap();
-    let mut buffer = [0; 4 * PAGE];
-    f.submit([read(&file, &mut buffer)]);
-    assert_eq!((f.next().res, buffer), (4 * PAGE as i64, [7; 4 * PAGE]));
+    for at_the_position in [true, false] {
+        let mut file = four_pages();
+        // SAFETY: takes numbers.
+        unsafe { libc::posix_fadvise(file.as_raw_fd(), 4096, 4096, libc::POSIX_FADV_DONTNEED) };
+        file.rewind().unwrap();
+        let mut buffer = [0; 4 * PAGE];
+        let request = match at_the_position {
+            true => read(&file, &mut buffer),
+            false => pread(&file, &mut buffer, 0),
+        };
+        f.submit([request]);
+        assert_eq!((f.next().res, buffer), (4 * PAGE as i64, [7; 4 * PAGE]));
+    }
 }
 
 /// SPEC: R-CACHE-2

@@ -55,8 +55,12 @@ const MEMORY_MAJOR: u32 = 1;
 
 /// The kind of `fd`, as of now; no server is asked.
 pub(crate) fn kind(fd: i32) -> Kind {
-    let Some(found) = look(fd) else { return Kind::Other };
-    match file_type(&found) {
+    look(fd).map_or(Kind::Other, |found| kind_of(&found))
+}
+
+/// The kind of what was `found`.
+fn kind_of(found: &libc::statx) -> Kind {
+    match file_type(found) {
         libc::S_IFREG => Kind::Regular,
         libc::S_IFBLK => Kind::Block,
         libc::S_IFCHR if found.stx_rdev_major == MEMORY_MAJOR => Kind::Memory,
@@ -93,6 +97,20 @@ static IN_MEMORY: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 /// is on a file system of this machine that keeps it with what is open.
 pub(crate) fn is_in_memory(fd: i32) -> bool {
     look(fd).is_some_and(|found| keeps_in_memory(fd, &found))
+}
+
+/// As [`is_in_memory`], and a regular file.
+pub(crate) fn is_regular_in_memory(fd: i32) -> bool {
+    look(fd).is_some_and(|found| kind_of(&found) == Kind::Regular && keeps_in_memory(fd, &found))
+}
+
+/// The kind of `fd`, and whether nothing of it comes behind the offset `at`: of a regular
+/// file as [`is_in_memory`], whose size no server changes.
+pub(crate) fn kind_and_end(fd: i32, at: u64) -> (Kind, bool) {
+    let Some(found) = look(fd) else { return (Kind::Other, false) };
+    let kind = kind_of(&found);
+    let ends = kind == Kind::Regular && found.stx_size <= at && keeps_in_memory(fd, &found);
+    (kind, ends)
 }
 
 /// As [`is_in_memory`], of what was `found`.

@@ -119,7 +119,6 @@ fn iovec<T>(base: *mut T, len: usize) -> libc::iovec {
 
 /// Structures of the C library for which any bytes are a value.
 pub(crate) trait Plain: Copy {}
-impl Plain for u8 {}
 impl Plain for libc::iovec {}
 impl Plain for libc::msghdr {}
 

@@ -52,6 +52,14 @@ impl Opening {
         Opening { flags: self.flags | flags as u64, ..self }
     }
 
+    /// Whether the path at this address, which `call` names, is empty: no directory is
+    /// named, and an absolute path refused, so that no other one is not found.
+    pub(crate) fn is_empty_name(call: &Call, path: u64) -> bool {
+        let flags = libc::O_PATH | libc::O_CLOEXEC;
+        let nothing = Opening::new(flags, libc::RESOLVE_BENEATH).run_cached(call, -1, path);
+        nothing == -i64::from(libc::ENOENT)
+    }
+
     /// Opens what the path at this address, which `call` names, means beneath `dir`, if
     /// the kernel's caches know it.
     pub(crate) fn run_cached(mut self, call: &Call, dir: i32, path: u64) -> i64 {

@@ -17,7 +17,7 @@
 
 use crate::engine::host::file::{self, Kind};
 use crate::engine::request::Request;
-use crate::engine::request::call::{self, Call};
+use crate::engine::request::call::Call;
 use crate::engine::request::opening::Opening;
 use crate::os::clock;
 use crate::syscall::number;
@@ -107,8 +107,7 @@ fn look(call: &Call, dir: i32, path: u64, flags: i32, known: i32) -> Option<i64>
     if flags & !known != 0 {
         return None;
     }
-    let is_empty = || path == 0 || call::copy_of::<u8>(path) == Some(0);
-    if flags & libc::AT_EMPTY_PATH != 0 && is_empty() {
+    if flags & libc::AT_EMPTY_PATH != 0 && (path == 0 || Opening::is_empty_name(call, path)) {
         return file::is_in_memory(dir).then(|| call.run());
     }
     let follows = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
@@ -149,7 +148,7 @@ fn open(call: &Call, dir: i32, path: u64, how: Opening) -> Option<i64> {
         Found::Nothing => return Some(-i64::from(ENOENT)),
         // It goes first, so that the file has the number that it would have had.
         Found::File(found) => {
-            if !file::is_in_memory(found.number()) || file::kind(found.number()) != Kind::Regular {
+            if !file::is_regular_in_memory(found.number()) {
                 return None;
             }
         }

@@ -215,19 +215,26 @@ pub(crate) fn judge(transfer: &Transfer<'_>, full: bool, done: u64, last: i64) -
     if full && transfer.is_read {
         return if transfer.can_be_full() { Verdict::Further } else { Verdict::Sure };
     }
-    match (transfer.offset().is_some(), transfer.is_read) {
-        (true, is_read) => match file::kind(transfer.fd()) {
-            Kind::Regular | Kind::Block | Kind::Memory if is_read => Verdict::Further,
+    match (transfer.offset(), transfer.is_read) {
+        // It ends there, or what comes next is not in memory.
+        (Some(offset), true) => {
+            match file::kind_and_end(transfer.fd(), offset.saturating_add(done)) {
+                (Kind::Regular, true) => Verdict::Sure,
+                (Kind::Regular | Kind::Block | Kind::Memory, _) => Verdict::Further,
+                _ => Verdict::Sure,
+            }
+        }
+        (Some(_), false) => match file::kind(transfer.fd()) {
             // A signal that the rest may bring is not the submitter's.
             Kind::Regular | Kind::Block | Kind::Memory => Verdict::Unsure,
             _ => Verdict::Sure,
         },
         // A pipe or a socket gives what it has, and a record is all there is.
-        (false, true) => Verdict::Sure,
+        (None, true) => Verdict::Sure,
         // It takes the rest when there is room. A socket may have some, and say that
         // it has none: that it is full is known when it says EAGAIN.
-        (false, false) if transfer.is_file() => Verdict::Unsure,
-        (false, false) => Verdict::Further,
+        (None, false) if transfer.is_file() => Verdict::Unsure,
+        (None, false) => Verdict::Further,
     }
 }
 
