@@ -157,12 +157,7 @@ impl World {
         let clock = libc::CLOCK_MONOTONIC;
         // SAFETY: as above.
         self.add("timerfd", Kind::Waits, own(unsafe { libc::timerfd_create(clock, 0) }));
-        // SAFETY: takes a number.
-        let inotify = own(unsafe { libc::inotify_init1(libc::IN_NONBLOCK) });
-        let (name, mask) = (self.path("."), libc::IN_CREATE | libc::IN_DELETE);
-        // SAFETY: the name can be read.
-        unsafe { libc::inotify_add_watch(inotify.as_raw_fd(), name.as_ptr(), mask) };
-        self.add("inotify", Kind::Other, inotify);
+        self.add_watch();
         // SAFETY: takes a number.
         self.add("epoll", Kind::Other, own(unsafe { libc::epoll_create1(0) }));
         // SAFETY: the name can be read.
@@ -172,7 +167,10 @@ impl World {
             self.add_device(name, minor)?;
         }
         self.add("/proc/version", Kind::File, File::open("/proc/version")?);
-        self.add("/proc/self", Kind::Directory, File::open("/proc/self/attr")?);
+        if let Ok(dir) = File::open("/proc/self/attr") {
+            // It needs a kernel with security modules.
+            self.add("/proc/self", Kind::Directory, dir);
+        }
         self.add_terminal();
         self.add_queue();
         let pid = std::process::id();
@@ -180,6 +178,23 @@ impl World {
         let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
         self.add("pidfd", Kind::Other, own(pidfd as i32));
         Ok(())
+    }
+
+    /// What inotify(7) tells of the directory. Where the kernel has none it is left
+    /// out of both worlds.
+    fn add_watch(&mut self) {
+        static TOLD: Once = Once::new();
+        // SAFETY: takes a number.
+        let inotify = unsafe { libc::inotify_init1(libc::IN_NONBLOCK) };
+        if inotify < 0 {
+            let why = std::io::Error::last_os_error();
+            TOLD.call_once(|| println!("SKIP inotify: {why}"));
+            return;
+        }
+        let (name, mask) = (self.path("."), libc::IN_CREATE | libc::IN_DELETE);
+        // SAFETY: the name can be read.
+        unsafe { libc::inotify_add_watch(inotify, name.as_ptr(), mask) };
+        self.add("inotify", Kind::Other, own(inotify));
     }
 
     /// A queue of mq_overview(7), without a name, for four messages of 64 bytes.

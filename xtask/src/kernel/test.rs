@@ -36,6 +36,12 @@ pub struct Args {
     /// Run these parts only
     #[arg(long, value_name = "PART")]
     only: Vec<Part>,
+    /// Seconds that `differential` goes on, on each implementation [default: 20]
+    #[arg(long, default_value_t = 20, hide_default_value = true)]
+    seconds: u64,
+    /// What is random in it [default: 1]
+    #[arg(long)]
+    seed: Option<u64>,
     /// Arguments for the suite
     #[arg(last = true)]
     suite: Vec<String>,
@@ -48,18 +54,25 @@ enum Part {
     Suite,
     /// What can be asked in the guest only: filters, places, what is left
     Checks,
+    /// Of the checks only each allowed call by each answer of a filter
+    Matrix,
+    /// Random calls, plainly and by each implementation, until something is not the
+    /// same; only if it is asked for
+    Differential,
     /// The series' own selftests
     Selftests,
 }
 
 impl Args {
     fn has(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
+        self.only.is_empty() && part != Part::Differential || self.only.contains(&part)
     }
 }
 
 /// The conformance suite.
 const SUITE: Program = Program { package: "aio2-conformance", binary: "aio2-conform" };
+/// Random calls, plainly and through an implementation.
+const DIFFER: Program = Program { package: "aio2-conformance", binary: "aio2-differ" };
 /// What can be asked in the guest only.
 const CHECKS: Program = Program { package: "aio2-guest", binary: "checks" };
 /// Completions of the null block devices come from a timer's interrupt, late
@@ -113,6 +126,11 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
     }
     if args.has(Part::Checks) {
         commands.push(checks_command(config));
+    } else if args.has(Part::Matrix) {
+        commands.push(format!("{} matrix::", checks_command(config)));
+    }
+    if args.has(Part::Differential) {
+        commands.extend(BACKENDS.map(|backend| differential_command(backend, args)));
     }
     let mut selftests = Vec::new();
     if args.has(Part::Selftests) {
@@ -125,7 +143,14 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
     let disk = guest::file_system(dir.path())?;
     let machine = Machine {
         kernel,
-        initrd: guest::initrd(shop, dir.path(), &[SUITE, CHECKS], &selftests, &commands, &disk)?,
+        initrd: guest::initrd(
+            shop,
+            dir.path(),
+            &[SUITE, CHECKS, DIFFER],
+            &selftests,
+            &commands,
+            &disk,
+        )?,
         append: format!("{APPEND} {}", config.append()),
         counted: false,
         plugin: None,
@@ -213,6 +238,13 @@ fn compare(shop: &Workshop, args: &Args, config: Config, report: &Report) -> Res
 
 fn checks_command(config: Config) -> String {
     format!("AIO2_SLOWNESS={} /bin/{}", config.slowness(), CHECKS.binary)
+}
+
+/// The command that compares a backend with plain calls, on the disk. The same seed
+/// makes the same calls for both backends.
+fn differential_command(backend: &str, args: &Args) -> String {
+    let (program, seconds, seed) = (DIFFER.binary, args.seconds, args.seed.unwrap_or(1));
+    format!("TMPDIR={FILES} /bin/{program} --backend {backend} --seconds {seconds} --seed {seed}")
 }
 
 /// The command that runs the suite on a backend, in a directory of its own.

@@ -23,6 +23,7 @@ const MOUNTS: &[(&str, &str, &str)] = &[
     ("sysfs", "/sys", ""),
     ("tmpfs", "/tmp", ""),
     ("tmpfs", "/dev/shm", ""),
+    ("devpts", "/dev/pts", "ptmxmode=0666"),
     ("tracefs", "/sys/kernel/tracing", ""),
     ("debugfs", "/sys/kernel/debug", ""),
     ("mqueue", "/dev/mqueue", ""),

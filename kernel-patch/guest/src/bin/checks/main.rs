@@ -2,7 +2,8 @@
 //! beside them; where reads complete; what is said of the kernel's calls only;
 //! what is left of processes that ended; what audit records.
 //!
-//! One line for each check, `ok NAME IDS`, `SKIP NAME IDS: why` or `FAIL NAME IDS: why`,
+//! An argument is what the name of each check to run begins with; without one all are
+//! run. One line for each check, `ok NAME IDS`, `SKIP NAME IDS: why` or `FAIL NAME IDS: why`,
 //! after what it has to show. Exit status 1 if one failed.
 
 mod audit;
@@ -11,6 +12,7 @@ mod faults;
 mod identity;
 mod leftovers;
 mod lifecycle;
+mod matrix;
 mod places;
 mod seccomp;
 mod trace;
@@ -68,6 +70,9 @@ checks! {
     seccomp {
         filters_act_as_on_plain_calls: "R-SEC-1";
     }
+    matrix {
+        each_call_by_each_answer: "R-SEC-1";
+    }
     identity {
         each_thread_has_its_own_files_and_directory: "R-SEC-6";
     }
@@ -109,8 +114,14 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(lifecycle::SUCCESSOR) {
         return ExitCode::from(lifecycle::succeed());
     }
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    let checks: Vec<&Check> = CHECKS.iter().filter(|c| c.name.starts_with(&wanted)).collect();
+    if checks.is_empty() {
+        eprintln!("aio2-checks: no check is called {wanted}");
+        return ExitCode::from(2);
+    }
     let (mut failed, mut skipped) = (0, 0);
-    for check in CHECKS {
+    for check in &checks {
         let (name, ids) = (check.name, check.ids.join(" "));
         match (check.run)() {
             Ok(()) => println!("ok {name} {ids}"),
@@ -124,7 +135,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    let ok = CHECKS.len() - failed - skipped;
+    let ok = checks.len() - failed - skipped;
     println!("aio2-checks: ok={ok} failed={failed} skipped={skipped}");
     ExitCode::from(u8::from(failed > 0))
 }

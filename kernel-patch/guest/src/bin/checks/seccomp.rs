@@ -258,6 +258,11 @@ fn by_uring(ring: &mut IoUring, entry: &io_uring::squeue::Entry) -> i64 {
 
 /// Forbids the call to this thread with `action`; whether that worked.
 fn filter(nr: libc::c_long, action: u32) -> bool {
+    install(nr, action, 0) == 0
+}
+
+/// As [`filter`], with flags of seccomp(2); what that returned.
+pub fn install(nr: libc::c_long, action: u32, flags: libc::c_ulong) -> libc::c_long {
     let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let load_nr = statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0);
     let is_it = libc::sock_filter {
@@ -270,9 +275,10 @@ fn filter(nr: libc::c_long, action: u32) -> bool {
     let mut program = [load_nr, is_it, answer(action), answer(SECCOMP_RET_ALLOW)];
     let program = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
     // SAFETY: takes numbers.
-    let no_new = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    let mode = libc::SECCOMP_MODE_FILTER;
+    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
+        return -1;
+    }
+    let mode = libc::SECCOMP_SET_MODE_FILTER;
     // SAFETY: a program that is alive, of the length it says.
-    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
-    no_new == 0 && set == 0
+    unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) }
 }
