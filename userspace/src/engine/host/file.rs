@@ -134,6 +134,35 @@ fn keeps_in_memory(fd: i32, found: &libc::statx) -> bool {
     keeps
 }
 
+/// Mounts of [`is_in_memory`] by ids that are used again, and their devices; 0 is none.
+static TOLD: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+
+/// Whether what statx(2) has `told` of `fd`, asked for no more than it tells of each
+/// file and without asking a server, is all that it would tell: the file is one of
+/// [`is_in_memory`].
+///
+/// By the mount in the answer itself, so that nothing more is asked of those that are
+/// known. Its id and its device may be another's by now, but not a server's: none says
+/// that it keeps chattr(1)'s flags.
+pub(crate) fn is_told_whole(fd: i32, told: &libc::statx) -> bool {
+    if !is_here(told) {
+        return false;
+    }
+    let is_once = told.stx_mask & libc::STATX_MNT_ID_UNIQUE != 0;
+    if is_once || told.stx_mask & libc::STATX_MNT_ID == 0 {
+        return keeps_in_memory(fd, told);
+    }
+    let device = told.stx_dev_major << 20 | told.stx_dev_minor;
+    let mount = told.stx_mnt_id << 32 | u64::from(device);
+    let known = &TOLD[told.stx_mnt_id as usize % TOLD.len()];
+    // Relaxed: as above.
+    let is_told = known.load(Ordering::Relaxed) == mount || is_in_memory(fd);
+    if is_told {
+        known.store(mount, Ordering::Relaxed);
+    }
+    is_told
+}
+
 /// Whether `fd`, which is open with `flags` and not to write, can be closed without an
 /// effect on its file: it is a file or directory that has a name, as [`is_in_memory`], and of which
 /// nothing waits to be written, what others have written included. Some file systems
@@ -201,10 +230,8 @@ pub(crate) fn set_status_flags(fd: i32, flags: i32) -> bool {
 
 /// The file system of `fd`, of which this was `found`, if it is on this machine.
 fn file_system(fd: i32, found: &libc::statx) -> Option<libc::statfs64> {
-    // One behind a server does not tell this one, and the call below would ask the
-    // server.
-    let local = libc::STATX_ATTR_NODUMP as u64;
-    if found.stx_attributes_mask & local == 0 {
+    // The call below would ask a server.
+    if !is_here(found) {
         return None;
     }
     let mut found = MaybeUninit::<libc::statfs64>::uninit();
@@ -214,6 +241,12 @@ fn file_system(fd: i32, found: &libc::statx) -> Option<libc::statfs64> {
     }
     // SAFETY: fstatfs has filled it in.
     Some(unsafe { found.assume_init() })
+}
+
+/// Whether a file of which this was `found` is on a file system that keeps one of
+/// chattr(1)'s flags, which none behind a server tells of.
+fn is_here(found: &libc::statx) -> bool {
+    found.stx_attributes_mask & libc::STATX_ATTR_NODUMP as u64 != 0
 }
 
 /// As [`file_system`].

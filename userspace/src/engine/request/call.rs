@@ -121,6 +121,7 @@ fn iovec<T>(base: *mut T, len: usize) -> libc::iovec {
 pub(crate) trait Plain: Copy {}
 impl Plain for libc::iovec {}
 impl Plain for libc::msghdr {}
+impl Plain for libc::statx {}
 
 /// The syscall itself; its result, or the negative errno.
 ///

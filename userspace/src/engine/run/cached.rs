@@ -108,21 +108,40 @@ fn look(call: &Call, dir: i32, path: u64, flags: i32, known: i32) -> Option<i64>
         return None;
     }
     if flags & libc::AT_EMPTY_PATH != 0 && (path == 0 || Opening::is_empty_name(call, path)) {
-        return file::is_in_memory(dir).then(|| call.run());
+        return look_at(call, dir, *call.args());
     }
     let follows = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
     match find(call, dir, path, if follows { 0 } else { libc::O_NOFOLLOW }, 0)? {
         Found::Nothing => Some(-i64::from(ENOENT)),
-        Found::File(found) if !file::is_in_memory(found.number()) => None,
         Found::File(found) => {
             let mut args = *call.args();
             let flags = (flags | libc::AT_EMPTY_PATH) as u64;
             args[0] = found.number() as u64;
             args[1] = c"".as_ptr().expose_provenance() as u64;
             args[if call.nr() == libc::SYS_statx { 2 } else { 3 }] = flags;
-            Some(call.run_with(args))
+            look_at(call, found.number(), args)
         }
     }
+}
+
+/// Runs statx(2) or fstatat(2) with these arguments, of `fd`, if its file is one of
+/// [`file::is_in_memory`].
+fn look_at(call: &Call, fd: i32, mut args: [u64; 6]) -> Option<i64> {
+    /// What each file system has at hand; of more it may ask a server even if it is not to.
+    const AT_HAND: u64 =
+        (libc::STATX_BASIC_STATS | libc::STATX_MNT_ID | libc::STATX_MNT_ID_UNIQUE) as u64;
+    let [_, _, _, mask, place, _] = args;
+    if call.nr() != libc::SYS_statx || mask & !AT_HAND != 0 {
+        return file::is_in_memory(fd).then(|| call.run_with(args));
+    }
+    // One call for both: what it is, and where. Whoever is to be asked is asked by a
+    // worker, which writes to the same place.
+    args[2] |= libc::AT_STATX_DONT_SYNC as u64;
+    if call.run_with(args) != 0 {
+        return None;
+    }
+    let told = call.structs::<libc::statx>(place, 1).next()?;
+    file::is_told_whole(fd, &told).then_some(0)
 }
 
 /// Opens a file to read it if its name is cached, and nobody is waited for.
