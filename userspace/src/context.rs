@@ -110,7 +110,7 @@ impl Builder {
         self
     }
 
-    /// What the engine may use underneath for direct transfers: io_uring(7), or else
+    /// What the engine may use underneath for direct transfers and cold reads: io_uring(7), or else
     /// Linux AIO, or else threads, the first of these that the host permits and nobody
     /// forbids. Each forbids what stands before it, said here or by the environment
     /// variable `AIO2_EXECUTOR`: `io_uring`, `linux_aio` or `threads`.

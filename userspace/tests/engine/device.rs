@@ -7,7 +7,7 @@ use crate::request::errno;
 use aio2::Executor;
 use aio2::backend::Backend;
 use aio2::engine::Engine;
-use aio2_abi::attr::{self, PATH_DEVICE, PATH_WORKER};
+use aio2_abi::attr::{self, PATH_DEVICE, PATH_INLINE, PATH_WORKER};
 use aio2_abi::iocb::IocbFlags;
 use aio2_abi::setup::Setup;
 use aio2_abi::wait::{Cancel, CancelFlags};
@@ -208,6 +208,55 @@ fn what_is_not_moved_whole_has_the_result_of_the_plain_call_by(executor: Executo
             };
             let plain = if plain < 0 { errno(aio2::Errno::last().0) } else { plain };
             assert_eq!(answer.res, plain, "{what}");
+        }
+    }
+}
+
+/// SPEC: R-RUN-14, R-RUN-4, R-RUN-5, R-CACHE-2
+#[test]
+fn what_is_not_in_the_page_cache_is_read_without_a_worker() {
+    let Some(Direct { f, file }) = direct(Executor::IoUring) else { return };
+    let end = (BLOCKS * BLOCK) as u64;
+    file.set_len(end + 100).unwrap();
+    let file = File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+    let d = Direct { f, file };
+    let advise = |advice| {
+        // SAFETY: takes numbers.
+        assert_eq!(unsafe { libc::posix_fadvise(d.file.as_raw_fd(), 0, 0, advice) }, 0);
+    };
+    // The first that is read does not bring the others along.
+    advise(libc::POSIX_FADV_RANDOM);
+    advise(libc::POSIX_FADV_DONTNEED);
+    let places = d.read_all(BLOCKS, || {});
+    assert!(places.contains(&PATH_DEVICE), "{places:?}");
+    assert!(d.read_all(BLOCKS, || {}).iter().all(|&place| place == PATH_INLINE));
+    let mut memory = blocks(2);
+    let iov =
+        [0, 1].map(|i| libc::iovec { iov_base: memory[i].0.as_mut_ptr().cast(), iov_len: BLOCK });
+    let (at, len) = (address(&mut memory[0]), BLOCK as u64);
+    let vector = (&raw const iov).expose_provenance() as u64;
+    let last = end - len;
+    let pread = |offset, flags| {
+        syscall(libc::SYS_pread64, &[d.fd(), at, len, offset]).flags(flags).attr(attr::CACHE)
+    };
+    let preadv = |offset| syscall(libc::SYS_preadv, &[d.fd(), vector, 2, offset, 0]);
+    let (none, full) = (IocbFlags::empty(), IocbFlags::FULL);
+    for (what, request, result) in [
+        ("a block", pread(last, none), len as i64),
+        ("a block that is wanted whole", pread(last, full), len as i64),
+        ("two blocks", preadv(last - len), 2 * len as i64),
+        ("a part, at the end", pread(end, none), 100),
+        ("a part of two blocks", preadv(last), len as i64 + 100),
+        ("no data for FULL", pread(end, full), errno(libc::ENODATA)),
+        ("nothing, at the end", pread(end + len, none), 0),
+    ] {
+        advise(libc::POSIX_FADV_DONTNEED);
+        d.f.submit([request]);
+        let answer = d.f.next();
+        assert_eq!(answer.res, result, "{what}");
+        if what == "a block" {
+            let told: attr::CacheReturn = answer.payload(attr::CACHE).unwrap();
+            assert_eq!((told.hit, told.miss), (0, len), "{what}");
         }
     }
 }

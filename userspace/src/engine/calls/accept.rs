@@ -66,14 +66,16 @@ pub(crate) fn accept(
     match context.enter(id, request, verdict.and(target)) {
         Entry::Ended(errno) => context.abandon(id, request, errno),
         Entry::Held => {
-            progress.leave_submission(request, executors::lane(shared, request, facts));
+            let lane = executors::lane(shared, request, &progress, facts);
+            progress.leave_submission(request, lane);
             context.slots.hold(id, Job { request: request.clone(), progress });
             // A group that had no members left has ended already.
             context.settle();
             context.time_limit(id, deadline);
         }
         Entry::Start if run::needs_worker(request) || context.overtakes(request) => {
-            progress.leave_submission(request, executors::lane(shared, request, facts));
+            let lane = executors::lane(shared, request, &progress, facts);
+            progress.leave_submission(request, lane);
             context.start(id, Job { request: request.clone(), progress }, deadline);
         }
         Entry::Start => {
@@ -88,7 +90,8 @@ pub(crate) fn accept(
                     context
                 }
                 None => {
-                    progress.leave_submission(request, executors::lane(shared, request, facts));
+                    let lane = executors::lane(shared, request, &progress, facts);
+                    progress.leave_submission(request, lane);
                     let mut context = shared.lock();
                     context.start(id, Job { request: request.clone(), progress }, deadline);
                     context

@@ -236,7 +236,7 @@ impl<'a> Submission<'a> {
                 self.complete(request, &progress, result, id);
             }
             None => {
-                let lane = executors::lane(self.shared, request, &mut self.facts);
+                let lane = executors::lane(self.shared, request, &progress, &mut self.facts);
                 progress.leave_submission(request, lane);
                 let pinned = self.earlier.is_needed(rest);
                 let job = Job { request: request.clone(), progress };

@@ -1,5 +1,5 @@
 //! io_uring or Linux AIO underneath: transfers that wait for nothing but a device of
-//! this machine.
+//! this machine, with io_uring also reads of what is not in the page cache.
 //!
 //! One thread for a context, created with the first such request, gives them to
 //! the kernel and takes their results; it runs nothing itself. What comes back
@@ -12,12 +12,13 @@
 //! SPEC: R-RUN-14, R-RUN-15, R-RUN-4, R-RUN-10.
 #![allow(unsafe_code)] // passes on what the submitter vouches for
 
-use crate::engine::host::device::{self, Bell, Name, Ring};
+use crate::engine::host::device::{self, Bell, Facility, Name, Ring};
 use crate::engine::host::life::Life;
 use crate::engine::host::thread::{self, Thread};
 use crate::engine::request::Request;
 use crate::engine::request::operation::Operation;
-use crate::engine::request::transfer::Transfer;
+use crate::engine::request::progress::Progress;
+use crate::engine::request::transfer::{AtOffset, Transfer};
 use crate::engine::run::outcome::{self, Outcome};
 use crate::engine::run::sure::Facts;
 use crate::engine::state::context::{Context, Job, Shared};
@@ -38,7 +39,12 @@ const IDLE: Duration = Duration::from_secs(1);
 /// The kernel makes no other difference between what it runs in its own workers
 /// and what the engine's run: these are left to the latter, and what takes the
 /// thread's time (a checksum, dropping pages) or its priority, too.
-pub(super) fn suits(request: &Request, facts: &mut Facts, reach: Reach) -> bool {
+pub(super) fn suits(
+    request: &Request,
+    progress: &Progress,
+    facts: &mut Facts,
+    reach: Reach,
+) -> bool {
     if reach == Reach::Nothing {
         return false;
     }
@@ -59,6 +65,12 @@ pub(super) fn suits(request: &Request, facts: &mut Facts, reach: Reach) -> bool 
                         facts.has_offsets(transfer.fd())
                             && !request.measures(CACHE)
                             && !request.measures(PATH)
+                    }
+                    // What was begun goes on with a worker.
+                    Reach::Direct(Facility::IoUring) if progress.misses_page() => {
+                        progress.done == 0
+                            && transfer.is_read
+                            && facts.is_cached_on_device(transfer.fd())
                     }
                     _ => facts.is_direct(transfer.fd()),
                 }
@@ -203,6 +215,7 @@ impl Server<'_, '_, '_> {
         let class = job.request.operation.class();
         let transfer = class.and_then(|class| Transfer::new(&job.request.call, class));
         let pushed = transfer.and_then(|transfer| transfer.at_offset()).is_some_and(|transfer| {
+            let transfer = AtOffset { is_buffered: job.progress.misses_page(), ..transfer };
             // SAFETY: the job, with its call, stays at its place until the ring has
             // given it back.
             unsafe { self.ring.push(&transfer, number as u64) }

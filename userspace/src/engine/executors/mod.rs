@@ -27,6 +27,7 @@ mod worker;
 use crate::engine::host;
 use crate::engine::host::device::Facility;
 use crate::engine::request::Request;
+use crate::engine::request::progress::Progress;
 use crate::engine::run::sure::Facts;
 use crate::engine::state::context::{Context, Job, Shared};
 use crate::engine::state::slots::{Id, Lane};
@@ -113,8 +114,14 @@ pub(crate) fn give(shared: &Arc<Shared>, job: Job, id: Option<Id>, pinned: bool)
 }
 
 /// Whose a request is that has to be run.
-pub(crate) fn lane(shared: &Shared, request: &Request, facts: &mut Facts) -> Lane {
-    if device::suits(request, facts, shared.reach) { Lane::Device } else { Lane::Workers }
+pub(crate) fn lane(
+    shared: &Shared,
+    request: &Request,
+    progress: &Progress,
+    facts: &mut Facts,
+) -> Lane {
+    let suits = device::suits(request, progress, facts, shared.reach);
+    if suits { Lane::Device } else { Lane::Workers }
 }
 
 /// Sees to it that somebody comes to `jobs` that were queued for workers, and to

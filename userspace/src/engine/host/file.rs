@@ -90,18 +90,28 @@ fn file_type(found: &libc::statx) -> u32 {
     u32::from(found.stx_mode) & libc::S_IFMT
 }
 
-/// Mounts of [`is_in_memory`], by their ids, which are never used again; 0 is none.
-static IN_MEMORY: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+/// A file system of this machine that keeps what stat(2) tells with what is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum System {
+    /// ext4, XFS or Btrfs: a transfer waits for nothing but a device.
+    Disk,
+    /// tmpfs.
+    Memory,
+}
+
+/// Mounts of a [`System`], by their ids, which are never used again, and a bit that is
+/// set for a disk; 0 is none.
+static KNOWN: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 
 /// Whether what stat(2) tells of `fd` is in memory, so that nobody is asked for it: it
 /// is on a file system of this machine that keeps it with what is open.
 pub(crate) fn is_in_memory(fd: i32) -> bool {
-    look(fd).is_some_and(|found| keeps_in_memory(fd, &found))
+    look(fd).is_some_and(|found| system(fd, &found).is_some())
 }
 
 /// As [`is_in_memory`], and a regular file.
 pub(crate) fn is_regular_in_memory(fd: i32) -> bool {
-    look(fd).is_some_and(|found| kind_of(&found) == Kind::Regular && keeps_in_memory(fd, &found))
+    look(fd).is_some_and(|found| kind_of(&found) == Kind::Regular && system(fd, &found).is_some())
 }
 
 /// The kind of `fd`, and whether nothing of it comes behind the offset `at`: of a regular
@@ -109,29 +119,30 @@ pub(crate) fn is_regular_in_memory(fd: i32) -> bool {
 pub(crate) fn kind_and_end(fd: i32, at: u64) -> (Kind, bool) {
     let Some(found) = look(fd) else { return (Kind::Other, false) };
     let kind = kind_of(&found);
-    let ends = kind == Kind::Regular && found.stx_size <= at && keeps_in_memory(fd, &found);
+    let ends = kind == Kind::Regular && found.stx_size <= at && system(fd, &found).is_some();
     (kind, ends)
 }
 
-/// As [`is_in_memory`], of what was `found`.
-fn keeps_in_memory(fd: i32, found: &libc::statx) -> bool {
+/// The file system of `fd`, of which this was `found`, if it is one of those.
+fn system(fd: i32, found: &libc::statx) -> Option<System> {
     // Where there are no such ids it is asked for each time.
     let mount = if found.stx_mask & libc::STATX_MNT_ID_UNIQUE != 0 { found.stx_mnt_id } else { 0 };
-    let known = &IN_MEMORY[mount as usize % IN_MEMORY.len()];
-    // Relaxed: the id is all there is to it.
-    if mount != 0 && known.load(Ordering::Relaxed) == mount {
-        return true;
+    let known = &KNOWN[mount as usize % KNOWN.len()];
+    // Relaxed: the word is all there is to it.
+    let word = known.load(Ordering::Relaxed);
+    if mount != 0 && word >> 1 == mount {
+        return Some(if word & 1 == 1 { System::Disk } else { System::Memory });
     }
-    let keeps = file_system(fd, found).is_some_and(|system| {
-        // Of another type in each C library.
-        let kind = system.f_type as libc::c_long;
-        let on_disk = [libc::EXT4_SUPER_MAGIC, libc::XFS_SUPER_MAGIC, libc::BTRFS_SUPER_MAGIC];
-        on_disk.contains(&(kind as _)) || kind == libc::TMPFS_MAGIC as libc::c_long
-    });
-    if keeps {
-        known.store(mount, Ordering::Relaxed);
-    }
-    keeps
+    // Of another type in each C library.
+    let kind = file_system(fd, found)?.f_type as libc::c_long;
+    let on_disk = [libc::EXT4_SUPER_MAGIC, libc::XFS_SUPER_MAGIC, libc::BTRFS_SUPER_MAGIC];
+    let system = match kind {
+        kind if on_disk.contains(&(kind as _)) => System::Disk,
+        kind if kind == libc::TMPFS_MAGIC as libc::c_long => System::Memory,
+        _ => return None,
+    };
+    known.store(mount << 1 | u64::from(system == System::Disk), Ordering::Relaxed);
+    Some(system)
 }
 
 /// Mounts of [`is_in_memory`] by ids that are used again, and their devices; 0 is none.
@@ -171,7 +182,7 @@ pub(crate) fn is_only_read(fd: i32, flags: i32) -> bool {
     /// What is looked through, in bytes of a file.
     const MOST: u64 = 1 << 20;
     let Some(found) = look(fd) else { return false };
-    if found.stx_nlink == 0 || !keeps_in_memory(fd, &found) {
+    if found.stx_nlink == 0 || system(fd, &found).is_none() {
         return false;
     }
     match file_type(&found) {
@@ -254,17 +265,14 @@ fn system_of(fd: i32) -> Option<libc::statfs64> {
     file_system(fd, &look(fd)?)
 }
 
-/// Whether a transfer of `fd`, opened with O_DIRECT, waits for nothing but a device:
-/// a block device, or a file of a file system that passes it on.
+/// Whether a transfer of `fd`, opened with O_DIRECT, or a read of what is not in the page
+/// cache, waits for nothing but a device: of a block device, or of a file of a
+/// [`System::Disk`].
 pub(crate) fn is_on_device(fd: i32) -> bool {
-    match kind(fd) {
+    let Some(found) = look(fd) else { return false };
+    match kind_of(&found) {
         Kind::Block => true,
-        Kind::Regular => system_of(fd).is_some_and(|found| {
-            // Of another type in each C library.
-            let kind = found.f_type as libc::c_long;
-            [libc::EXT4_SUPER_MAGIC, libc::XFS_SUPER_MAGIC, libc::BTRFS_SUPER_MAGIC]
-                .contains(&(kind as _))
-        }),
+        Kind::Regular => system(fd, &found) == Some(System::Disk),
         _ => false,
     }
 }

@@ -68,6 +68,11 @@ impl Progress {
         }
     }
 
+    /// Whether a try of a read at an offset found that it is not in the page cache.
+    pub(crate) fn misses_page(&self) -> bool {
+        self.tried && self.stuck
+    }
+
     /// Notes that the submission gives the request to whom it finds in `lane`.
     pub(crate) fn leave_submission(&mut self, request: &Request, lane: Lane) {
         // What is done with a file that is open was allowed when it was opened.

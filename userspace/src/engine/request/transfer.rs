@@ -52,6 +52,8 @@ enum Buffers {
 /// A transfer at an offset, as io_uring(7) takes it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AtOffset {
+    /// It goes through the page cache, and waits for what is not there.
+    pub(crate) is_buffered: bool,
     pub(crate) fd: i32,
     /// Of the buffer, or of the vector.
     pub(crate) address: u64,
@@ -309,7 +311,8 @@ impl<'a> Transfer<'a> {
         };
         let (fd, is_read) = (self.fd(), self.is_read);
         let (len, offset) = (u32::try_from(len).ok()?, self.offset()?);
-        Some(AtOffset { fd, address, len, offset, is_vector, is_read })
+        let is_buffered = false;
+        Some(AtOffset { is_buffered, fd, address, len, offset, is_vector, is_read })
     }
 
     /// What is left of the buffers behind `done` bytes, up to `wanted`.

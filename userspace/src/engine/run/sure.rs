@@ -59,8 +59,8 @@ pub(crate) struct Facts {
     kind: Option<Kind>,
     /// A write does not wait for the device.
     writes_behind: Option<bool>,
-    /// A transfer without the page cache waits for nothing but a device.
-    is_direct: Option<bool>,
+    /// What is not in the page cache comes from a device of this machine.
+    is_on_device: Option<bool>,
     family: Option<Family>,
     /// It has said that it is ready.
     is_ready: bool,
@@ -114,7 +114,19 @@ impl Facts {
         let open = self.flags(fd);
         open >= 0
             && open & libc::O_DIRECT != 0
-            && *self.is_direct.get_or_insert_with(|| file::is_on_device(fd))
+            && *self.is_on_device.get_or_insert_with(|| file::is_on_device(fd))
+    }
+
+    /// Whether a read of `fd` of what is not in the page cache waits for nothing but a
+    /// device of this machine.
+    pub(crate) fn is_cached_on_device(&mut self, fd: i32) -> bool {
+        if self.fd != Some(fd) {
+            self.begin(fd);
+        }
+        let open = self.flags(fd);
+        open >= 0
+            && open & libc::O_DIRECT == 0
+            && *self.is_on_device.get_or_insert_with(|| file::is_on_device(fd))
     }
 
     #[inline(never)]

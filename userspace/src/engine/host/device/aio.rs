@@ -155,7 +155,7 @@ impl<'r> Ring<'r> {
         if self.pushed.len() == self.room {
             return false;
         }
-        let &AtOffset { fd, address, len, offset, is_vector, is_read } = transfer;
+        let &AtOffset { fd, address, len, offset, is_vector, is_read, .. } = transfer;
         let opcode = match (is_read, is_vector) {
             (true, false) => PREAD,
             (false, false) => PWRITE,

@@ -7,8 +7,9 @@
 //! | `aio` | Linux AIO, io_submit(2) |
 //! | `bell` | wakes the thread of a ring |
 //!
-//! The thread that makes a ring is the only one that uses it. Nothing here goes to
-//! workers of the kernel: RWF_NOWAIT has it say EAGAIN.
+//! The thread that makes a ring is the only one that uses it. What goes past the page
+//! cache goes to no workers of the kernel: RWF_NOWAIT has it say EAGAIN. For a page
+//! that is not in the cache the kernel waits without one, where it can: few are allowed.
 //!
 //! SPEC: R-RUN-14, R-RUN-15.
 #![allow(unsafe_code)] // addresses of the application; a descriptor in a child

@@ -41,6 +41,9 @@ pub(crate) struct Ring<'r> {
     broken: Option<Errno>,
 }
 
+/// Most workers of the kernel: of those that wait for a device, and others.
+const WORKERS: [u32; 2] = [2, 1];
+
 /// Makes a ring for `transfers` at once, for this thread and for as long as
 /// `body` runs, which is told its descriptor, too.
 ///
@@ -56,6 +59,8 @@ pub(super) fn with_ring<T>(
     let fd = instance.0.as_raw_fd();
     let (mut submitter, entries, results) = instance.0.split();
     submitter.register_ring_fd().map_err(errno)?;
+    // Where it cannot be had, a read that needs one takes as many as the kernel allows.
+    let _ = submitter.register_iowq_max_workers(&mut WORKERS.clone());
     let pushed = VecDeque::with_capacity(transfers + 1);
     let ring = Ring { submitter, entries, results, bell, hears: false, pushed, broken: None };
     Ok(body(ring, fd))
@@ -65,10 +70,11 @@ impl Ring<'_> {
     /// # Safety
     /// As [`super::Ring::push`].
     pub(super) unsafe fn push(&mut self, transfer: &AtOffset, number: u64) -> bool {
-        let &AtOffset { fd, address, len, offset, is_vector, is_read } = transfer;
+        let &AtOffset { is_buffered, fd, address, len, offset, is_vector, is_read } = transfer;
         let fd = Fd(fd);
         let place = std::ptr::with_exposed_provenance_mut::<u8>(address as usize);
-        let nowait = libc::RWF_NOWAIT;
+        // With it the kernel would not wait for a page either.
+        let nowait = if is_buffered { 0 } else { libc::RWF_NOWAIT };
         let entry = match (is_read, is_vector) {
             (true, false) => {
                 opcode::Read::new(fd, place, len).offset(offset).rw_flags(nowait).build()
