@@ -99,7 +99,10 @@ pub(crate) fn is_hostile(factory: &dyn Factory) -> i32 {
 
 /// Is hostile to a context, until it holds no request any more; the bytes
 /// of iocbs that it accepted.
-fn be_hostile(context: &Context, random: &mut Random) -> u64 {
+///
+/// # Panics
+/// If it gives what it must not, or holds a request for ever.
+pub fn be_hostile(context: &Context, random: &mut Random) -> u64 {
     let peer = Peer {
         context,
         iocbs: TwoViews::new(),

@@ -50,7 +50,7 @@ mod deadline;
 mod exec;
 mod group;
 mod grow;
-mod hostile;
+pub mod hostile;
 mod limits;
 mod malformed;
 mod memory;

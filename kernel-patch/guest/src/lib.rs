@@ -3,6 +3,8 @@
 //! Both sides use these: the guest's first process writes them, xtask reads
 //! them. Kernel messages never come this way.
 
+pub mod leftovers;
+
 use std::fmt;
 
 /// The serial port of the report, in the guest.

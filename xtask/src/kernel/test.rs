@@ -36,10 +36,11 @@ pub struct Args {
     /// Run these parts only
     #[arg(long, value_name = "PART")]
     only: Vec<Part>,
-    /// Seconds that `differential` goes on, on each implementation [default: 20]
+    /// Seconds that `hostile` goes on, and `differential` on each implementation
+    /// [default: 20]
     #[arg(long, default_value_t = 20, hide_default_value = true)]
     seconds: u64,
-    /// What is random in it [default: 1]
+    /// What is random in these [default: 1]
     #[arg(long)]
     seed: Option<u64>,
     /// Arguments for the suite
@@ -59,6 +60,8 @@ enum Part {
     /// Random calls, plainly and by each implementation, until something is not the
     /// same; only if it is asked for
     Differential,
+    /// A user who does what he may to AIO2, and another one beside him, who measures
+    Hostile,
     /// The series' own selftests
     Selftests,
 }
@@ -75,6 +78,8 @@ const SUITE: Program = Program { package: "aio2-conformance", binary: "aio2-conf
 const DIFFER: Program = Program { package: "aio2-conformance", binary: "aio2-differ" };
 /// What can be asked in the guest only.
 const CHECKS: Program = Program { package: "aio2-guest", binary: "checks" };
+/// A hostile user, and another one beside him.
+const HOSTILE: Program = Program { package: "aio2-guest", binary: "hostile" };
 /// Completions of the null block devices come from a timer's interrupt, late
 /// enough to be waited for; one has the file system, both remember.
 pub const APPEND: &str = "null_blk.nr_devices=2 null_blk.memory_backed=1 null_blk.irqmode=2 \
@@ -132,6 +137,9 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
     if args.has(Part::Differential) {
         commands.extend(BACKENDS.map(|backend| differential_command(backend, args)));
     }
+    if args.has(Part::Hostile) {
+        commands.push(hostile_command(config, args));
+    }
     let mut selftests = Vec::new();
     if args.has(Part::Selftests) {
         let (source, build) = (tree::source_dir(shop), shop.cache.path(&format!("build-{config}")));
@@ -146,7 +154,7 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
         initrd: guest::initrd(
             shop,
             dir.path(),
-            &[SUITE, CHECKS, DIFFER],
+            &[SUITE, CHECKS, DIFFER, HOSTILE],
             &selftests,
             &commands,
             &disk,
@@ -154,7 +162,10 @@ fn test(shop: &Workshop, args: &Args, config: Config) -> Result<Vec<String>> {
         append: format!("{APPEND} {}", config.append()),
         counted: false,
         plugin: None,
-        timeout: args.timeout.map_or(config.patience(), Duration::from_secs),
+        timeout: args.timeout.map_or_else(
+            || config.patience() + Duration::from_secs(2 * args.seconds),
+            Duration::from_secs,
+        ),
     };
     let start = Instant::now();
     let output = machine.run(dir.path())?;
@@ -238,6 +249,12 @@ fn compare(shop: &Workshop, args: &Args, config: Config, report: &Report) -> Res
 
 fn checks_command(config: Config) -> String {
     format!("AIO2_SLOWNESS={} /bin/{}", config.slowness(), CHECKS.binary)
+}
+
+fn hostile_command(config: Config, args: &Args) -> String {
+    let (slowness, program) = (config.slowness(), HOSTILE.binary);
+    let (seconds, seed) = (args.seconds, args.seed.unwrap_or(1));
+    format!("AIO2_SLOWNESS={slowness} /bin/{program} --seconds {seconds} --seed {seed}")
 }
 
 /// The command that compares a backend with plain calls, on the disk. The same seed

@@ -65,7 +65,6 @@ fn mount_disk() -> Result<()> {
         disk.write_all_at(bytes, at)?;
     }
     disk.sync_all()?;
-    fs::remove_file(IMAGE)?;
     mount(DISK, "ext4", FILES, "")
 }
 

@@ -1,7 +1,6 @@
 //! What is said of the kernel's calls only: the sizes of their structures,
 //! the descriptor, memory that cannot be written, other processes, other users.
 
-use crate::leftovers::worker_threads;
 use crate::lifecycle::{Child, expect};
 use crate::{context, context_with};
 use aio2::backend::Wait;
@@ -17,6 +16,7 @@ use aio2_conformance::context::{Context as Aio2, Event, errno, patience, until};
 use aio2_conformance::env::setup;
 use aio2_conformance::file::{Busy, Pipe, Slow};
 use aio2_conformance::request::{Batch, Request};
+use aio2_guest::leftovers::worker_threads;
 use anyhow::{Result, ensure};
 use libc::{
     E2BIG, EACCES, EAGAIN, EBADF, EFAULT, EINVAL, ENOENT, ENOSYS, EOPNOTSUPP, EXDEV, c_long, c_void,

@@ -2,7 +2,6 @@
 //! each place of a call in turn: the kernel's fault injection makes the n-th
 //! allocation or copy of a thread fail.
 
-use crate::leftovers::{Inventory, ensure_nothing_since};
 use crate::{Skip, context};
 use aio2::backend::Wait;
 use aio2::error::Errno;
@@ -14,6 +13,7 @@ use aio2_conformance::env::{Factory, setup};
 use aio2_conformance::file::Pipe;
 use aio2_conformance::request::{Batch, Request};
 use aio2_guest::FILES;
+use aio2_guest::leftovers::{Inventory, ensure_nothing_since};
 use anyhow::{Context, Result, ensure};
 use libc::{EAGAIN, EFAULT, ENOMEM};
 use std::fs::{self, File};

@@ -1,7 +1,6 @@
 //! Processes that end, in each way there is, with operations in flight; and
 //! what is left of them.
 
-use crate::leftovers::{Inventory, ensure_nothing_since, worker_threads};
 use crate::{context, context_with};
 use aio2_abi::op;
 use aio2_abi::setup::Setup;
@@ -9,6 +8,7 @@ use aio2_conformance::context::{Context as Aio2, until};
 use aio2_conformance::env::setup;
 use aio2_conformance::file::{Pipe, thread_state};
 use aio2_conformance::request::{Batch, Request};
+use aio2_guest::leftovers::{Inventory, ensure_nothing_since, worker_threads};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::File;
 use std::io::{Read, Write};

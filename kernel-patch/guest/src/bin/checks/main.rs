@@ -10,7 +10,6 @@ mod audit;
 mod calls;
 mod faults;
 mod identity;
-mod leftovers;
 mod lifecycle;
 mod matrix;
 mod places;

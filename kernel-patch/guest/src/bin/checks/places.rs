@@ -1,12 +1,12 @@
 //! Where reads complete, as PATH tells and as the tracepoints count.
 
 use crate::context;
-use crate::leftovers::worker_threads;
 use crate::trace::{Hit, Trace};
 use aio2_abi::attr;
 use aio2_conformance::context::Context as Aio2;
 use aio2_conformance::request::{Batch, Request};
 use aio2_guest::FILES;
+use aio2_guest::leftovers::worker_threads;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::File;
 use std::io::Write;
