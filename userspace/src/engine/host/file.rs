@@ -161,7 +161,7 @@ pub(crate) fn is_told_whole(fd: i32, told: &libc::statx) -> bool {
     }
     let is_once = told.stx_mask & libc::STATX_MNT_ID_UNIQUE != 0;
     if is_once || told.stx_mask & libc::STATX_MNT_ID == 0 {
-        return keeps_in_memory(fd, told);
+        return system(fd, told).is_some();
     }
     let device = told.stx_dev_major << 20 | told.stx_dev_minor;
     let mount = told.stx_mnt_id << 32 | u64::from(device);
