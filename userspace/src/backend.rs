@@ -73,6 +73,33 @@ pub struct Waited {
     pub ended: Option<Errno>,
 }
 
+/// What a context has in hand, as of one moment ([`crate::Context::counters`]).
+///
+/// A request in flight is in at most one of `queued`, `on_device` and `on_files`; the
+/// others run, or wait for other requests (SPEC: AFTER).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Requests that were accepted, and whose events are not published.
+    pub in_flight: usize,
+    /// Those that wait for a worker.
+    pub queued: usize,
+    /// Those that are with a device, or on their way to it.
+    pub on_device: usize,
+    /// Those that wait for a file to become ready, and keep no worker.
+    pub on_files: usize,
+    /// Workers that exist.
+    pub workers: usize,
+    /// Those of them that have nothing to do.
+    pub idle_workers: usize,
+    /// Events that found no room in the ring, and wait to be moved there.
+    pub overflowed: usize,
+    /// Requests that have ended since the context was made.
+    pub ended: u64,
+    /// Those of them that ended within their submission.
+    pub ended_inline: u64,
+}
+
 /// An implementation of the ABI, with one context in it.
 pub trait Backend: Send + Sync + Debug {
     /// What the context is, and what the implementation can do.
@@ -132,6 +159,11 @@ pub trait Backend: Send + Sync + Debug {
     /// EINVAL if it would not be larger, or above 2^30; ENOMEM, EMFILE, ENFILE;
     /// EOPNOTSUPP if GROW is not among the features; EXDEV in a child after fork.
     fn grow(&self, ring_bytes: u32) -> Result<u32, Errno>;
+
+    /// What it has in hand just now; none where it does not tell.
+    fn counters(&self) -> Option<Counters> {
+        None
+    }
 
     /// One more consumer of the mapped ring; if the ring was replaced, of the
     /// oldest one that may hold events.

@@ -185,12 +185,19 @@
 //!
 //! # Features
 //!
-//! Promised is what is there without features, and with `tokio` and `futures-io`.
+//! Promised is what is there without features, and with `tokio`, `futures-io` and
+//! `metrics`.
 //!
 //! `tokio`: drive futures within tokio (`Driver::drive`); files and streams of
 //! [`io`] are its `AsyncRead` and `AsyncWrite`.
 //!
 //! `futures-io`: they are those of futures-io.
+//!
+//! `metrics`: histograms of completions by operation and place (`metrics`).
+//!
+//! `tracing`: what happens to contexts, submissions and completions, as events of the
+//! crate tracing, with the target `aio2`: at DEBUG a context that is made, by whom, and
+//! what was refused; at TRACE each submission and each completion.
 //!
 //! `raw`: iocbs of one's own (unsafe), and events as they come. It follows the ABI,
 //! which is SPEC's promise; its names in Rust may still change.
@@ -242,6 +249,8 @@ mod kernel;
 pub mod kernel;
 #[cfg(not(aio2_loom))]
 pub mod kind;
+#[cfg(all(not(aio2_loom), feature = "metrics"))]
+pub mod metrics;
 mod os;
 #[cfg(not(aio2_loom))]
 #[allow(unsafe_code)]
@@ -266,11 +275,13 @@ mod sync;
 mod syscall;
 #[cfg(feature = "raw")]
 pub mod syscall;
+#[cfg(not(aio2_loom))]
+mod trace;
 
 /// The bytes of the ABI, some of whose types stand in signatures here.
 pub use aio2_abi as abi;
 #[cfg(not(aio2_loom))]
-pub use backend::Timeout;
+pub use backend::{Counters, Timeout};
 #[cfg(all(not(aio2_loom), feature = "raw"))]
 pub use backend::{Wait, Waited};
 #[cfg(feature = "raw")]

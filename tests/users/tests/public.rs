@@ -62,7 +62,9 @@ fn public_items_are_those_of_the_list() {
 #[test]
 fn each_feature_stands_alone() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("of the project");
-    for feature in ["", "raw", "ring", "unstable", "bytes", "tokio", "futures-io"] {
+    for feature in
+        ["", "raw", "ring", "unstable", "bytes", "tokio", "futures-io", "metrics", "tracing"]
+    {
         let output = Command::new(env!("CARGO"))
             .current_dir(root)
             .args(["check", "-q", "-p", "aio2", "--lib", "--offline", "--features", feature])
@@ -80,7 +82,7 @@ fn each_feature_stands_alone() {
 #[test]
 fn documentation_of_what_is_promised_is_whole() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("of the project");
-    for features in ["", "tokio,futures-io"] {
+    for features in ["", "tokio,futures-io,metrics"] {
         let output = Command::new(env!("CARGO"))
             .current_dir(root)
             .args(["doc", "-q", "-p", "aio2", "--lib", "--no-deps", "--offline"])

@@ -38,7 +38,7 @@ mod state;
 pub mod state;
 mod threads;
 
-use crate::backend::{self, Backend, Wait, Waited};
+use crate::backend::{self, Backend, Counters, Wait, Waited};
 use crate::consumer::Consumer;
 use crate::error::Errno;
 use crate::os::notify::Notifier;
@@ -239,6 +239,11 @@ impl Engine {
 
 #[allow(unsafe_code)] // its calls are unsafe
 impl Backend for Engine {
+    fn counters(&self) -> Option<Counters> {
+        self.in_its_process().ok()?;
+        Some(self.shared.lock().counters())
+    }
+
     fn setup(&self) -> &Setup {
         &self.setup
     }

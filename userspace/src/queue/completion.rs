@@ -3,6 +3,7 @@
 use crate::error::Errno;
 use crate::reap::{Attribute, CacheBytes, Checksum, Event, ExecutionPath, OwnedEvent, Timing};
 use crate::submit::{Buffer, Kind, OneBuffer, Op, kind};
+use crate::trace;
 use std::fmt;
 use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -32,6 +33,7 @@ impl<B: Buffer, T> Completion<B, T> {
         if let Ok(bytes) = result {
             ended.op.note_filled(bytes);
         }
+        trace::ended(event.user_data(), &ended);
         ended
     }
 

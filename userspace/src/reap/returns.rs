@@ -99,7 +99,7 @@ impl fmt::Display for CacheBytes {
 }
 
 /// Where a request came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Place {
     /// Within the submission.

@@ -12,7 +12,7 @@ use super::flow::Flow;
 use super::node;
 use super::session::Session;
 use super::stat::Kind;
-use super::statistics::Statistics;
+use aio2::metrics::Metrics;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
@@ -108,7 +108,7 @@ pub struct Copiers<'scope, 'env> {
     batch: Vec<Item>,
     /// The first batch, until there is a second one.
     first: Option<Vec<Item>>,
-    threads: Vec<ScopedJoinHandle<'scope, Statistics>>,
+    threads: Vec<ScopedJoinHandle<'scope, Metrics>>,
 }
 
 impl<'scope, 'env> Copiers<'scope, 'env> {
@@ -175,7 +175,7 @@ impl<'scope, 'env> Copiers<'scope, 'env> {
             let started = thread.spawn_scoped(self.scope, move || {
                 let mut worker = Worker::new(new_flow());
                 queue.serve(cx, &mut worker);
-                worker.flow.into_statistics()
+                worker.flow.into_metrics()
             });
             match started {
                 Ok(thread) => self.threads.push(thread),
@@ -230,18 +230,18 @@ impl<'scope, 'env> Copiers<'scope, 'env> {
     }
 
     /// Ends when everything has; what the attributes have said.
-    pub fn finish(mut self) -> Statistics {
+    pub fn finish(mut self) -> Metrics {
         self.barrier();
         self.queue.lock().closed = true;
         self.queue.work.notify_all();
-        let mut statistics = self.own.flow.into_statistics();
+        let mut metrics = self.own.flow.into_metrics();
         for thread in self.threads {
             // A panic goes on when the scope ends.
             if let Ok(theirs) = thread.join() {
-                statistics.add(theirs);
+                metrics.add(&theirs);
             }
         }
-        statistics
+        metrics
     }
 }
 

@@ -9,11 +9,11 @@
 use super::failure::Failure;
 use super::job::{CHUNK_BYTES, Job};
 use super::session::Session;
-use super::statistics::Statistics;
 use super::sys::Fault;
 use crate::args::Global;
 use aio2::future::Handle;
 use aio2::kind::OneBuffer;
+use aio2::metrics::Metrics;
 use aio2::{CacheHint, Completion, Context, Driver, Errno, Op, SharedFd};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::cell::RefCell;
@@ -41,7 +41,7 @@ pub struct Flow {
     state: State,
     attributes: bool,
     buffers: RefCell<Vec<Vec<u8>>>,
-    statistics: RefCell<Statistics>,
+    metrics: RefCell<Metrics>,
 }
 
 enum State {
@@ -66,7 +66,7 @@ impl Flow {
             state: if allowed { State::NotTried } else { State::Gone },
             attributes,
             buffers: RefCell::default(),
-            statistics: RefCell::default(),
+            metrics: RefCell::default(),
         }
     }
 
@@ -76,8 +76,8 @@ impl Flow {
     }
 
     /// What the attributes have said so far.
-    pub fn into_statistics(self) -> Statistics {
-        self.statistics.into_inner()
+    pub fn into_metrics(self) -> Metrics {
+        self.metrics.into_inner()
     }
 
     fn driver(&mut self) -> Option<&mut Driver<Vec<u8>>> {
@@ -139,9 +139,9 @@ impl Flow {
             self.state = State::Gone;
             return files.iter().map(plain).collect();
         };
-        let mut statistics = self.statistics.borrow_mut();
+        let mut metrics = self.metrics.borrow_mut();
         let results = ended.into_iter().zip(files).map(|(done, file)| {
-            statistics.take(&done);
+            metrics.take(&done);
             match done.result {
                 Ok(_) => Ok(()),
                 Err(errno) if NOT_RUN.contains(&errno.0) => plain(file),
@@ -320,7 +320,7 @@ impl Line<'_> {
     async fn take<K>(&self, op: Op<Vec<u8>, K>) -> Completion<Vec<u8>, (), K> {
         let done = self.handle.run(op).await;
         if self.flow.attributes {
-            self.flow.statistics.borrow_mut().take(&done);
+            self.flow.metrics.borrow_mut().take(&done);
         }
         done
     }

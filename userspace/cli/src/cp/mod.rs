@@ -29,8 +29,8 @@ mod progress;
 mod report;
 mod session;
 mod stat;
-mod statistics;
 mod stream;
+mod summary;
 mod sys;
 mod traits;
 mod tree;
@@ -56,6 +56,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread;
 use std::time::Instant;
+use summary::Summary;
 
 /// Entries of a batch, and with fsync.
 const BATCH: usize = 16;
@@ -94,7 +95,7 @@ pub fn run(global: &Global, args: CpArgs) -> Result<Exit, Trouble> {
     if let Some(context) = context {
         own.adopt(context);
     }
-    let (planned, statistics) = thread::scope(|scope| {
+    let (planned, metrics) = thread::scope(|scope| {
         let mut copiers = Copiers::new(scope, &cx, &queue, room.limits, own, &new_flow);
         let planned = plan::run(&cx, &mut copiers, sources, target, into);
         (planned, copiers.finish())
@@ -102,7 +103,7 @@ pub fn run(global: &Global, args: CpArgs) -> Result<Exit, Trouble> {
     cx.progress.finish();
     planned.map_err(|bad| Trouble::new(bad.to_string()))?;
     let mut report = Report::new(&cx, backend, started.elapsed(), form);
-    report.attributes = (!statistics.is_empty()).then(|| statistics.summary());
+    report.attributes = (!metrics.is_empty()).then(|| Summary::of(&metrics));
     let told = match form {
         ReportForm::None => Ok(()),
         _ => global.print(&report, &report),

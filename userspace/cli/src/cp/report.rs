@@ -1,7 +1,7 @@
 //! What was done, at the end: for a person or for a program.
 
 use super::session::Session;
-use super::statistics::{OperationSummary, Summary};
+use super::summary::{OperationSummary, Summary};
 use crate::args::ReportForm;
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;

@@ -86,6 +86,7 @@ pub(crate) fn accept(
                     let told = outcome::finish(request, &progress, result, PATH_INLINE);
                     let mut context = shared.lock();
                     context.publish_one(request, &told);
+                    context.ended_inline += 1;
                     context.retire(id, request, result);
                     context
                 }

@@ -163,6 +163,7 @@ impl<'a> Submission<'a> {
         let published = self.events > 0;
         if published {
             context.publish(&self.words, self.events, self.reserved);
+            context.ended_inline += self.events as u64;
         }
         for (n, id) in self.ids.drain(..).enumerate() {
             context.retire_plain(id, self.failed >> n & 1 == 1);

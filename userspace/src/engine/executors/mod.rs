@@ -70,7 +70,7 @@ impl Executor {
         // Threads stand behind all of them.
         let first = wishes.map(|wish| place(wish).unwrap_or(FACILITIES.len())).max().unwrap_or(0);
         let rest = FACILITIES[first..].iter().map(|&(facility, _)| facility);
-        rest.into_iter().find(|&facility| host::device::probe(facility).is_ok())
+        rest.into_iter().find(|&facility| is_permitted(facility))
     }
 
     /// Who gives transfers to a device by this facility, or without one.
@@ -81,6 +81,17 @@ impl Executor {
             Some(Facility::LinuxAio) => Executor::LinuxAio,
         }
     }
+}
+
+/// Whether the host lets this process use `facility`.
+fn is_permitted(facility: Facility) -> bool {
+    let probed = host::device::probe(facility);
+    #[cfg(feature = "tracing")]
+    if let Err(errno) = probed {
+        let executor = Executor::of(Some(facility));
+        tracing::debug!(target: "aio2", %executor, %errno, "executor refused by the host");
+    }
+    probed.is_ok()
 }
 
 impl fmt::Display for Executor {

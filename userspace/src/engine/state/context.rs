@@ -10,10 +10,11 @@ use super::deferred::Deferred;
 use super::device::{Device, Reach};
 use super::order::Order;
 use super::polls::Polls;
-use super::slots::{Keys, Known, MANY, Slots};
+use super::slots::{Keys, Known, Lane, MANY, Slots};
 use super::timers::Timers;
 use super::waiters::{Round, Waiters};
 use super::workers::Workers;
+use crate::backend::Counters;
 use crate::engine::request::Request;
 use crate::engine::request::progress::Progress;
 use crate::engine::run;
@@ -76,6 +77,9 @@ pub(crate) struct Context {
     max_requests: usize,
     /// How many events were published.
     pub(crate) published: u64,
+    /// How many requests have ended, and how many of them within their submission.
+    ended: u64,
+    pub(crate) ended_inline: u64,
     /// How many were available when they were counted last, and published by then.
     counted: (usize, u64),
     /// Someone may look at the eventfd.
@@ -114,6 +118,8 @@ impl Shared {
             deferred: Deferred::default(),
             in_flight: 0,
             published: 0,
+            ended: 0,
+            ended_inline: 0,
             counted: (0, 0),
             max_requests: setup.max_requests as usize,
             watched,
@@ -272,6 +278,7 @@ impl Context {
     pub(crate) fn publish(&mut self, words: &[u64], requests: usize, reserved: usize) {
         self.in_flight -= requests;
         self.published += requests as u64;
+        self.ended += requests as u64;
         self.sink.push_all(words, reserved);
         self.note_idle();
     }
@@ -365,6 +372,21 @@ impl Context {
     /// Requests that are in flight.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// What it has in hand.
+    pub(crate) fn counters(&self) -> Counters {
+        Counters {
+            in_flight: self.in_flight,
+            queued: self.slots.queued(Lane::Workers),
+            on_device: self.slots.queued(Lane::Device) + self.device.in_flight(),
+            on_files: self.polls.files.waiting() + self.polls.watched.len(),
+            workers: self.workers.count,
+            idle_workers: self.workers.idle,
+            overflowed: self.sink.overflow_events(),
+            ended: self.ended,
+            ended_inline: self.ended_inline,
+        }
     }
 
     /// Requests that may still be admitted.

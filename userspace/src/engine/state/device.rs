@@ -128,6 +128,11 @@ impl Device {
         Ok(())
     }
 
+    /// How many requests are with it.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.running.iter().flatten().count()
+    }
+
     /// Request `id` has this number now.
     pub(crate) fn begin(&mut self, number: usize, id: Id) {
         if let Some(place) = self.running.get_mut(number) {

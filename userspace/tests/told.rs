@@ -1,0 +1,214 @@
+//! What is told beside completions: counters of a context, and events for the crate
+//! tracing.
+#![allow(missing_docs)]
+
+use aio2::{Context, Counters, Op, Prefer, Queue, Timeout};
+use std::io::{Read, Write, pipe};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+fn queue() -> Queue<Vec<u8>, u64> {
+    let context = Context::builder().prefer(Prefer::Engine).concurrency(1).build();
+    Queue::new(context.unwrap())
+}
+
+/// The counters, once `holds` is true of them.
+fn once(queue: &Queue<Vec<u8>, u64>, holds: impl Fn(&Counters) -> bool) -> Counters {
+    let limit = Instant::now() + Duration::from_secs(60);
+    loop {
+        let counters = queue.context().counters().unwrap();
+        if holds(&counters) {
+            return counters;
+        }
+        assert!(Instant::now() < limit, "{counters:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_context_tells_what_it_has_in_hand() {
+    let mut queue = queue();
+    assert_eq!(queue.context().counters(), Some(Counters::default()));
+    let (reader, mut writer) = pipe().unwrap();
+    // One waits for its file, and two for the only worker, of which one has it.
+    queue.push(Op::read(OwnedFd::from(reader), vec![0; 1]), 0);
+    queue.push(Op::nanosleep(Duration::from_secs(3600)), 1);
+    queue.push(Op::nanosleep(Duration::from_secs(3600)), 2);
+    queue.push(Op::nop(), 3);
+    queue.submit().unwrap();
+    let counters = once(&queue, |counters| counters.queued == 1);
+    assert_eq!((counters.in_flight, counters.on_files, counters.on_device), (3, 1, 0));
+    assert_eq!((counters.workers, counters.idle_workers), (1, 0));
+    assert_eq!((counters.ended, counters.ended_inline, counters.overflowed), (1, 1, 0));
+    writer.write_all(b"x").unwrap();
+    for done in queue.wait(2, Timeout::Forever).unwrap() {
+        assert!([0, 3].contains(&done.token), "{}", done.token);
+    }
+    let counters = queue.context().counters().unwrap();
+    assert_eq!((counters.in_flight, counters.on_files), (2, 0));
+    assert_eq!((counters.ended, counters.ended_inline), (2, 1));
+}
+
+#[test]
+fn events_that_found_no_room_are_counted() {
+    let context = Context::builder().prefer(Prefer::Engine).ring_bytes(4096).build().unwrap();
+    let mut queue: Queue<Vec<u8>, u64> = Queue::new(context);
+    for n in 0..1000 {
+        queue.push(Op::nop(), n);
+    }
+    queue.submit().unwrap();
+    let counters = queue.context().counters().unwrap();
+    assert!(counters.overflowed > 500, "{counters:?}");
+    assert_eq!((counters.ended, counters.in_flight), (1000, 0));
+    let mut seen = 0;
+    while !queue.is_empty() {
+        seen += queue.wait(1, Timeout::Forever).unwrap().count();
+    }
+    assert_eq!((seen, queue.context().counters().unwrap().overflowed), (1000, 0));
+}
+
+#[cfg(feature = "tracing")]
+mod tracing {
+    use super::*;
+    use aio2::CacheHint;
+    use std::fs::File;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+    use tracing_subscriber::fmt::MakeWriter;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Log {
+        type Writer = Log;
+
+        fn make_writer(&self) -> Log {
+            self.clone()
+        }
+    }
+
+    /// The lines that are told while `what` is done.
+    fn told(most: ::tracing::Level, what: impl FnOnce()) -> Vec<String> {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(most)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(log.clone())
+            .finish();
+        ::tracing::subscriber::with_default(subscriber, what);
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn run() {
+        let mut queue = queue();
+        let mut text = String::new();
+        File::open("/proc/self/comm").unwrap().read_to_string(&mut text).unwrap();
+        let read = Op::read_at(File::open("/proc/self/exe").unwrap(), vec![0; 16], 0);
+        queue.push(read.timing().execution_path().cache(CacheHint::Normal), 0);
+        queue.push(Op::nop(), 1);
+        queue.push(Op::read_at(File::open("/").unwrap(), vec![0; 16], 0), 2);
+        let mut seen = 0;
+        while !queue.is_empty() {
+            seen += queue.wait(1, Timeout::Forever).unwrap().count();
+        }
+        assert_eq!(seen, 3);
+    }
+
+    #[test]
+    fn a_context_a_submission_and_each_end_are_told() {
+        let lines = told(::tracing::Level::TRACE, run);
+        let has = |parts: &[&str]| {
+            lines.iter().filter(|line| parts.iter().all(|part| line.contains(part))).count()
+        };
+        let made = ["DEBUG aio2", "context made", "implementation=engine", "concurrency=1"];
+        assert_eq!(has(&made), 1, "{lines:#?}");
+        assert_eq!(has(&["TRACE aio2", "submitted", "bytes="]), 1, "{lines:#?}");
+        assert_eq!(has(&["TRACE aio2", "ended", "key="]), 3, "{lines:#?}");
+        let read = ["operation=\"pread64\"", "result=16", "place=inline", "waited_ns=", "ran_ns="];
+        assert_eq!(has(&read), 1, "{lines:#?}");
+        let failed = ["operation=\"pread64\"", "errno=", "never_began=false"];
+        assert_eq!(has(&failed), 1, "{lines:#?}");
+    }
+
+    #[test]
+    fn who_listens_to_less_hears_of_contexts_only() {
+        let lines = told(::tracing::Level::DEBUG, run);
+        assert!(lines.iter().any(|line| line.contains("context made")), "{lines:#?}");
+        assert!(!lines.iter().any(|line| line.contains("ended")), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_context_that_cannot_be_made_says_why() {
+        let lines = told(::tracing::Level::DEBUG, || {
+            let builder = Context::builder().prefer(Prefer::Engine).ring_bytes(u32::MAX);
+            builder.build().unwrap_err();
+        });
+        assert!(lines.iter().any(|line| line.contains("no context made")), "{lines:#?}");
+    }
+}
+
+#[cfg(feature = "metrics")]
+mod metrics {
+    use super::*;
+    use aio2::CacheHint;
+    use aio2::metrics::Metrics;
+    use aio2::reap::{CacheBytes, Place};
+    use std::fs::File;
+
+    /// Those of a read from the page cache, a sleep and a read that fails.
+    fn measured() -> Metrics {
+        let (mut queue, mut metrics) = (queue(), Metrics::default());
+        let exe = File::open("/proc/self/exe").unwrap();
+        exe.sync_all().unwrap();
+        queue.push(
+            Op::read_at(exe, vec![0; 16], 0).timing().execution_path().cache(CacheHint::Normal),
+            0,
+        );
+        queue.push(Op::nanosleep(Duration::from_millis(2)).timing().execution_path(), 1);
+        queue.push(Op::read_at(File::open("/").unwrap(), vec![0; 16], 0), 2);
+        while !queue.is_empty() {
+            for done in queue.wait(1, Timeout::Forever).unwrap() {
+                metrics.take(&done);
+            }
+        }
+        metrics
+    }
+
+    #[test]
+    fn what_ended_is_told_by_operation_and_place() {
+        assert!(Metrics::default().is_empty());
+        let mut metrics = measured();
+        metrics.add(&measured());
+        let all: Vec<_> = metrics
+            .operations()
+            .map(|(name, place, all)| {
+                (name, place, all.count(), all.errors(), all.latency_ns().len())
+            })
+            .collect();
+        assert_eq!(
+            all,
+            [
+                ("nanosleep", Some(Place::Worker), 2, 0, 2),
+                // PATH and TIMING were not asked for.
+                ("pread64", None, 2, 2, 0),
+                ("pread64", Some(Place::Inline), 2, 0, 2),
+            ]
+        );
+        assert_eq!(metrics.cache(), CacheBytes { hit: 32, miss: 0 });
+        let (_, _, sleeps) = metrics.operations().next().unwrap();
+        assert!(sleeps.latency_ns().min() >= 1_900_000, "{}", sleeps.latency_ns().min());
+        assert!(sleeps.ran() >= Duration::from_millis(4), "{:?}", sleeps.ran());
+    }
+}
