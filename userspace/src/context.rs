@@ -152,7 +152,10 @@ impl Builder {
     /// [`SetupError`]: the implementation is not there, or refuses.
     pub fn build(self) -> Result<Context, SetupError> {
         let made = self.make();
-        trace::made(&made);
+        match &made {
+            Ok(context) => trace::made(context.implementation, context.executor, context.setup()),
+            Err(error) => trace::not_made(error),
+        }
         made
     }
 

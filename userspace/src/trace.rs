@@ -3,30 +3,31 @@
 //! Each event has the target `aio2`. Contexts are told at DEBUG, each submission and each
 //! completion at TRACE: where nobody listens to that, one of them costs a load and a
 //! branch.
-#![cfg_attr(not(feature = "tracing"), allow(unused_variables, clippy::needless_pass_by_value))]
+#![cfg_attr(not(feature = "tracing"), allow(unused_variables))]
 
-use crate::context::{Context, SetupError};
 use crate::error::Errno;
-use crate::queue::Completion;
+use crate::reap::Event;
+use aio2_abi::setup::Setup;
+use std::fmt::Display;
 
-/// A context was made, or was not.
-pub(crate) fn made(made: &Result<Context, SetupError>) {
+/// A context was made.
+pub(crate) fn made(implementation: impl Display, executor: Option<impl Display>, setup: &Setup) {
     #[cfg(feature = "tracing")]
-    match made {
-        Ok(context) => {
-            let setup = context.setup();
-            tracing::debug!(
-                target: "aio2",
-                implementation = %context.implementation(),
-                executor = context.executor().map(tracing::field::display),
-                ring_bytes = setup.ring_bytes,
-                max_requests = setup.max_requests,
-                concurrency = setup.concurrency,
-                "context made"
-            );
-        }
-        Err(error) => tracing::debug!(target: "aio2", %error, "no context made"),
-    }
+    tracing::debug!(
+        target: "aio2",
+        %implementation,
+        executor = executor.map(tracing::field::display),
+        ring_bytes = setup.ring_bytes,
+        max_requests = setup.max_requests,
+        concurrency = setup.concurrency,
+        "context made"
+    );
+}
+
+/// A context could not be made.
+pub(crate) fn not_made(error: impl Display) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(target: "aio2", %error, "no context made");
 }
 
 /// So many bytes of iocbs were submitted, and this many of them accepted.
@@ -39,29 +40,29 @@ pub(crate) fn submitted(bytes: usize, accepted: Result<usize, Errno>) {
     }
 }
 
-/// A request has ended, with this completion for `key`.
+/// A request for this `operation` has ended with `event`.
 #[inline(always)]
-pub(crate) fn ended<B, T, K>(key: u64, done: &Completion<B, T, K>) {
+pub(crate) fn ended(operation: impl FnOnce() -> &'static str, event: &Event<'_>) {
     #[cfg(feature = "tracing")]
     if tracing::level_filters::LevelFilter::current() >= tracing::Level::TRACE {
-        tell(key, done);
+        tell(operation(), event);
     }
 }
 
 #[cfg(feature = "tracing")]
 #[cold]
-fn tell<B, T, K>(key: u64, done: &Completion<B, T, K>) {
-    let timing = done.timing().handled();
+fn tell(operation: &'static str, event: &Event<'_>) {
+    let timing = event.timing().handled();
     tracing::trace!(
         target: "aio2",
-        key,
-        operation = done.op.name(),
-        result = done.result.ok(),
-        errno = done.result.err().map(tracing::field::display),
-        place = done.execution_path().handled().map(|path| tracing::field::display(path.place)),
+        key = event.user_data(),
+        operation,
+        result = event.result().ok(),
+        errno = event.result().err().map(tracing::field::display),
+        place = event.execution_path().handled().map(|path| tracing::field::display(path.place)),
         waited_ns = timing.map(|timing| timing.waited().as_nanos() as u64),
         ran_ns = timing.map(|timing| timing.ran().as_nanos() as u64),
-        never_began = done.never_began(),
+        never_began = event.never_began(),
         "ended"
     );
 }

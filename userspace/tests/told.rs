@@ -3,7 +3,7 @@
 #![allow(missing_docs)]
 
 use aio2::{Context, Counters, Op, Prefer, Queue, Timeout};
-use std::io::{Read, Write, pipe};
+use std::io::{Write, pipe};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -113,8 +113,6 @@ mod tracing {
 
     fn run() {
         let mut queue = queue();
-        let mut text = String::new();
-        File::open("/proc/self/comm").unwrap().read_to_string(&mut text).unwrap();
         let read = Op::read_at(File::open("/proc/self/exe").unwrap(), vec![0; 16], 0);
         queue.push(read.timing().execution_path().cache(CacheHint::Normal), 0);
         queue.push(Op::nop(), 1);

@@ -33,7 +33,7 @@ impl<B: Buffer, T> Completion<B, T> {
         if let Ok(bytes) = result {
             ended.op.note_filled(bytes);
         }
-        trace::ended(event.user_data(), &ended);
+        trace::ended(|| ended.op.name(), &event);
         ended
     }
 
