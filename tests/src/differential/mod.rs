@@ -380,6 +380,7 @@ impl Round<'_> {
         let storm = self.random.below(4) == 0;
         if storm {
             self.report.storms += 1;
+            self.last.push(String::from("  while signals come"));
             alarm(STORM_US);
         }
         self.context.submit_all(&mut Batch::of(batch));

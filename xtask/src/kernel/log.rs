@@ -66,7 +66,8 @@ const SIGNS: &[(Kind, &str)] = &[
     (Kind::Bug, "general protection fault"),
     (Kind::Bug, "Kernel panic"),
     (Kind::Bug, "double fault"),
-    (Kind::Bug, "Out of memory"),
+    // Of the machine: that of a cgroup, or an error of a call, is nobody's fault.
+    (Kind::Bug, "Out of memory: "),
     (Kind::Warning, "WARNING:"),
 ];
 
@@ -222,6 +223,8 @@ mod tests {
 [    0.300000]     ok 1 an_event_is_read_back
 [    0.300000] # aio2_ring: pass:1 fail:0 skip:0 total:1
 [    0.350000] aio2-conform[505]: segfault at 7ff7efb18008 ip 1 sp 2 error 7 in aio2-conform
+[    0.360000] EXT4-fs error (device nullb1) in ext4_setattr:5683: Out of memory
+[    0.370000] Memory cgroup out of memory: Killed process 693 (hostile) total-vm:33972kB
 [    0.400000] reboot: Power down
 ";
 
@@ -233,6 +236,7 @@ mod tests {
         (Kind::Bug, "[    1.0] BUG: scheduling while atomic: init/1/0x00000002"),
         (Kind::Bug, "[    1.0] Oops: general protection fault, probably for non-canonical address"),
         (Kind::Bug, "[    1.0] Kernel panic - not syncing: Attempted to kill init!"),
+        (Kind::Bug, "[    1.0] Out of memory: Killed process 77 (hostile) total-vm:33972kB"),
         (Kind::Warning, "[    1.0] WARNING: CPU: 1 PID: 7 at fs/aio2/ctx.c:12 aio2_free+0x1/0x2"),
         (Kind::Kasan, "[    1.0] BUG: KASAN: slab-use-after-free in aio2_publish+0x1/0x2"),
         (Kind::Kcsan, "[    1.0] BUG: KCSAN: data-race in aio2_publish / aio2_reap"),

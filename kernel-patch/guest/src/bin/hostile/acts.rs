@@ -66,13 +66,8 @@ pub fn rehearse() {
     }
 }
 
-/// Does it, again and again until the process is killed or something fails. What
-/// panics is told if it `should` not.
-pub fn attack(act: Act, mut random: Random, should: bool) {
-    if !should {
-        // Without memory anything may panic; and to tell of it takes memory.
-        std::panic::set_hook(Box::new(|_| {}));
-    }
+/// Does it, again and again until the process is killed or something fails.
+pub fn attack(act: Act, mut random: Random) {
     for _ in 0..1 + random.below(6) {
         if (act.run)(&mut random).is_none() {
             break;
