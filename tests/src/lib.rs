@@ -61,6 +61,7 @@ mod ready;
 mod reap;
 mod ring;
 mod same;
+mod scenes;
 mod security;
 mod set;
 mod setup;

@@ -19,9 +19,9 @@ use std::thread;
 use std::time::Duration;
 
 /// Runs a syscall; its result, or the negative errno.
-type Run<'a> = &'a dyn Fn(libc::c_long, &[u64]) -> i64;
+pub(crate) type Run<'a> = &'a dyn Fn(libc::c_long, &[u64]) -> i64;
 
-fn plain(nr: libc::c_long, args: &[u64]) -> i64 {
+pub(crate) fn plain(nr: libc::c_long, args: &[u64]) -> i64 {
     let at = |n| args.get(n).copied().unwrap_or(0);
     // SAFETY: each scene keeps what its arguments name.
     let result = unsafe { libc::syscall(nr, at(0), at(1), at(2), at(3), at(4), at(5)) };
@@ -33,7 +33,11 @@ fn plain(nr: libc::c_long, args: &[u64]) -> i64 {
 }
 
 /// Plays a scene in each way, and compares.
-fn play<T: PartialEq + Debug>(what: &str, context: &Context, scene: impl Fn(Run<'_>) -> T) {
+pub(crate) fn play<T: PartialEq + Debug>(
+    what: &str,
+    context: &Context,
+    scene: impl Fn(Run<'_>) -> T,
+) {
     let expected = scene(&plain);
     let request = scene(&|nr, args| context.run(Request::call(nr, args)).res);
     assert_eq!(request, expected, "{what}");
@@ -41,17 +45,17 @@ fn play<T: PartialEq + Debug>(what: &str, context: &Context, scene: impl Fn(Run<
     assert_eq!(worker, expected, "{what}, on a worker");
 }
 
-fn address<T: ?Sized>(memory: &mut T) -> u64 {
+pub(crate) fn address<T: ?Sized>(memory: &mut T) -> u64 {
     std::ptr::from_mut(memory).cast::<u8>().expose_provenance() as u64
 }
 
-fn own(fd: i32) -> File {
+pub(crate) fn own(fd: i32) -> File {
     assert!(fd >= 0, "{}", std::io::Error::last_os_error());
     // SAFETY: the descriptor is new, and no one else's.
     unsafe { File::from_raw_fd(fd) }
 }
 
-fn eventfd(count: u32, flags: i32) -> File {
+pub(crate) fn eventfd(count: u32, flags: i32) -> File {
     // SAFETY: takes two numbers.
     own(unsafe { libc::eventfd(count, flags | libc::EFD_CLOEXEC) })
 }

@@ -6,8 +6,8 @@ use crate::env::{Env, Factory, Outcome, Skip};
 use crate::watchdog::Watchdog;
 use crate::{
     after, attributes, begun, cancel, deadline, exec, group, grow, hostile, interrupt, limits,
-    malformed, memory, notify, order, poll, ready, reap, ring, same, security, set, setup, signals,
-    submit, syscalls, teardown, trace, wakeups,
+    malformed, memory, notify, order, poll, ready, reap, ring, same, scenes, security, set, setup,
+    signals, submit, syscalls, teardown, trace, wakeups,
 };
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -106,6 +106,14 @@ tests! {
         device_gives_all_that_it_gives_the_plain_call: "R-OP-3" "R-RUN-12";
         calls_at_the_file_position_are_not_torn: "R-OP-3" "R-RUN-12";
         pipe_of_packets_gives_one: "R-OP-3" "R-RUN-12";
+    }
+    scenes {
+        descriptor_of_each_kind_gives_what_it_gives_the_plain_call: "R-OP-3" "R-RUN-12";
+        terminal_with_lines_gives_what_was_typed: "R-OP-3" "R-RUN-12";
+        terminal_without_lines_gives_what_vmin_and_vtime_say: "R-WAIT-1";
+        socket_in_each_state_gives_what_it_gives_the_plain_call: "R-OP-3" "R-RUN-12";
+        memory_that_ends_within_a_buffer_ends_the_call_where_it_would: "R-OP-3" "R-RUN-12";
+        arguments_at_their_limits_are_judged_as_in_the_plain_call: "R-OP-3" "R-RUN-12";
     }
     ready {
         idle_files_keep_no_worker: "R-WAIT-1";

@@ -113,6 +113,23 @@ fn a_terminal_is_waited_for_without_a_worker() {
         assert_eq!(Row::without_worker(name, of(nr, &slave, &args), write), 5);
         assert_eq!(&buffer[..5], b"line\n");
     }
+    // Room for less than VMIN: it ends when that is full, and polls readable later.
+    // SAFETY: a termios may be all zeros.
+    let mut modes: libc::termios = unsafe { std::mem::zeroed() };
+    // SAFETY: it can be written.
+    unsafe { libc::cfmakeraw(&raw mut modes) };
+    (modes.c_cc[libc::VMIN], modes.c_cc[libc::VTIME]) = (5, 0);
+    // SAFETY: it can be read.
+    let set = unsafe { libc::tcsetattr(slave.as_raw_fd(), libc::TCSANOW, &raw const modes) };
+    assert_eq!(set, 0);
+    let write = || master.write_all(b"abc").unwrap();
+    let name = "read of a terminal with room for less than VMIN";
+    assert_eq!(Row::with_worker(name, of(libc::SYS_read, &slave, &[at, 3]), write), 3);
+    // The other end has modes of its own.
+    let mut slave = File::from(slave);
+    let write = || slave.write_all(b"abc").unwrap();
+    let name = "read of the master of a terminal";
+    assert_eq!(Row::without_worker(name, of(libc::SYS_read, &master, &[at, 3]), write), 3);
 }
 
 /// SPEC: R-WAIT-1

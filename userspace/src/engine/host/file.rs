@@ -352,8 +352,34 @@ pub(crate) fn is_listening(fd: i32) -> bool {
 
 /// Whether `fd` is a terminal.
 pub(crate) fn is_terminal(fd: i32) -> bool {
-    // SAFETY: takes no address.
-    unsafe { libc::isatty(fd) == 1 }
+    modes(fd).is_some()
+}
+
+/// The modes of terminal `fd`.
+fn modes(fd: i32) -> Option<libc::termios> {
+    let mut modes = MaybeUninit::<libc::termios>::uninit();
+    // SAFETY: it can be written.
+    let result = unsafe { libc::tcgetattr(fd, modes.as_mut_ptr()) };
+    // SAFETY: tcgetattr has filled it in.
+    (result == 0).then(|| unsafe { modes.assume_init() })
+}
+
+/// Whether `fd` is a terminal of which a read with so much `room` may end before it
+/// polls readable (termios(3)): with a VMIN of 0 it ends empty, and with room for less
+/// than VMIN when that is full.
+pub(crate) fn is_terminal_read_early(fd: i32, room: u64) -> bool {
+    let Some(modes) = modes(fd) else { return false };
+    let (least, time) = (u64::from(modes.c_cc[libc::VMIN]), modes.c_cc[libc::VTIME]);
+    let may_end = least == 0 || time == 0 && room < least;
+    modes.c_lflag & libc::ICANON == 0 && may_end && !is_terminal_master(fd)
+}
+
+/// Whether `fd` is the master of a pseudoterminal. The modes that it tells are those of
+/// the other end; its own are always raw, with a VMIN of 1.
+fn is_terminal_master(fd: i32) -> bool {
+    let mut number = 0_u32;
+    // SAFETY: writes a number.
+    unsafe { libc::ioctl(fd, libc::TIOCGPTN, &raw mut number) == 0 }
 }
 
 /// Whether `fd` is an epoll instance, as far as the process can see its descriptors.

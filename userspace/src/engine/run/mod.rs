@@ -168,6 +168,14 @@ pub(crate) fn waits_if_not_ready(request: &Request, progress: &Progress, fd: i32
     const EVENT_BYTES: u64 = size_of::<libc::epoll_event>() as u64;
     let args = request.call.args();
     let has_memory = || is_memory(args[1], args[2]);
+    let transfer =
+        || request.operation.class().and_then(|class| Transfer::new(&request.call, class));
+    // Only after what it names is known to be memory: it reads vectors.
+    let ends_early = || {
+        transfer().is_some_and(|transfer| {
+            transfer.is_read && file::is_terminal_read_early(fd, transfer.wanted(false))
+        })
+    };
     let untried = || file::is_terminal(fd) || transfers_untried(request, fd);
     // As a kind of try that is not to be had: not by a file that has no such call,
     // of which the plain one says so at once.
@@ -175,19 +183,17 @@ pub(crate) fn waits_if_not_ready(request: &Request, progress: &Progress, fd: i32
     let refused = || {
         progress.refused
             && file::kind(fd) == file::Kind::Record
-            && request
-                .operation
-                .class()
-                .and_then(|class| Transfer::new(&request.call, class))
-                .is_some_and(takes_a_record)
+            && transfer().is_some_and(takes_a_record)
     };
     match request.call.nr() {
         number::SYS_accept => file::is_listening(fd),
         libc::SYS_accept4 => args[3] & !ACCEPT_FLAGS == 0 && file::is_listening(fd),
-        libc::SYS_read | libc::SYS_write => has_memory() && (refused() || untried()),
+        libc::SYS_read | libc::SYS_write => {
+            has_memory() && (refused() || untried() && !ends_early())
+        }
         // They read their structures before they wait, and may fail at that.
         libc::SYS_readv | libc::SYS_writev => {
-            refused() || untried() && are_buffers(args[1], args[2])
+            refused() || untried() && are_buffers(args[1], args[2]) && !ends_early()
         }
         libc::SYS_recvfrom => has_memory() && transfers_untried(request, fd),
         libc::SYS_recvmsg => {
