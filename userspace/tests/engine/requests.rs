@@ -11,6 +11,7 @@ use aio2_abi::{attr, op};
 use std::fs::File;
 use std::io::{Read, Write, pipe};
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
@@ -786,4 +787,31 @@ fn each_request_takes_time_of_the_submission() {
         let sum: u64 = f.next_n(100).into_iter().map(blocked).sum();
         assert!((101..1_000_000_000_000).contains(&sum), "{sum} ns");
     }
+}
+
+/// SPEC: R-RUN-5, R-EVENT-3
+#[test]
+fn more_than_4_gib_are_moved_with_full() {
+    const PARTS: usize = 1024;
+    const PART: usize = (4 << 20) + 4096;
+    // What Linux moves in one call, at most.
+    const ONE_CALL: i64 = 0x7fff_f000;
+    // Of holes, which take no memory.
+    // SAFETY: a name, and a number.
+    let fd = unsafe { libc::memfd_create(c"large".as_ptr(), libc::MFD_CLOEXEC) };
+    assert!(fd >= 0);
+    // SAFETY: it is new, and no one else's.
+    let file = unsafe { File::from_raw_fd(fd) };
+    let bytes = PARTS * PART;
+    file.set_len(bytes as u64 + 1).unwrap();
+    file.write_all_at(b"end", bytes as u64 - 3).unwrap();
+    let mut buffer = vec![1_u8; PART];
+    let mut parts = [[address(buffer.as_mut_slice()), PART as u64]; PARTS];
+    let args = [file.as_raw_fd() as u64, address(&mut parts), PARTS as u64, 0, 0];
+    let (f, preadv) = (Fixture::new(), syscall(libc::SYS_preadv, &args));
+    assert_eq!(only(&f, preadv.clone()).res, ONE_CALL);
+    assert_eq!(only(&f, preadv.clone().flags(IocbFlags::FULL)).res, bytes as i64);
+    assert_eq!(&buffer[PART - 3..], b"end");
+    let elsewhere = preadv.flags(IocbFlags::FULL | IocbFlags::ASYNC);
+    assert_eq!(only(&f, elsewhere).res, bytes as i64);
 }
