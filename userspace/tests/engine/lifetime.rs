@@ -342,3 +342,32 @@ fn memory_is_given_back_once_nothing_is_in_flight() {
     }
     f.wait(&Wait { id: Some(first), ..Wait::events(0) }).expect("it has ended, and is known");
 }
+
+/// Descriptors and mappings of this process, whoever made them.
+fn taken() -> (usize, usize) {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    (std::fs::read_dir("/proc/self/fd").unwrap().count(), maps.lines().count())
+}
+
+/// The figures are those of the documentation of [`aio2::Context`].
+#[test]
+fn a_context_takes_so_many_descriptors_and_mappings() {
+    if !alone("lifetime::a_context_takes_so_many_descriptors_and_mappings") {
+        return;
+    }
+    const NUMBER: usize = 100;
+    let new = || aio2::Context::builder().prefer(aio2::Prefer::Engine).build().unwrap();
+    // What is there once for all, and room of the allocator's.
+    let kept: Vec<_> = (0..4).map(|_| new()).collect();
+    let before = taken();
+    let contexts: Vec<_> = (0..NUMBER).map(|_| new()).collect();
+    let with_contexts = taken();
+    assert_eq!(with_contexts.0 - before.0, NUMBER);
+    let mappings = with_contexts.1 - before.1;
+    // The kernel joins some that are neighbours, and the allocator takes a few.
+    assert!((5 * NUMBER..=6 * NUMBER + 4).contains(&mappings), "{mappings}");
+    let driver = |context| aio2::Driver::<Vec<u8>>::new(context).unwrap();
+    let drivers: Vec<_> = contexts.into_iter().map(driver).collect();
+    assert_eq!(taken().0 - with_contexts.0, 3 * NUMBER);
+    drop((drivers, kept));
+}
