@@ -49,8 +49,6 @@ pub(crate) fn eventfd_is_signalled_for_events(env: &Env<'_>) -> Outcome {
 
 /// Who sleeps on it alone learns that nothing will come any more.
 pub(crate) fn eventfd_tells_that_the_context_is_gone(env: &Env<'_>) -> Outcome {
-    // The kernel sets DEAD and says nothing: planned.
-    env.needs(Features::IN_PROCESS)?;
     for (notify, signals) in [(NOTIFY_ON, 1), (NOTIFY_OFF, 0)] {
         let (context, eventfd) = watched(env);
         let consumer = context.backend().consumer();

@@ -492,8 +492,7 @@ pub(crate) fn full_file_transfers_of_each_family(env: &Env<'_>) -> Outcome {
 }
 
 pub(crate) fn full_of_what_takes_nothing_is_not_supported(env: &Env<'_>) -> Outcome {
-    // The kernel reads the same bytes again and again: planned.
-    env.needs(Features::FULL | Features::IN_PROCESS)?;
+    env.needs(Features::FULL)?;
     let context = env.context();
     let (left, mut right) = {
         let (left, right) = socket_pair(libc::SOCK_STREAM);
