@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `budget` | instructions of each path, held against a table |
 //! | `costs` | the same while more and more requests are in flight |
+//! | `cp` | the command's copy beside GNU cp |
 //! | `page` | all peers and all work, as one page with plots |
 //! | `side_by_side` | fio on the drop-ins and the originals |
 //!
@@ -13,6 +14,7 @@
 
 pub mod budget;
 mod costs;
+mod cp;
 mod page;
 mod side_by_side;
 
@@ -25,8 +27,8 @@ use std::process::Command;
 /// Which benchmarks to run.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The ring against other queues, the engine against the kernel's interfaces, both if none is named; an echo server against one with epoll and one with threads; an HTTP server against one with threads and one of hyper; fio on the drop-ins and the originals, on AIO2's engine and others
-    #[arg(value_parser = ["ring", "engine", "servers", "http", "fio"])]
+    /// The ring against other queues, the engine against the kernel's interfaces, both if none is named; an echo server against one with epoll and one with threads; an HTTP server against one with threads and one of hyper; fio on the drop-ins and the originals, on AIO2's engine and others; `aio2 cp` against `cp -a` and `cp -r`, which takes some minutes, and 7 GB on tmpfs and on the target directory's file system
+    #[arg(value_parser = ["ring", "engine", "servers", "http", "fio", "cp"])]
     which: Vec<String>,
     /// Instead, count instructions in a guest with the kernel series
     #[arg(long, value_name = "CONFIG", num_args = 0..=1, default_missing_value = "perf")]
@@ -80,6 +82,10 @@ pub fn run(args: &Args) -> Result<()> {
     for bench in benches {
         if bench == "fio" {
             side_by_side::run(args.json)?;
+            continue;
+        }
+        if bench == "cp" {
+            cp::run(args.json, args.short)?;
             continue;
         }
         let mut cargo = Command::new(env!("CARGO"));

@@ -250,7 +250,7 @@ impl Stage {
 }
 
 /// Processor time of all children so far, in seconds: proc_pid_stat(5).
-fn cpu_of_children() -> Result<f64> {
+pub fn cpu_of_children() -> Result<f64> {
     /// USER_HZ, which no architecture has otherwise.
     const TICKS: f64 = 100.0;
     let stat = fs::read_to_string("/proc/self/stat")?;

@@ -20,8 +20,8 @@ mod text;
 mod tree;
 
 use anyhow::{Context, Result, ensure};
-pub use results::Spread;
 use results::{Measured, Results};
+pub use results::{Spread, ratio};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -75,7 +75,7 @@ pub fn redraw() -> Result<()> {
 }
 
 /// A directory for what is made on the way, on the file system that is measured.
-fn scratch() -> Result<PathBuf> {
+pub fn scratch() -> Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let scratch = target.unwrap_or_else(|| crate::root().join("target")).join("tmp");
     fs::create_dir_all(&scratch)?;
