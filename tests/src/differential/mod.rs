@@ -521,7 +521,12 @@ fn fails_direct_write(world: &World, call: &Call, result: i64) -> bool {
 fn fills_terminal(world: &World, call: &Call, result: i64) -> bool {
     const HELD: i64 = 4096;
     let is_terminal = |arg: &Arg| matches!(arg, Arg::Fd(at) if world.name(*at).starts_with("term"));
-    call.name.contains("write") && result >= HELD && call.args.first().is_some_and(is_terminal)
+    let to = match call.name {
+        "splice" => call.args.get(2),
+        name if name == "sendfile" || name.contains("write") => call.args.first(),
+        _ => None,
+    };
+    result >= HELD && to.is_some_and(is_terminal)
 }
 
 fn fill(world: &World, call: &Call, pattern: u8) {
