@@ -67,7 +67,7 @@ pub(crate) fn run(request: &Request) -> Option<i64> {
         }
         number::SYS_newfstatat => look(call, fd, b, d as i32, LOOK_FLAGS),
         libc::SYS_openat => open(call, fd, b, Opening::of_flags(c as i32, OPEN_FLAGS)?),
-        libc::SYS_openat2 => open(call, fd, b, Opening::of_how(c, d)?),
+        libc::SYS_openat2 => open(call, fd, b, Opening::of_how(call, c, d)?),
         libc::SYS_close => closes_at_once(fd).then(|| call.run()),
         _ => None,
     }
