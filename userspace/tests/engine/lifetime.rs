@@ -58,13 +58,13 @@ fn dropping_cancels_what_runs_and_the_rest() {
 /// Descriptors, threads of the engine, and mappings of this process.
 pub fn held() -> (usize, usize, usize) {
     let fds = std::fs::read_dir("/proc/self/fd").unwrap().flatten().filter(|entry| {
-        std::fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().contains("aio2"))
+        std::fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().contains("memfd:aio2"))
     });
     let workers = std::fs::read_dir("/proc/self/task").unwrap().flatten().filter(|task| {
         std::fs::read_to_string(task.path().join("comm")).is_ok_and(|c| c.trim() == "aio2-wrk")
     });
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    (fds.count(), workers.count(), maps.lines().filter(|line| line.contains("aio2")).count())
+    (fds.count(), workers.count(), maps.lines().filter(|line| line.contains("memfd:aio2")).count())
 }
 
 /// Memory of this process: its data, used or not, and what is resident.
