@@ -27,7 +27,7 @@ impl Errno {
 
 impl fmt::Debug for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match aio2_abi::errno::name(self.0) {
+        match syscalls::Errno::new(self.0).name() {
             Some(name) => f.write_str(name),
             None => write!(f, "errno {}", self.0),
         }
@@ -449,3 +449,19 @@ macro_rules! into_io_error {
 into_io_error!(SubmitError, WaitError, ReapError, CancelError, GrowError);
 #[cfg(feature = "raw")]
 into_io_error!(ExecError);
+
+#[cfg(test)]
+mod tests {
+    use super::Errno;
+
+    #[test]
+    fn each_number_that_linux_has_is_said_by_its_name() {
+        // Linux has left out two numbers, the names of which are EAGAIN and EDEADLK.
+        for number in (1..=133).filter(|number| ![41, 58].contains(number)) {
+            let said = format!("{:?}", Errno(number));
+            assert!(said.starts_with('E'), "{number}: {said}");
+        }
+        assert_eq!(format!("{:?}", Errno(libc::ECONNRESET)), "ECONNRESET");
+        assert_eq!(format!("{:?}", Errno(41)), "errno 41");
+    }
+}
