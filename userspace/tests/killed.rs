@@ -178,7 +178,7 @@ fn killed_at_every_instruction(name: &str, how: Reap) {
         assert_eq!(claimed, at >= moves, "killed before instruction {at} of {all}");
     }
     println!(
-        "killed: {name}, before each {apart}. of {all} instructions, \
+        "killed: {all} instructions of {name}, before each {apart}. of them, \
          and each near the {moves}., which moves head"
     );
 }
