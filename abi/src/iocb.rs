@@ -256,7 +256,7 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     /// The first rule that it breaks, in the order of SPEC section 6.2.
-    #[inline]
+    #[inline(always)] // what it returns is large, and would be copied
     pub fn peek(&self) -> Option<Result<Iocb<'a>, Malformed>> {
         let rest = &self.bytes[self.at..];
         if rest.is_empty() { None } else { Some(parse(rest)) }
