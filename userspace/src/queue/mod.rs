@@ -732,6 +732,11 @@ impl<B: Buffer, T> Iterator for Completions<'_, B, T> {
 
     #[inline]
     fn next(&mut self) -> Option<Completion<B, T>> {
+        // Behind the last one a look at the ring would find nothing, at the cost of a
+        // full barrier.
+        if self.queue.in_flight == 0 && self.queue.refused.is_empty() {
+            return None;
+        }
         self.queue.pop().ok().flatten()
     }
 }
