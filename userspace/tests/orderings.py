@@ -24,7 +24,7 @@ LIBRARY = "userspace/src/"
 # The models of each, as they are named to the runner.
 MODELS = {RING: ["aba", "claim", "doorbell", "grow", "overflow", "payload"], LIBRARY: ["files", "groups", "requests", "waiting"]}
 
-# name, file, text, its replacement, whether a model must catch it
+# name, file, text, its replacement, True if a model must catch it, or why none does
 CHANGES = [
     ("publish tail: relaxed", "producer.rs",
      "tail.store(self.tail, Ordering::Release)", "tail.store(self.tail, Ordering::Relaxed)", True),
@@ -42,7 +42,8 @@ CHANGES = [
     ("producer's head: no fence", "producer.rs",
      "        fence(Ordering::Acquire);\n", "", True),
     ("consumer's first head: relaxed", "consumer.rs",
-     "let head = view.head.load(Ordering::Acquire)", "let head = view.head.load(Ordering::Relaxed)", False),
+     "let head = view.head.load(Ordering::Acquire)", "let head = view.head.load(Ordering::Relaxed)",
+     "a tail that is behind is no event for the short way, whose fence orders the general one"),
     ("consumer's head when empty: relaxed", "consumer.rs",
      "let now = view.head.load(Ordering::Acquire)", "let now = view.head.load(Ordering::Relaxed)", True),
     ("claim, success: relaxed", "consumer.rs",
@@ -52,7 +53,8 @@ CHANGES = [
     ("exclusive head: relaxed", "exclusive.rs",
      "head.store(self.next, Ordering::Release)", "head.store(self.next, Ordering::Relaxed)", True),
     ("exclusive takes over: relaxed", "exclusive.rs",
-     "view().head.load(Ordering::Acquire)", "view().head.load(Ordering::Relaxed)", False),
+     "view().head.load(Ordering::Acquire)", "view().head.load(Ordering::Relaxed)",
+     "the handing over orders it already"),
     ("flags: relaxed", "producer.rs",
      "flags.store(flags.bits(), Ordering::Release)", "flags.store(flags.bits(), Ordering::Relaxed)", True),
     ("notify, producer: no full barrier", "producer.rs",
@@ -129,6 +131,16 @@ BROKEN = [
 ]
 
 
+# Files whose orderings no model can weaken: their peer is the kernel, or memory that
+# the explorer does not have; with what stands in for it.
+OUTSIDE = {
+    "userspace/src/engine/host/device/aio.rs":
+        "the peer is the kernel's ring of Linux AIO; the pairs are those of publish and claim, as litmus tests",
+    "userspace/src/os/process.rs":
+        "a page that forks clear, set once by compare-and-swap; the tests of fork in processes, TSan",
+}
+
+
 # What orders more than its own word; the rest is Relaxed.
 ORDERING = re.compile(r"Ordering::(Acquire|Release|AcqRel|SeqCst)|\bacquire\(view")
 MODEL = re.compile(r'#\[test\].*?fn (\w+)\(\).*?model\(\s*"([^"]+)"', re.DOTALL)
@@ -137,6 +149,7 @@ MODEL = re.compile(r'#\[test\].*?fn (\w+)\(\).*?model\(\s*"([^"]+)"', re.DOTALL)
 def not_weakened():
     """The lines with an ordering that no change takes away."""
     lines = []
+    outside = set(OUTSIDE)
     for path in sorted((ROOT / "userspace/src").rglob("*.rs")):
         text = path.read_text()
         code = re.sub("//[^\n]*", lambda comment: " " * len(comment[0]), text)
@@ -145,9 +158,14 @@ def not_weakened():
             if path == ROOT / RING / file and at >= 0:
                 gone = len(before) if ORDERING.findall(before) != ORDERING.findall(after) else 0
                 code = code[:at] + " " * gone + code[at + gone:]
-        for site in ORDERING.finditer(code):
-            lines.append(f"{path.relative_to(ROOT)}:{code[:site.start()].count(chr(10)) + 1}")
-    return lines
+        sites = list(ORDERING.finditer(code))
+        file = str(path.relative_to(ROOT))
+        if file in OUTSIDE and sites:
+            outside.discard(file)
+            continue
+        for site in sites:
+            lines.append(f"{file}:{code[:site.start()].count(chr(10)) + 1}: nothing weakens this")
+    return lines + [f"{file}: has no ordering, and stands in OUTSIDE" for file in sorted(outside)]
 
 
 def model_names():
@@ -193,7 +211,7 @@ def main():
     wrong = 0
     for line in not_weakened():
         wrong += 1
-        print(f"{line}: nothing weakens this", file=sys.stderr)
+        print(line, file=sys.stderr)
     with tempfile.TemporaryDirectory() as temp:
         work = pathlib.Path(temp) / "copy"
         shutil.copytree(ROOT, work, ignore=shutil.ignore_patterns("target", ".git"))
@@ -221,9 +239,13 @@ def main():
             note = "; ".join(names[test.split("::")[-1]] for test in failing)
             if failing and bound == 3:
                 note += " (with three)"
-            note = note or ("**none**" if must_fail else "none: see the comment there")
-            wrong += bool(failing) != must_fail
+            note = note or ("**none**" if must_fail is True else f"none: {must_fail}")
+            wrong += bool(failing) != (must_fail is True)
             print(f"| {name} | {note} |", flush=True)
+    if not wanted:
+        print("\n| in no model | why |\n|---|---|")
+        for file, why in OUTSIDE.items():
+            print(f"| {file} | {why} |")
     sys.exit(1 if wrong else 0)
 
 

@@ -295,7 +295,7 @@ const BARE: usize = 3;
 /// Copies such events from `head` on, up to the first other one or the end of
 /// anything, for which the general way is. What it returns is not true unless
 /// `head` turns out not to have moved. SPEC: R-RING-12, R-RING-15.
-#[inline]
+#[inline(always)] // both ways, which otherwise share it as a call
 fn copy_bare<M: Memory>(
     view: &View<'_, M::Word>,
     head: u64,
