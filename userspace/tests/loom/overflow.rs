@@ -101,3 +101,21 @@ fn who_sees_that_nothing_will_come_sees_what_came() {
         thread.join().unwrap();
     });
 }
+
+// SPEC: R-LIFE-1
+#[test]
+fn who_reads_in_place_sees_what_came_before_the_end() {
+    // One look at `tail` only, where a consumer that copies takes a second one.
+    model("dead against reading in place", || {
+        let (mut producer, consumer) = split(ring(16));
+        let mut consumer = consumer.into_exclusive().ok().unwrap();
+        let thread = thread::spawn(move || {
+            let dead = consumer.is_dead();
+            let is_there = consumer.drain().unwrap().next().unwrap().is_some();
+            assert!(!dead || is_there, "an event comes after the end");
+        });
+        assert!(producer.push(&event(1, 0)));
+        producer.set_dead();
+        thread.join().unwrap();
+    });
+}
