@@ -254,8 +254,8 @@ impl<'r> Iterator for ReapBatch<'r> {
             return None;
         }
         match Event::parse(self.words.as_bytes()) {
-            Ok((event, rest)) => {
-                self.words = &self.words[self.words.len() - rest.len() / 8..];
+            Ok((event, _)) => {
+                self.words = &self.words[event.bytes().len() / 8..];
                 Some(event)
             }
             Err(reason) => {

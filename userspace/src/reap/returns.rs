@@ -172,8 +172,9 @@ impl<'a> Event<'a> {
     /// What is wrong with the bytes.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), event::Malformed> {
-        let (parsed, rest) = event::EventView::parse(bytes)?;
-        let bytes = &bytes[..bytes.len() - rest.len()];
+        let (parsed, _) = event::EventView::parse(bytes)?;
+        // By its length, which is known to the compiler for most.
+        let (bytes, rest) = bytes.split_at(parsed.header.len as usize);
         Ok((Event { parsed, bytes }, rest))
     }
 

@@ -322,17 +322,16 @@ fn copy_bare<M: Memory>(
         }
         return Ok(copied);
     }
-    let mut words = view.segments(head as u32, left as usize / 8).first();
-    let mut room = buffer.as_chunks_mut().0.iter_mut().take(max_events);
-    while let Some(([first, user_data, res], rest)) = words.split_first_chunk::<BARE>() {
+    let words = view.segments(head as u32, left as usize / 8).first();
+    let (from, to) = (words.as_chunks::<BARE>().0, buffer.as_chunks_mut().0);
+    let room = to.len().min(max_events);
+    for ([first, user_data, res], event) in from.iter().zip(&mut to[..room]) {
         // Loaded once, as below. SPEC: R-RING-14.
         let first = first.load();
         if len_of(first) != BARE as u32 * 8 {
             break;
         }
-        let Some(event) = room.next() else { break };
         *event = [first, user_data.load(), res.load()];
-        words = rest;
         copied.events += 1;
     }
     copied.words = copied.events * BARE;
