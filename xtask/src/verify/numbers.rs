@@ -240,6 +240,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_change_of_the_orderings_can_still_be_made() {
+        let script = crate::root().join("userspace/tests/orderings.py");
+        let out = match Command::new("python3").arg(script).arg("--check").output() {
+            Ok(out) => out,
+            Err(error) => return println!("SKIP orderings: no python3: {error}"),
+        };
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+
+    #[test]
     fn numbers_are_read_from_what_runs_print() {
         let said =
             "doorbell, overflow: 12 executions, 0.1 s\nx\ntest a ... once: 30 executions, 2 s";
