@@ -1,6 +1,7 @@
 //! Setup, teardown, fork, and many threads.
 
 use crate::context::{Fixture, Iocb, alone, syscall, with_limit};
+use crate::poll::sleeps;
 use crate::request::{Slow, id_of};
 use aio2::Errno;
 use aio2::backend::{Backend, Wait};
@@ -310,6 +311,36 @@ fn deadlines_of_what_has_ended_take_no_memory() {
         },
     );
     assert!(grown < 200, "{grown} pages more after 40000 requests");
+}
+
+/// SPEC: R-DEADLINE-1
+#[test]
+fn a_deadline_behind_another_wakes_no_thread() {
+    const HOUR: u64 = 3_600_000_000_000;
+    if !alone("lifetime::a_deadline_behind_another_wakes_no_thread") {
+        return;
+    }
+    let f = Fixture::new();
+    let mut slow = Slow::new();
+    f.submit([slow.read().deadline(HOUR)]);
+    while sleeps("aio2-timer") == 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    for n in 1..=200 {
+        f.submit([Iocb::nop(n).deadline(2 * HOUR).flags(IocbFlags::ASYNC)]);
+        assert_eq!(f.next().user_data, n);
+        // Time for the thread to go to sleep again, had it been woken.
+        thread::sleep(Duration::from_micros(300));
+    }
+    let woken = sleeps("aio2-timer");
+    assert!(woken < 20, "{woken} times for 200 deadlines");
+    // One that is due before is kept.
+    let other = Slow::new();
+    f.submit([other.read().user_data(201).deadline(5_000_000)]);
+    let ended = f.next();
+    assert_eq!((ended.user_data, ended.res), (201, -i64::from(libc::ETIMEDOUT)));
+    slow.finish();
+    f.next();
 }
 
 /// SPEC: R-LIMIT-5, R-ID-2, R-GET-9

@@ -111,7 +111,7 @@ fn a_poll_takes_no_worker() {
 }
 
 /// How often the threads of this name have gone to sleep.
-fn sleeps(name: &str) -> u64 {
+pub fn sleeps(name: &str) -> u64 {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let status = tasks.map(|task| std::fs::read_to_string(task.path().join("status")).unwrap());
     let own = status.filter(|status| status.lines().next() == Some(&format!("Name:\t{name}")));

@@ -69,8 +69,8 @@ impl Context {
         }
         let timers = &mut self.timers;
         timers.heap.try_reserve(1).map_err(|_| EAGAIN)?;
+        self.deferred.alarm |= timers.is_before_look(timer.time);
         timers.heap.push(Reverse(timer));
-        self.deferred.alarm = true;
         Ok(())
     }
 }

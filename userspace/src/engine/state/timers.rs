@@ -36,6 +36,9 @@ pub(crate) struct Timers {
     pub(crate) give_back_at: Option<u64>,
     /// The thread exists or is being created.
     pub(crate) exists: bool,
+    /// When the thread looks by itself, at the latest, in ns: it need not be woken for
+    /// what is due later. 0 while it has not looked yet.
+    pub(crate) looks_at: u64,
     /// None could be created: threads that wait do what it would.
     pub(crate) refused: bool,
     pub(crate) thread: Option<Thread>,
@@ -47,6 +50,11 @@ impl Timers {
     pub(crate) fn stop(&mut self) -> Option<Thread> {
         self.stopping = true;
         self.thread.take()
+    }
+
+    /// Whether the thread has to be told of something that is due at `time`.
+    pub(crate) fn is_before_look(&self, time: u64) -> bool {
+        !self.exists || time < self.looks_at
     }
 
     pub(crate) fn take_due(&mut self, now: u64) -> Option<Timer> {

@@ -22,6 +22,8 @@ pub(crate) fn ensure(shared: &Arc<Shared>) {
         shared.alarm.notify_one();
         return;
     }
+    // It looks first of all.
+    context.timers.looks_at = 0;
     let before = context.timers.thread.take();
     drop(context);
     // It has gone, or is about to.
@@ -43,12 +45,14 @@ fn run(shared: &Arc<Shared>) {
     while !context.timers.stopping {
         context.do_what_is_due();
         context = shared.tell_between(context);
-        let next = context.next_time();
-        let wait =
-            next.map_or(IDLE, |next| Duration::from_nanos(next.saturating_sub(clock::now())));
+        let (next, now) = (context.next_time(), clock::now());
+        let wait = next.map_or(IDLE, |next| Duration::from_nanos(next.saturating_sub(now)));
         if wait.is_zero() || context.timers.stopping {
             continue;
         }
+        // What is added from now on wakes this thread if it is due earlier, and only then:
+        // most deadlines are late ones.
+        context.timers.looks_at = next.unwrap_or(now.saturating_add(IDLE.as_nanos() as u64));
         let waited = shared.alarm.wait_timeout(context, wait);
         let (waited, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         context = waited;

@@ -189,8 +189,9 @@ impl<'r> Ring<'r> {
         // What was refused is somebody's to run now.
         let no_time = (!self.refused.is_empty()).then_some(Duration::ZERO);
         let timespec = no_time.or(timeout).map(|timeout| libc::timespec {
-            tv_sec: timeout.as_secs() as libc::time_t,
-            tv_nsec: timeout.subsec_nanos() as libc::c_long,
+            // Not by its name: that of musl's type is deprecated, since it will change.
+            tv_sec: timeout.as_secs() as _,
+            tv_nsec: timeout.subsec_nanos() as _,
         });
         let timespec = timespec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         let (room, to) = (self.room, self.results.as_mut_ptr());
