@@ -1,7 +1,8 @@
 //! `cargo xtask verify --planted`: each bug of `tests/planted/` must be found.
 //!
 //! A patch there is a bug, and names in a line `Check:` the test that has to
-//! fail with it, as arguments of `cargo test -p`. The patches are applied one
+//! fail with it, as arguments of `cargo test -p`, or a program, as those of
+//! `cargo run -p` behind the word `run`. The patches are applied one
 //! by one to a checkout of HEAD in `target/planted`; what is not committed is
 //! not seen. A check that fails without a bug would find anything, so each is
 //! run on the clean tree first.
@@ -24,7 +25,8 @@ pub const TABLE: &str = "tests/planted.md";
 const TABLE_HEAD: &str = "\
 # The bugs of `planted/`, and which tests fail with each
 
-Written by `cargo xtask verify --planted`. A check is what `cargo test -p` runs.
+Written by `cargo xtask verify --planted`. A check is what `cargo test -p` runs, or
+`cargo run -p` behind the word run.
 
 | planted | check | failed |
 |---|---|---|
@@ -64,10 +66,18 @@ impl Tree {
     fn cargo(&self, check: &str, build: bool) -> Result<Output> {
         let mut command = Command::new("timeout");
         command.args(["--kill-after=10", if build { "1800" } else { SECONDS }]);
-        command.args([env!("CARGO"), "test", "-p"]).args(check.split_whitespace());
-        if build {
-            command.arg("--no-run");
-        }
+        command.arg(env!("CARGO"));
+        match check.strip_prefix("run ") {
+            Some(program) if build => {
+                let package = program.split(" -- ").next().unwrap_or_default();
+                command.args(["build", "-p"]).args(package.split_whitespace())
+            }
+            Some(program) => command.args(["run", "-p"]).args(program.split_whitespace()),
+            None if build => {
+                command.args(["test", "--no-run", "-p"]).args(check.split_whitespace())
+            }
+            None => command.args(["test", "-p"]).args(check.split_whitespace()),
+        };
         let mut target = "target/planted/build";
         if check.contains("--test loom") {
             command.env("RUSTFLAGS", "--cfg aio2_loom -C debug-assertions");
@@ -168,6 +178,11 @@ fn plant(tree: &Tree, bug: &Planted) -> Result<Option<String>> {
     Ok(match out.status.code() {
         Some(0) => None,
         Some(TIMED_OUT) => Some(format!("hangs for {SECONDS} s")),
+        // The figures of a program stand at its end.
+        _ if bug.check.starts_with("run ") => {
+            let said = String::from_utf8_lossy(&out.stdout);
+            Some(said.split_whitespace().next_back().unwrap_or("nothing said").to_owned())
+        }
         _ => Some(failed_tests(&text(&out))),
     })
 }
@@ -233,10 +248,17 @@ mod tests {
         let root = crate::root();
         for bug in bugs(&root.join("tests/planted")).unwrap() {
             let words: Vec<&str> = bug.check.split_whitespace().collect();
+            if words[0] == "run" {
+                let at = words.iter().position(|word| *word == "--bin").expect(&bug.name);
+                let program = format!("tests/src/bin/{}.rs", words[at + 1]);
+                assert!(root.join(&program).exists(), "{}: there is no {program}", bug.name);
+                continue;
+            }
             let Some(at) = words.iter().position(|word| *word == "--test") else { continue };
             let dir = match words[0] {
                 "aio2" => "userspace",
                 "aio2-abi" => "abi",
+                "aio2-cli" => "userspace/cli",
                 "aio2-conformance" => "tests",
                 "aio2-ccore" => "tests/ccore",
                 other => panic!("{}: no such package: {other}", bug.name),

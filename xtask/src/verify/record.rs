@@ -40,7 +40,10 @@ fn all(root: &Path) -> Result<BTreeMap<String, Run>> {
 /// If the file cannot be read or written, or git says nothing.
 pub fn keep(root: &Path, name: &str, figures: &str) -> Result<()> {
     let mut runs = all(root)?;
-    let changes = said(root, "git", &["status", "--porcelain", "--untracked-files=no"])?;
+    // Several runs, one after the other, change this file and nothing else.
+    let others = format!(":!{FILE}");
+    let of = ["status", "--porcelain", "--untracked-files=no", "--", ".", &others];
+    let changes = said(root, "git", &of)?;
     let commit = said(root, "git", &["rev-parse", "--short", "HEAD"])?;
     let commit = commit + if changes.is_empty() { "" } else { "+" };
     let date = said(root, "date", &["+%F"])?;
