@@ -6,6 +6,7 @@ use aio2::{After, Context, Driver, Errno, Op, SharedFd};
 use aio2_abi::setup::Setup;
 use common::{Stingy, pipe};
 use std::io::Write;
+use std::sync::atomic::Ordering::Relaxed;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
@@ -131,6 +132,54 @@ fn futures_end_when_the_task_of_their_driver_is_aborted() {
             let cancelled = Err(Errno(libc::ECANCELED));
             assert_eq!(read.await.result, cancelled);
             assert_eq!(handle.run(Op::nop()).await.result, cancelled);
+        });
+    }
+}
+
+/// What cannot be interrupted is waited for by a task, and no thread.
+#[test]
+fn a_driver_that_is_closed_ends_without_holding_up_other_tasks() {
+    let runtime = Builder::new_current_thread().enable_io().build().unwrap();
+    runtime.block_on(async {
+        let engine = Stingy::elsewhere(&Setup::default(), || usize::MAX);
+        let driver = Driver::new(engine.context()).unwrap();
+        let handle = driver.handle();
+        let driving = tokio::spawn(driver.drive());
+        let (reading, writing) = pipe();
+        let read = handle.run(Op::read(reading, vec![0; 4]));
+        tokio::task::yield_now().await;
+        engine.is_deaf.store(true, Relaxed);
+        handle.close().unwrap();
+        // It never begins, though another request is in flight.
+        let late = handle.run(Op::nop()).await;
+        assert_eq!((late.result, late.never_began()), (Err(Errno(libc::ECANCELED)), true));
+        let other = tokio::spawn(async move {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            std::fs::File::from(writing).write_all(b"last")
+        });
+        assert!(driving.await.unwrap().is_ok(), "it was closed");
+        assert!(other.is_finished(), "before the driver");
+        assert_eq!(read.await.into_buffer().unwrap(), b"last");
+    });
+}
+
+#[test]
+fn what_can_be_cancelled_ends_when_the_driver_is_closed() {
+    for runtime in runtimes() {
+        runtime.block_on(async {
+            let driver = Driver::new(Context::new().unwrap()).unwrap();
+            let handle = driver.handle();
+            let driving = tokio::spawn(driver.drive());
+            let (reading, _writing) = pipe();
+            let read = handle.run(Op::read(reading, vec![0; 4]));
+            let sleep = handle.sleep(std::time::Duration::from_secs(1000));
+            tokio::task::yield_now().await;
+            handle.close().unwrap();
+            driving.await.unwrap().unwrap();
+            let cancelled = Err(Errno(libc::ECANCELED));
+            assert_eq!((read.await.result, sleep.await), (cancelled, Err(Errno(libc::ECANCELED))));
         });
     }
 }

@@ -119,6 +119,19 @@ impl<B: Buffer> Handle<B> {
         self.shared.cancel(key)
     }
 
+    /// Begins the end of its driver: cancels all that is in flight, by whichever handle
+    /// it was started, and lets nothing start any more. Does not wait. The futures end
+    /// with what became of them, mostly ECANCELED, and so do those that are started
+    /// afterwards. Once the last one has ended, `Driver::drive` (feature `tokio`)
+    /// returns.
+    ///
+    /// # Errors
+    /// [`CancelError::Refused`] if what is in flight cannot be cancelled: it ends by
+    /// itself.
+    pub fn close(&self) -> Result<(), CancelError> {
+        self.shared.close()
+    }
+
     /// Ends when `time` is over, counted from now; takes no thread meanwhile.
     ///
     /// # Errors

@@ -50,7 +50,8 @@ use wake::Wakes;
 ///
 /// When it is dropped, it cancels what is in flight and waits for it, as a
 /// [`crate::Queue`] does; its futures end with what became of it, mostly ECANCELED,
-/// and so does what is started afterwards.
+/// and so does what is started afterwards. What cannot be interrupted, as a sync, is
+/// waited for in the thread that drops; [`Handle::close`] begins the end without that.
 ///
 /// ```
 /// use aio2::{Context, Driver, Op};

@@ -42,7 +42,7 @@ pub(super) struct State<B: Buffer> {
     driving: Who,
     /// Something was pushed since the last submission.
     is_fresh: bool,
-    /// Its driver is gone.
+    /// Its driver is gone, or about to go: nothing starts any more.
     pub(super) is_gone: bool,
     groups: u64,
 }
@@ -98,6 +98,23 @@ impl<B: Buffer> Shared<B> {
         let cancelled = state.queue.cancel(key);
         let submitter = state.who_submits();
         drop(state);
+        self.have_handed_out(submitter);
+        cancelled
+    }
+
+    /// Cancels all that is in flight, and lets nothing start any more; does not wait.
+    pub(super) fn close(&self) -> Result<(), CancelError> {
+        let mut state = self.lock();
+        state.is_gone = true;
+        let cancelled = state.queue.cancel_all();
+        let submitter = state.who_submits();
+        drop(state);
+        self.have_handed_out(submitter);
+        cancelled
+    }
+
+    /// Has what ended handed to the futures.
+    fn have_handed_out(&self, submitter: Submitter) {
         match submitter {
             Submitter::Driver(waker) => waker.into_iter().for_each(Waker::wake),
             Submitter::Caller => {
@@ -107,7 +124,6 @@ impl<B: Buffer> Shared<B> {
                 wake.wake();
             }
         }
-        cancelled
     }
 
     /// The key of a group that no other list has.
@@ -207,6 +223,12 @@ impl<B: Buffer> State<B> {
             mem::swap(known, waker);
         }
         !self.is_fresh
+    }
+
+    /// Whether nothing starts any more, and all has ended and was handed out.
+    #[cfg(feature = "tokio")]
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_gone && self.queue.is_empty()
     }
 
     /// Submits and hands out until nothing is left to do, or a completion is

@@ -5,7 +5,6 @@ use super::shared::{Driving, Who};
 use crate::error::{Errno, WaitError};
 use crate::os::sleep::drain;
 use crate::submit::Buffer;
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,9 +13,29 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 impl<B: Buffer> Driver<B> {
-    /// Drives for ever, as a task of the running tokio runtime (with I/O
-    /// enabled): spawn it, and await the futures of its handles in other tasks.
-    /// Aborting the task drops the driver.
+    /// Drives as a task of the running tokio runtime (with I/O enabled): spawn it,
+    /// and await the futures of its handles in other tasks. Returns when all has
+    /// ended after [`Handle::close`](crate::Handle::close), and never before.
+    ///
+    /// Aborting the task drops the driver, and a drop waits in the thread it is in:
+    /// what cannot be interrupted, as a sync of a slow disk, keeps a thread of the
+    /// runtime from its other tasks for as long as it takes. The same is so when the
+    /// runtime ends before the driver. To end it without that:
+    ///
+    /// ```
+    /// # use aio2::{Context, Driver, Op};
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    /// # runtime.block_on(async {
+    /// let driver: Driver<Vec<u8>> = Driver::new(Context::new()?)?;
+    /// let handle = driver.handle();
+    /// let driving = tokio::spawn(driver.drive());
+    /// handle.run(Op::nop()).await.result?;
+    /// handle.close()?;
+    /// driving.await??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`WaitError`] if the driver cannot go on, as in [`Driver::block_on`], or
@@ -24,7 +43,7 @@ impl<B: Buffer> Driver<B> {
     ///
     /// # Panics
     /// Outside of a runtime, or if its I/O is not enabled.
-    pub async fn drive(mut self) -> Result<Infallible, WaitError> {
+    pub async fn drive(mut self) -> Result<(), WaitError> {
         let fd = self.readable.try_clone().map_err(refused)?;
         // SAFETY: the descriptor is open, and owned by the AsyncFd from now on.
         let readable = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
@@ -39,12 +58,15 @@ impl<B: Buffer> Driver<B> {
         &mut self,
         context: &mut Context<'_>,
         readable: &AsyncFd<OwnedFd>,
-    ) -> Poll<Result<Infallible, WaitError>> {
+    ) -> Poll<Result<(), WaitError>> {
         self.consumer.notify_off();
         loop {
             if self.round()? {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
+            }
+            if self.shared.lock().is_closed() {
+                return Poll::Ready(Ok(()));
             }
             self.consumer.advance();
             let mut waker = Some(context.waker().clone());

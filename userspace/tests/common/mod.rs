@@ -6,12 +6,12 @@ use aio2::engine::Engine;
 use aio2::{Consumer, Context, Errno, Implementation};
 use aio2_abi::iocb::Stream;
 use aio2_abi::setup::{Features, Setup};
-use aio2_abi::wait::Cancel;
+use aio2_abi::wait::{Cancel, CancelFlags};
 use std::fmt;
 use std::io::{self, Read};
 use std::net::TcpStream;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Random numbers: splitmix64. A seed must mean the same for ever.
@@ -53,6 +53,8 @@ pub struct Stingy {
     waits: AtomicUsize,
     /// How many to accept at the next submission, at most.
     accept: Mutex<Box<dyn FnMut() -> usize + Send>>,
+    /// Nothing that runs can be interrupted.
+    pub is_deaf: AtomicBool,
 }
 
 impl fmt::Debug for Stingy {
@@ -66,8 +68,8 @@ impl Stingy {
         let setup = Setup { version: aio2_abi::VERSION, ..*setup };
         let engine = Engine::new(&setup, None).expect("an engine");
         let setup = *engine.setup();
-        let (submits, waits) = Default::default();
-        Stingy { engine, setup, submits, waits, accept: Mutex::new(Box::new(accept)) }
+        let (submits, waits, is_deaf) = Default::default();
+        Stingy { engine, setup, submits, waits, accept: Mutex::new(Box::new(accept)), is_deaf }
     }
 
     /// One that says it is elsewhere, so that its calls are dear.
@@ -136,6 +138,10 @@ impl Backend for Stingy {
     }
 
     fn cancel(&self, request: &mut Cancel) -> Result<u32, Errno> {
+        let waits = CancelFlags::from_bits_retain(request.flags).contains(CancelFlags::WAIT);
+        if self.is_deaf.load(Ordering::Relaxed) && !waits {
+            return Err(Errno(libc::ENOENT));
+        }
         self.engine.cancel(request)
     }
 
