@@ -76,7 +76,9 @@ macro_rules! stream {
                 all(self.handle.start(Op::recv(&self.fd, buffer, RecvFlags::empty()).full()).await)
             }
 
-            /// Sends all of the buffer. A peer that is gone is EPIPE, and no signal.
+            /// Sends all of the buffer. A peer that is gone is EPIPE, and no signal. What it
+            /// has sent when the future is dropped is sent. Await one before the next is
+            /// begun: parts of two at once may come mixed, as those of two threads.
             pub async fn write_all(&self, buffer: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
                 all(self.handle.start(Op::send(&self.fd, buffer, SendFlags::NOSIGNAL).full()).await)
             }
