@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
- * The structures that src/core.rs declares once more have this form.
+ * The structures that src/core.rs declares once more have this form. What is inline in
+ * the kernel is a function here.
  */
 #include <stddef.h>
 
@@ -37,3 +38,8 @@ AT(aio2_request, attr_mask, 88);
 AT(aio2_request, return_mask, 96);
 AT(aio2_request, required_mask, 104);
 SIZE(aio2_request, 112);
+
+bool aio2_ccore_usual(const struct aio2_iocb *iocb, u32 left, u64 *asks)
+{
+	return aio2_iocb_is_usual(iocb, left, asks);
+}

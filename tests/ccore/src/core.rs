@@ -48,6 +48,7 @@ const _: () = {
 unsafe extern "C" {
     fn aio2_parse_len(iocb: *const u64, left: u32) -> c_int;
     fn aio2_parse_iocb(iocb: *const u64, out: *mut RawRequest) -> c_int;
+    fn aio2_ccore_usual(iocb: *const u64, left: u32, asks: *mut u64) -> bool;
     fn aio2_ring_init(
         ring: *mut RawRing,
         cons: *mut ConsumerPage,
@@ -197,6 +198,21 @@ pub fn parse(
         return_mask: raw.return_mask,
         required_mask: raw.required_mask,
     })
+}
+
+/// What the parser for nearly all iocbs says, `aio2_iocb_is_usual`: the attributes that
+/// ask, bit n for attribute n; none if it leaves the iocb to the general one. `iocb` is
+/// what is there of it, `left` as for [`parse`].
+///
+/// # Panics
+/// If not even its fixed part is there.
+#[must_use]
+pub fn usual(iocb: &[u64], left: u32) -> Option<u64> {
+    assert!(size_of_val(iocb) >= iocb::HEADER_BYTES);
+    let mut asks = 0;
+    // SAFETY: as many bytes are there as it may read: a fixed part, and what the length
+    // says if that is not more than `left`.
+    unsafe { aio2_ccore_usual(iocb.as_ptr(), left, &raw mut asks) }.then_some(asks)
 }
 
 /// What [`Ring::reap`] has taken.

@@ -63,12 +63,26 @@ pub fn count(bytes: &[u8]) -> (usize, Option<i32>) {
     (good, None)
 }
 
-/// As `io_submit2` calls the parser.
-fn by_c(rest: &[u8]) -> Result<core::Request, i32> {
+/// As `io_submit2` calls the parsers: what is usual to the one must be to the other what
+/// it says.
+///
+/// # Panics
+/// If it is not.
+///
+/// # Errors
+/// The errno, if it is malformed.
+pub fn by_c(rest: &[u8]) -> Result<core::Request, i32> {
     let (fixed, _) = <[u64; 4]>::read_from_prefix(rest).map_err(|_| EINVAL)?;
+    let (len, left) = (fixed[0] as u32 as usize, rest.len() as u32);
     // Exactly its bytes: a sanitizer sees whoever reads further.
-    let whole = || aligned(&rest[..fixed[0] as u32 as usize]);
-    core::parse(&fixed, rest.len() as u32, whole)
+    let parsed = core::parse(&fixed, left, || aligned(&rest[..len]));
+    let there = aligned(&rest[..len.clamp(iocb::HEADER_BYTES, rest.len())]);
+    if let Some(asks) = core::usual(&there, left) {
+        let Ok(request) = &parsed else { panic!("{parsed:?}, and usual: {rest:x?}") };
+        let masks = (request.attr_mask, request.return_mask, request.required_mask);
+        assert_eq!(masks, (asks, asks, 0), "{rest:x?}");
+    }
+    parsed
 }
 
 /// What C should say of what Rust says.
