@@ -230,7 +230,8 @@ fn bodies(said: &str) -> (usize, u64) {
 
 /// Rows of the ordering matrix whose change some model fails on, and all rows.
 fn sites(table: &str) -> (usize, usize) {
-    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let changed = table.lines().take_while(|line| !line.starts_with("| in no model |"));
+    let rows = changed.filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
     let rows: Vec<_> = rows.filter(|(what, _)| !["weakened", "broken"].contains(what)).collect();
     (rows.iter().filter(|(_, models)| !models.starts_with("none")).count(), rows.len())
 }
@@ -256,7 +257,7 @@ mod tests {
         assert_eq!(models(said), (2, 42));
         let said = "ring_ops: 2 saved, 300 random inputs from AIO2_SEED=7\n.c: 1 saved, 5 random inputs from";
         assert_eq!(bodies(said), (2, 308));
-        let table = "| weakened | models that fail |\n|---|---|\n| a | x, y |\n| b | none: why |\n";
+        let table = "| weakened | models that fail |\n|---|---|\n| a | x, y |\n| b | none: why |\n\n| in no model | why |\n|---|---|\n| c | d |\n";
         assert_eq!(sites(table), (1, 2));
     }
 }
