@@ -9,8 +9,7 @@
 
 use super::failed;
 use anyhow::{Context, Result, bail, ensure};
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -120,25 +119,33 @@ pub fn run(root: &Path, only: Option<&str>) -> Result<(usize, usize)> {
         ensure!(out.status.success(), "without a bug, {check} fails:\n{}", text(&out));
     }
     println!("{:<25} {:<63} failed", "planted", "check");
-    let mut table = String::from(TABLE_HEAD);
+    let kept = fs::read_to_string(root.join(TABLE)).unwrap_or_default();
+    let mut rows = if only.is_some() { rows(&kept) } else { BTreeMap::new() };
     let mut found = 0;
     for bug in &bugs {
         let failed = plant(&tree, bug)?;
         found += usize::from(failed.is_some());
         let failed = failed.unwrap_or_else(|| NOT_FOUND.into());
         println!("{:<25} {:<63} {failed}", bug.name, bug.check);
-        writeln!(table, "| {} | {} | {failed} |", bug.name, bug.check)?;
+        rows.insert(bug.name.clone(), format!("| {} | {} | {failed} |", bug.name, bug.check));
     }
-    if only.is_none() {
-        fs::write(root.join(TABLE), table)?;
-    }
+    let rows: Vec<String> = rows.into_values().collect();
+    fs::write(root.join(TABLE), format!("{TABLE_HEAD}{}\n", rows.join("\n")))?;
     if found < bugs.len() {
         bail!("{} planted bugs were not found", bugs.len() - found);
     }
     Ok((found, bugs.len()))
 }
 
-/// How many bugs the last run of all has found, of how many; of those that are
+/// The rows of the table by the names of their bugs.
+fn rows(table: &str) -> BTreeMap<String, String> {
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ").map(|rest| (line, rest)));
+    let named = rows.filter_map(|(line, rest)| Some((line, rest.split_once(" | ")?.0)));
+    let bugs = named.filter(|(_, name)| *name != "planted");
+    bugs.map(|(line, name)| (name.to_owned(), line.to_owned())).collect()
+}
+
+/// How many bugs the last run of each has found, of how many; of those that are
 /// there now.
 ///
 /// # Errors
@@ -266,6 +273,14 @@ mod tests {
             let program = format!("{dir}/tests/{}.rs", words[at + 1]);
             assert!(root.join(&program).exists(), "{}: there is no {program}", bug.name);
         }
+    }
+
+    #[test]
+    fn a_run_of_one_bug_keeps_the_rows_of_the_others() {
+        let table = format!("{TABLE_HEAD}| a | x | y |\n| b | x | {NOT_FOUND} |\n");
+        let rows = rows(&table);
+        assert_eq!(rows.keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(rows["a"], "| a | x | y |");
     }
 
     #[test]
