@@ -591,7 +591,11 @@ fn look(world: &World, call: &Call, result: i64) -> Seen {
         Arg::Fd(place) if world.kind(*place) != Kind::Other => Some(world.look(*place)),
         _ => None,
     });
-    (result, memory, fds.collect())
+    let partners = call.args.iter().filter_map(|arg| match arg {
+        Arg::Fd(place) => world.look_at_partner(*place),
+        _ => None,
+    });
+    (result, memory, fds.chain(partners).collect())
 }
 
 fn describe(world: &World, call: &Call, way: Way, result: i64) -> String {

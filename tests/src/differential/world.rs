@@ -358,6 +358,22 @@ impl World {
         [at, size, if is_there { 0 } else { left.into() }, flags.into()]
     }
 
+    /// What the other end of a pipe or of a pair of sockets has got: bytes, and whether it
+    /// is readable, as by an empty message it is. None of another: what goes by the network
+    /// may come later.
+    pub(super) fn look_at_partner(&self, place: usize) -> Option<[i64; 4]> {
+        let partner = self.partner(place).filter(|partner| *partner != place)?;
+        let by_network = ["tcp", "udp", "terminal"];
+        if by_network.iter().any(|name| self.name(place).starts_with(name)) {
+            return None;
+        }
+        let [_, _, left, flags] = self.look(partner);
+        let mut poll = libc::pollfd { fd: self.fd(partner), events: libc::POLLIN, revents: 0 };
+        // SAFETY: it is one entry; it does not wait.
+        unsafe { libc::poll(&raw mut poll, 1, 0) };
+        Some([i64::from(poll.revents), 0, left, flags])
+    }
+
     /// All that can be seen of the directory.
     pub(super) fn look_at_all(&self) -> Vec<String> {
         let mut seen = Vec::new();
