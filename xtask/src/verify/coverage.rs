@@ -7,6 +7,7 @@
 //! counted by the clang of the compiler's own LLVM. What is printed here is its table
 //! by modules. What runs in a process that dies by a signal is not counted.
 
+use super::record;
 use crate::packages;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -37,10 +38,10 @@ struct Row {
     branches: Share,
 }
 
-/// Runs the tests, and prints both tables.
+/// Runs the tests, prints both tables, and keeps the sums.
 ///
 /// # Errors
-/// If the tests cannot be built, or a tool cannot be had.
+/// If the tests cannot be built, or a tool cannot be had, or the sums not be kept.
 pub fn run(root: &Path) -> Result<()> {
     let version = output(Command::new("rustc").arg("-vV"))?;
     let major = version.lines().find_map(|line| line.strip_prefix("LLVM version: "));
@@ -68,6 +69,7 @@ pub fn run(root: &Path) -> Result<()> {
     let rows = rows(root, &serde_json::from_str(&fs::read_to_string(&table)?)?);
     ensure!(rows.values().any(|row| row.lines.run > 0), "no line was run");
     print(&rows);
+    record::keep(root, "coverage", &sums(&rows))?;
     let traced = ["test", "-p", "aio2-conformance", "--test", "traceability", "--", "--nocapture"];
     let said = output(Command::new(env!("CARGO")).current_dir(root).args(traced))?;
     let counts = said.lines().filter(|l| l.starts_with("engine: ") || l.starts_with("kernel: "));
@@ -113,12 +115,25 @@ fn names(root: &Path, path: &str) -> Option<[String; 2]> {
     Some([format!("{code}{}", module.trim_end_matches(".rs")), (*code).to_owned()])
 }
 
+fn percent(share: Share) -> f64 {
+    share.run as f64 * 100.0 / share.all.max(1) as f64
+}
+
+/// The rows of whole directories, as the table of numbers has them.
+fn sums(rows: &BTreeMap<String, Row>) -> String {
+    let whole = rows.iter().filter(|(name, _)| name.ends_with('/'));
+    let sums = whole.map(|(name, Row { lines, branches })| {
+        let (l, b) = (percent(*lines), percent(*branches));
+        format!("{name} {l:.1} % of {} lines, {b:.1} % of {} branches", lines.all, branches.all)
+    });
+    sums.collect::<Vec<_>>().join("; ")
+}
+
 fn print(rows: &BTreeMap<String, Row>) {
     println!(
         "\n{:<30} {:>6} {:>6} {:>6} {:>9} {:>6} {:>6}",
         "module", "lines", "run", "%", "branches", "run", "%"
     );
-    let percent = |share: Share| share.run as f64 * 100.0 / share.all.max(1) as f64;
     for (name, Row { lines, branches }) in rows {
         println!(
             "{name:<30} {:>6} {:>6} {:>6.1} {:>9} {:>6} {:>6.1}",
@@ -155,6 +170,12 @@ mod tests {
         ];
         let export = serde_json::json!({ "data": [{ "files": files }] });
         let rows = rows(Path::new("/p"), &export);
+        assert_eq!(
+            sums(&rows),
+            "abi/src/ 90.0 % of 10 lines, 25.0 % of 4 branches; \
+             fs/aio2/ 80.0 % of 10 lines, 25.0 % of 4 branches; \
+             userspace/src/ 60.0 % of 20 lines, 25.0 % of 8 branches"
+        );
         let rows = rows.iter().map(|(name, r)| {
             (name.as_str(), r.lines.run, r.lines.all, r.branches.run, r.branches.all)
         });

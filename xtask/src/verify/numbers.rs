@@ -37,6 +37,8 @@ fn cargo(root: &Path, args: &[&str], bound: Option<u32>) -> Result<String> {
 /// What is committed of the last run of `cargo xtask verify --mutants`.
 #[derive(serde::Deserialize)]
 struct Mutants {
+    /// What was changed: later code has mutants that nobody has tried.
+    commit: String,
     /// All that are listed, no Rust among them.
     mutants: usize,
     /// Those of them that the tests were run on.
@@ -183,11 +185,11 @@ pub fn run(root: &Path, bound: u32) -> Result<()> {
     table.now("traces that failed once", traces.to_string());
 
     let mutants: Mutants = serde_json::from_slice(&fs::read(root.join(MUTANTS))?)?;
-    let Mutants { mutants, run, caught, timeouts, survivors } = mutants;
+    let Mutants { commit, mutants, run, caught, timeouts, survivors } = mutants;
     let percent = (caught + timeouts) as f64 / run as f64 * 100.0;
     let tried = format!("{caught} caught, {timeouts} hang, {survivors} live");
     let tried = format!("{tried}: {percent:.1} % of {run} run, of {mutants}");
-    table.kept("mutants (--mutants)", tried, MUTANTS)?;
+    table.row("mutants (--mutants)", tried, format!("the code of {commit}"));
     let (found, planted) = planted::last(root)?;
     let found = format!("{found} of {planted} found, by whom: {}", planted::TABLE);
     table.kept("planted bugs (--planted)", found, planted::TABLE)?;
