@@ -5,7 +5,7 @@
 
 use super::dir::{Dir, release};
 use super::failure::{Failure, Side};
-use super::options::{Existing, Follow};
+use super::options::{Control, Existing, Follow};
 use super::session::Session;
 use super::stat::{Kind, Stat};
 use super::sys::{self, At, Base, Fault, c_string};
@@ -162,10 +162,28 @@ pub fn look<'a>(cx: &Session, entry: &'a Entry, stat: &Stat) -> Result<Decision<
         Err(fault) if fault.errno.0 == libc::ENOENT => return Ok(Decision::Copy(target)),
         Err(fault) => return Err(entry.at_target(fault)),
     };
+    target.there = Some(there);
+    let keeps = cx.options.existing == Existing::Keep;
     if there.identity() == stat.identity() {
+        match another_name(cx, entry, stat, &target) {
+            Some(Another::Replaced) => {}
+            Some(Another::Kept) => return Ok(Decision::Keep),
+            None if keeps => return Ok(Decision::Keep),
+            None => return Err(same_file(entry)),
+        }
+    } else if !keeps && replaces_itself(cx, entry, stat, &there) {
         return Err(same_file(entry));
     }
-    target.there = Some(there);
+    if let Some(backup) = &cx.options.backup
+        && backup.control != Control::Numbered
+        && is_backup(entry, stat, &target, &backup.suffix)
+    {
+        return Err(Failure::found(
+            entry.source_path(),
+            "the backup of the target would take its place",
+            "choose another suffix, or --backup=numbered",
+        ));
+    }
     let bytes = match stat.kind() {
         Kind::Regular => true,
         Kind::Special => !cx.options.recursive,
@@ -202,6 +220,70 @@ pub fn look<'a>(cx: &Session, entry: &'a Entry, stat: &Stat) -> Result<Decision<
         return Ok(Decision::Keep);
     }
     Ok(Decision::Copy(target))
+}
+
+/// What becomes of another name of the source.
+enum Another {
+    /// It becomes a file of its own.
+    Replaced,
+    /// It is what it would become.
+    Kept,
+}
+
+/// What to do if the target is the source under another name; `None` if it is
+/// the very name, or if writing to the one would empty the other.
+fn another_name(cx: &Session, entry: &Entry, stat: &Stat, target: &Target<'_>) -> Option<Another> {
+    // With one link a second name is another spelling of the first.
+    if stat.links() < 2 || same_name(entry, target) {
+        None
+    } else if cx.options.backup.is_some() || cx.options.remove_destination {
+        Some(Another::Replaced)
+    } else if stat.kind() == Kind::Symlink {
+        Some(Another::Kept)
+    } else {
+        None
+    }
+}
+
+/// Whether the source is a symbolic link to what it would replace: that would
+/// be lost, and the link would lead to itself. A backup keeps it.
+fn replaces_itself(cx: &Session, entry: &Entry, stat: &Stat, there: &Stat) -> bool {
+    stat.kind() == Kind::Symlink
+        && there.kind() != Kind::Symlink
+        && cx.options.backup.is_none()
+        && sys::stat(&entry.source(), true).is_ok_and(|to| to.identity() == there.identity())
+}
+
+/// Directory and last component of a name.
+fn split(name: &CStr) -> (CString, &[u8]) {
+    let name = name.to_bytes();
+    match name.iter().rposition(|&b| b == b'/') {
+        Some(at) => (c_string(&name[..=at]), &name[at + 1..]),
+        None => (c".".into(), name),
+    }
+}
+
+/// Whether two paths, each from a directory, lead to names in one directory.
+pub fn same_directory(one: (&Base, &CStr), other: (&Base, &CStr)) -> Result<bool, Fault> {
+    let found = |(base, path): (&Base, &CStr)| sys::stat(&base.at(&split(path).0), true);
+    Ok(found(one)?.identity() == found(other)?.identity())
+}
+
+/// Whether source and target are one name in one directory; so it is taken if
+/// that cannot be seen.
+fn same_name(entry: &Entry, target: &Target<'_>) -> bool {
+    let source = entry.source_name.as_c_str();
+    split(source).1 == target.name().to_bytes()
+        && same_directory((&entry.dir.source, source), (target.base(), target.name()))
+            .unwrap_or(true)
+}
+
+/// Whether the source has the name that a simple backup of the target gets.
+fn is_backup(entry: &Entry, stat: &Stat, target: &Target<'_>, suffix: &[u8]) -> bool {
+    let name = [target.name().to_bytes(), suffix].concat();
+    split(&entry.source_name).1 == name
+        && sys::stat(&target.beside(&c_string(&name)), entry.follow)
+            .is_ok_and(|found| found.identity() == stat.identity())
 }
 
 /// Goes on to where a symbolic link in the target leads, as cp(1) does.

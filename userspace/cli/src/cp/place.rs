@@ -65,6 +65,9 @@ impl Place {
         birth: Option<u32>,
     ) -> Result<(Self, OwnedFd, Option<u32>), Failure> {
         let traits = &entry.dir.traits;
+        if traits.append_only && target.there.is_some() && target.kept_by_it().is_none() {
+            return Err(entry.at_target(Fault::new("renameat2", libc::EPERM)));
+        }
         if target.special || (traits.append_only && target.there.is_some()) {
             let fd = open_there(cx, target).map_err(|f| entry.at_target(f))?;
             return Ok((Place::Final, fd, mode_there(target)));
@@ -132,8 +135,10 @@ fn mode_there(target: &Target<'_>) -> Option<u32> {
     mode.filter(|mode| mode & (libc::S_ISUID | libc::S_ISGID) == 0)
 }
 
+/// Whether a file is there that may be written to. What is to be removed or
+/// backed up may not: it can be the source under another name.
 fn is_regular(target: &Target<'_>) -> bool {
-    target.there.is_some_and(|there| there.kind() == Kind::Regular)
+    target.kept_by_it().is_some_and(|there| there.kind() == Kind::Regular)
 }
 
 /// Whether what appears in the target meanwhile is kept.

@@ -7,7 +7,7 @@ use super::copiers::Copiers;
 use super::dir::{Dir, release};
 use super::entry::{self, Entry};
 use super::failure::{self, Failure, Side};
-use super::options::Follow;
+use super::options::{Control, Follow};
 use super::session::Session;
 use super::stat::{Identity, Kind, Stat};
 use super::sys::{self, Base, Fault, c_string};
@@ -15,7 +15,7 @@ use super::traits::Traits;
 use super::tree;
 use crate::printable::Printable;
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
@@ -102,7 +102,8 @@ pub fn run(
     into: Into,
 ) -> Result<(), BadTarget> {
     let target = resolve(cx, sources.len(), &Given::new(target), into)?;
-    let mut names: HashMap<Vec<u8>, (Arc<[u8]>, bool)> = HashMap::new();
+    let mut names: HashMap<Vec<u8>, (CString, Option<Stat>)> = HashMap::new();
+    let backup = cx.options.backup.as_ref().map(|backup| backup.control);
     for source in sources {
         let source = Given::new(source);
         let name = target.name.clone().unwrap_or_else(|| source.copy_name().to_vec());
@@ -114,30 +115,36 @@ pub fn run(
             other_name: Some(c_string(&name)),
             follow: cx.options.follow != Follow::Never || source.slash,
         };
-        let kind = kind(cx, &entry, &target);
-        let is_dir = matches!(kind, Ok(Kind::Directory));
-        let before =
-            if dots { None } else { names.insert(name, (Arc::clone(&entry.root), is_dir)) };
-        match &before {
-            Some((root, _)) if *root == entry.root => {
+        let found = found(cx, &entry, &target);
+        let stat = found.as_ref().ok().copied();
+        let is_dir = |stat: Stat| stat.kind() == Kind::Directory;
+        let given = (entry.source_name.clone(), stat);
+        let before = if dots { None } else { names.insert(name, given) };
+        let merges = dots || before.is_some();
+        if let (Some((path, Some(before))), Some(stat)) = (before, stat) {
+            let (dirs, same) =
+                (is_dir(before) && is_dir(stat), before.identity() == stat.identity());
+            // Another name of the same file is another source.
+            let (one, other) = ((&Base::Cwd, &*path), (&Base::Cwd, &*entry.source_name));
+            let same = same && (dirs || entry::same_directory(one, other).unwrap_or(true));
+            if same && (dirs || backup.is_none()) {
                 let path = Printable(&entry.root);
                 cx.warn(&format!("'{path}' is given twice; it is copied once"));
                 entry.release(cx);
                 continue;
             }
-            Some((_, was_dir)) if !(is_dir && *was_dir) => {
+            // With numbers, each of them stays.
+            if !dirs && backup != Some(Control::Numbered) {
                 cx.fail(&twice(&entry));
                 entry.release(cx);
                 continue;
             }
-            _ => {}
         }
         // Names of the one may be names of the other: in their order.
-        let merges = dots || before.is_some();
         if merges {
             copiers.barrier();
         }
-        match kind {
+        match found.map(|stat| stat.kind()) {
             Ok(Kind::Directory) => tree::copy(cx, copiers, entry),
             Ok(kind) => copiers.start(entry, kind),
             Err(failure) => {
@@ -240,7 +247,7 @@ fn chain(dir: &Base, stat: &Stat) -> Result<HashSet<Identity>, Fault> {
 }
 
 /// What a source is, if it can be copied to the target.
-fn kind(cx: &Session, entry: &Entry, target: &Target) -> Result<Kind, Failure> {
+fn found(cx: &Session, entry: &Entry, target: &Target) -> Result<Stat, Failure> {
     let stat = sys::stat(&entry.source(), entry.follow).map_err(|fault| {
         let mut failure = fault.at(Side::Source, entry.source_path());
         if fault.errno.0 == libc::ENOENT {
@@ -259,7 +266,7 @@ fn kind(cx: &Session, entry: &Entry, target: &Target) -> Result<Kind, Failure> {
     } else if target.chain.contains(&stat.identity()) {
         return Err(entry::into_itself(entry));
     }
-    Ok(stat.kind())
+    Ok(stat)
 }
 
 fn twice(entry: &Entry) -> Failure {

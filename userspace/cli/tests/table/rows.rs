@@ -694,6 +694,151 @@ fn links() -> Vec<Row> {
     ]
 }
 
+/// Names that are the source's, or lead to it, and what must not be lost.
+fn same_files() -> Vec<Row> {
+    let link = "echo a > a; ln -s a l";
+    let names = "echo a > a; ln a b";
+    let backup = "echo one > a; echo two > a~";
+    let twice = "mkdir t d e; echo 1 > d/x; echo 2 > e/x";
+    vec![
+        row("-a of a link onto what it leads to", link, "-a l a"),
+        row("-P of a link onto what it leads to", link, "-P l a"),
+        row("-d of a link onto what it leads to", link, "-d l a"),
+        row("-af of a link onto what it leads to", link, "-af l a"),
+        row("-a of a link onto what it leads to, removed", link, "-a --remove-destination l a"),
+        row("-bP of a link onto what it leads to", link, "-bP --no-preserve=timestamps l a"),
+        row(
+            "-a of a link onto what it leads to, within",
+            "mkdir -p s t/s; echo a > t/s/f; ln -s ../t/s/f s/f; echo b > s/g",
+            "-a s t",
+        ),
+        row("-a of a link onto a link to the same", "echo a > a; ln -s a l; ln -s a m", "-a l m"),
+        row("-a of a link onto another's file", "echo a > a; echo b > b; ln -s a l", "-a l b"),
+        row("-a of a file onto a link to it", link, "-a a l"),
+        row("a link onto itself", link, "-a l l"),
+        row("a file onto a link to it, removed", link, "--remove-destination a l"),
+        row("a link onto what it leads to, removed", link, "--remove-destination l a"),
+        row("a file onto a link to it, backed up", link, "-b a l"),
+        row("a link onto what it leads to, backed up", link, "-b l a"),
+        row("-b of another name", names, "-b a b"),
+        row("-b of another name, numbered", names, "--backup=numbered a b"),
+        row("-ab of another name", names, "-ab a b"),
+        row("--remove-destination of another name", names, "--remove-destination a b"),
+        row("-a --remove-destination of another name", names, "-a --remove-destination a b"),
+        row("-f of another name", names, "-f a b"),
+        row("-a of another name", names, "-a a b"),
+        row("-n of another name", names, "-n a b"),
+        row("-u of another name", names, "-u a b"),
+        row("-a of another name, within", "mkdir -p s t/s; echo a > s/f; ln s/f t/s/f", "-a s t"),
+        row("-ab of another name, within", "mkdir -p s t/s; echo a > s/f; ln s/f t/s/f", "-ab s t"),
+        row("-P of another name of a link", "ln -s x a; ln a b", "-P a b"),
+        row("-Pb of another name of a link", "ln -s x a; ln a b", "-Pb a b"),
+        row("-b of a file onto itself", "echo a > a", "-b a a"),
+        row("--remove-destination of a file onto itself", names, "--remove-destination a a"),
+        row("a file onto itself by another path", "mkdir d; echo a > d/a; ln -s d e", "d/a e/a"),
+        Row {
+            differs: Differs::Meant {
+                why: "cp(1) moves the file away and back again",
+                status: 1,
+                left: &[("d/a", "file 'a'"), ("d/b", "file 'a'"), ("d/a~", "nothing")],
+            },
+            ..row(
+                "-b of a file onto itself by another path",
+                "mkdir d; echo a > d/a; ln d/a d/b; ln -s d e",
+                "-b d/a e/a",
+            )
+        },
+        Row {
+            differs: Differs::Meant {
+                why: "cp(1) removes the source, and then has nothing to copy",
+                status: 1,
+                left: &[("d/a", "file 'a'"), ("d/b", "file 'a'")],
+            },
+            ..row(
+                "--remove-destination by another path",
+                "mkdir d; echo a > d/a; ln d/a d/b; ln -s d e",
+                "--remove-destination d/a e/a",
+            )
+        },
+        row("-n of a file onto itself", names, "-n a a"),
+        row("-n of a link onto what it leads to", link, "-an l a"),
+        row("-b of the backup", backup, "-b a~ a"),
+        row("--backup=simple of the backup", backup, "--backup=simple a~ a"),
+        row("--backup=numbered of the backup", backup, "--backup=numbered a~ a"),
+        row("-S of what would be the backup", "echo 1 > a; echo 2 > a.o", "-S .o a.o a"),
+        row("-ab of a backup", backup, "-ab a~ a"),
+        row("-b of another name of the backup", "echo 1 > a; echo 2 > a~; ln a~ c", "-b c a"),
+        row("-b of the backup of another", "mkdir d; echo 1 > a; echo 2 > d/a~", "-b d/a~ a"),
+        row("one source by two paths", "echo x > x; mkdir t", "x ./x t"),
+        row("one directory by two paths", "mkdir s t; echo x > s/x", "-r s ./s t"),
+        row("one source and its other name's", "mkdir d t; echo x > x; ln x d/x", "x d/x t"),
+        row("-b of one name from two directories", twice, "-b d/x e/x t"),
+        row("-b of one source twice", twice, "-b d/x d/x t"),
+        row(
+            "--backup=numbered of one name from two directories",
+            twice,
+            "--backup=numbered d/x e/x t",
+        ),
+        row(
+            "--backup=numbered of one source three times",
+            twice,
+            "--backup=numbered d/x d/x ./d/x t",
+        ),
+        row(
+            "a link, then a file of that name",
+            "mkdir t d e; echo o > o; ln -s ../o d/x; echo 2 > e/x",
+            "-P d/x e/x t",
+        ),
+        row(
+            "a link, then a directory of that name",
+            "mkdir -p t d e/x out; ln -s ../out d/x; echo 2 > e/x/f",
+            "-a d/x e/x t",
+        ),
+        root(runs(
+            "-b where nothing can be renamed",
+            "echo n > s; mkdir d; echo o > d/t; chmod 666 d/t",
+            "chmod 755 .; setpriv --reuid 65534 --regid 65534 --clear-groups CP -b s d/t",
+        )),
+        root(runs(
+            "--remove-destination where nothing can be removed",
+            "echo n > s; mkdir d; echo o > d/t; chmod 666 d/t",
+            "chmod 755 .; setpriv --reuid 65534 --regid 65534 --clear-groups CP --remove-destination s d/t",
+        )),
+        root(runs(
+            "--remove-destination of another name that cannot be removed",
+            "mkdir d; echo o > d/a; ln d/a d/t; chmod 666 d/t",
+            "chmod 755 .; setpriv --reuid 65534 --regid 65534 --clear-groups CP --remove-destination d/a d/t",
+        )),
+        Row {
+            needs: "chattr",
+            end: "chattr -a t",
+            ..row(
+                "-b in an append-only directory",
+                "echo n > s; mkdir t; echo o > t/s; chattr +a t",
+                "-b s t/",
+            )
+        },
+        Row {
+            needs: "mount",
+            end: "umount m",
+            ..row(
+                "-b of a mount point",
+                "echo new > f; echo old > o; touch m; mount --bind o m",
+                "-b f m",
+            )
+        },
+        Row {
+            needs: "mount",
+            end: "umount m",
+            ..row(
+                "--remove-destination of a mount point",
+                "echo new > f; echo old > o; touch m; mount --bind o m",
+                "--remove-destination f m",
+            )
+        },
+    ]
+}
+
 /// Where there is little of something.
 fn limits() -> Vec<Row> {
     let tree = "mkdir -p s/a/b/c/d; for n in 1 2 3 4 5; do echo $n > s/$n; echo $n > s/a/b/c/d/$n; done; ln s/1 s/a/one; ln -s 1 s/l; head -c 3000000 /dev/zero > s/large";
@@ -770,6 +915,7 @@ pub fn all() -> Vec<Row> {
         special(),
         faults(),
         links(),
+        same_files(),
         limits(),
         product(),
     ];
