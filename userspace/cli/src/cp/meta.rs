@@ -161,10 +161,12 @@ fn wanted_mode(
             stat.permissions() & !SET_ID
         };
     }
-    if let Some(there) = there {
-        return there.permissions() & 0o777;
-    }
     let is_dir = stat.kind() == Kind::Directory;
+    if let Some(there) = there {
+        // New contents have no claim to an old set-id bit; those of a directory
+        // say who may remove names in it, and which group they get.
+        return there.permissions() & if is_dir { 0o7777 } else { 0o777 };
+    }
     let mode = match (cx.options.keep.mode_fresh, is_dir) {
         (true, true) => 0o777,
         (true, false) => 0o666,

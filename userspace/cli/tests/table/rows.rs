@@ -334,6 +334,21 @@ fn kept() -> Vec<Row> {
         row("the umask without", "mkdir s; echo x > s/x; chmod 777 s s/x", "-r s t"),
         row("a set-group-id directory", "mkdir s; chmod 2775 s", "-r s t"),
         row(
+            "into a set-group-id directory of that name",
+            "mkdir -p s/d t/s/d; echo x > s/d/x; chmod 2775 t/s/d",
+            "-r s t",
+        ),
+        row(
+            "into a sticky directory of that name",
+            "mkdir s t; echo x > s/x; chmod 1777 t",
+            "-rT s t",
+        ),
+        row(
+            "contents into a sticky directory",
+            "mkdir s t; echo x > s/x; chmod 1777 t",
+            "-r s/. t",
+        ),
+        row(
             "directories without permissions",
             "mkdir -p s/n s/r; echo x > s/r/x; chmod 0 s/n; chmod 555 s/r",
             "-a s t",
