@@ -308,10 +308,11 @@ fn copy_bare<M: Memory>(
     if view.event_max < BARE as u32 * 8 {
         return Ok(copied);
     }
+    let words = view.segments(head as u32, left as usize / 8).first();
     // The only one, as for who has one request at a time: without a loop.
     if left == BARE as u32 * 8
         && max_events > 0
-        && let Some([first, user_data, res]) = view.slots(head as u32)
+        && let Some([first, user_data, res]) = words.first_chunk()
         && let Some(event) = buffer.first_chunk_mut::<BARE>()
     {
         // Loaded once, as below. SPEC: R-RING-14.
@@ -322,7 +323,6 @@ fn copy_bare<M: Memory>(
         }
         return Ok(copied);
     }
-    let words = view.segments(head as u32, left as usize / 8).first();
     let (from, to) = (words.as_chunks::<BARE>().0, buffer.as_chunks_mut().0);
     let room = to.len().min(max_events);
     for ([first, user_data, res], event) in from.iter().zip(&mut to[..room]) {

@@ -49,12 +49,6 @@ impl<'a, W: Word> View<'a, W> {
         Segments::new(self.words, (position & (self.ring_bytes - 1)) as usize / 8, words)
     }
 
-    /// `N` words from byte `position` on, if memory does not end within them.
-    #[inline]
-    pub(super) fn slots<const N: usize>(&self, position: u32) -> Option<&'a [W; N]> {
-        self.words[(position & (self.ring_bytes - 1)) as usize / 8..].first_chunk()
-    }
-
     /// The word at byte `position`.
     #[inline]
     pub(super) fn word(&self, position: u32) -> &'a W {
